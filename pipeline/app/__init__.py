@@ -1,0 +1,1 @@
+"""Composition roots: every object is built by hand here."""

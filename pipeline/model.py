@@ -1,0 +1,376 @@
+"""The values that travel between stages, in the order one event meets them.
+
+Values are slotted and frozen to the type checker; under pytest they are really frozen (freezing each costs 3 µs a
+delivery, see docs/decisions/0003-values.md). The four classes under "Owned state" are mutable and name their one owner.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import Any, Final, TypeAlias, TypeVar, dataclass_transform
+
+_T = TypeVar("_T")
+_REALLY_FROZEN: Final = "pytest" in sys.modules
+
+
+@dataclass_transform(frozen_default=True)
+def value(cls: type[_T]) -> type[_T]:
+    """Make `cls` a slotted value: immutable to mypy always, at run time under pytest."""
+    return dataclass(slots=True, frozen=_REALLY_FROZEN)(cls)
+
+
+class Absent(Enum):
+    """The one value of a field that is missing or null: CEL's `has()` is false for it."""
+
+    ABSENT = "absent"
+
+
+ABSENT: Final = Absent.ABSENT
+
+Datum: TypeAlias = Any
+"""A decoded Avro record as fastavro returns it with logical types stripped: timestamps are ints, decimals bytes."""
+
+Getter: TypeAlias = Callable[[Datum, int], object]
+"""`(datum, now_ms)` to a JSON-ready value (str, int, float, bool, list, dict), or ABSENT. Never raises."""
+
+SchemaRef: TypeAlias = int | bytes
+"""Names a writer schema: an int is a registry ID, 16 bytes a schema GUID, 8 bytes a CRC-64-AVRO fingerprint."""
+
+
+# ---------------------------------------------------------------------------------------------- words of the glossary
+
+
+class Kind(StrEnum):
+    """What a step is for. `enrich` and `decide` come with responses that steps can read."""
+
+    UPDATE = "update"
+    RECORD = "record"
+
+
+class Outcome(StrEnum):
+    """How a delivery was settled; RETRYING until then."""
+
+    DELIVERED = "delivered"
+    REJECTED = "rejected"
+    DEFAULTED = "defaulted"
+    SKIPPED = "skipped"
+    DEAD = "dead"
+    RETRYING = "retrying"
+
+
+class FailureClass(StrEnum):
+    """Why an attempt or a delivery failed. One list everywhere: outcomes, dead letters, spans, metrics, docs."""
+
+    AUTH = "auth"
+    SCHEMA = "schema"
+    TIMEOUT = "timeout"
+    RATE_LIMITED = "rate_limited"
+    MISSING_FIELD = "missing_field"
+    INVALID_IDENTIFIER = "invalid_identifier"
+    CONNECTION = "connection"
+    TLS = "tls"
+    SERVER_ERROR = "server_error"
+    CLIENT_ERROR = "client_error"
+    BLOCKED_ADDRESS = "blocked_address"
+    EXPIRED = "expired"
+    CONTRACT = "contract"
+    UNDECODABLE = "undecodable"
+    CONDITION_ERROR = "condition_error"
+    CONFIG = "config"
+    BUG = "bug"
+
+
+class SkipReason(StrEnum):
+    """Why a delivery was skipped; the text after `skipped` in an outcome."""
+
+    CONSENT = "consent"
+    STALE = "stale"
+    CONDITION_FALSE = "condition_false"
+    CONDITION_ERROR = "condition_error"
+
+
+class LedgerReason(StrEnum):
+    """Why a committed position had no delivery at all."""
+
+    NO_JOURNEY = "no_journey"  # no live journey is triggered by this event type
+    CONDITION_FALSE = "condition_false"  # journeys were, but each one's trigger condition was false
+    UNDECODABLE = "undecodable"  # the record is on the dead topic
+    TOMBSTONE = "tombstone"  # an empty value carries no event
+    UNMAPPED = "unmapped"  # an Avro record that no `events:` entry maps
+    GAP = "gap"  # the broker never handed this offset out: compaction, transaction marker
+
+
+# ------------------------------------------------------------------------------------------------------ one event in
+
+
+@value
+class Problem:
+    """One thing wrong with a configuration: where, what, and what to do. Lines and columns count from 1; 0 is unknown."""
+
+    file: str
+    line: int
+    column: int
+    field: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        """`file:line:column: field: message (hint)`, the form editors jump to."""
+        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
+        where = f"{place}: {self.field}" if self.field else place
+        return f"{where}: {self.message}" + (f" ({self.hint})" if self.hint else "")
+
+
+@value
+class Record:
+    """One Kafka record as consumed. `timestamp_ms` is the broker's or producer's, Unix epoch."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+    timestamp_ms: int
+
+    def header(self, name: str) -> bytes | None:
+        """Return the last header of that name, or None."""
+        for key, content in reversed(self.headers):
+            if key == name:
+                return content
+        return None
+
+
+@value
+class Undecodable:
+    """Bytes that are no event. `detail` names the place and kind of damage, never a value."""
+
+    detail: str
+
+
+@value
+class Event:
+    """One lifecycle fact about one customer. `consent` holds the flags the event itself carries (True is granted)."""
+
+    id: str
+    type: str
+    time_ms: int
+    customer_id: str
+    consent: Mapping[str, bool]
+    datum: Datum
+
+
+@value
+class Trace:
+    """Where this event stands in its trace. IDs are lower-case hex of 32 and 16 digits; `parent_id` "" has no parent."""
+
+    trace_id: str
+    parent_id: str
+    sampled: bool
+    state: str = ""
+
+
+# ------------------------------------------------------------------------------------- compiled from configuration
+
+
+@value
+class Refused:
+    """A payload that cannot be built; `field` is the payload key, never its content."""
+
+    cls: FailureClass
+    field: str
+
+
+@value
+class RetryPolicy:
+    """When a failed delivery is tried again. Times in ms; `tiers_ms` ascends and names `<group>.retry.<delay>`."""
+
+    max_attempts: int
+    max_age_ms: int
+    retry_ambiguous: bool
+    tiers_ms: tuple[int, ...]
+    on_status: Mapping[int, str]  # delivered | rejected | retry | hold
+    in_process_ms: tuple[int, ...] = (250, 1_000)
+    retry_after_cap_ms: int = 21_600_000
+
+
+@value
+class Step:
+    """One webhook action, with everything prepared that could be known at start.
+
+    `render(datum, now_ms)` gives the body; `head(delivery_id, event_headers, traceparent, now_s, body)` gives the whole
+    request head including signature and Content-Length, ending in a blank line. `when` answers None for an error.
+    `max_age_ms` counts from the event's time. `outcome_prefix` is the constant start of this step's outcome record.
+    """
+
+    journey: str
+    name: str
+    kind: Kind
+    destination: str
+    operation: str
+    method: str
+    url_template: str
+    basis: str
+    purpose: str
+    channels: tuple[str, ...]  # any of these must be consented; see core/gates.py
+    max_age_ms: int
+    id_suffix: bytes  # "/<journey>/<step>", after the event ID in the delivery ID's name
+    when: Callable[[Datum, int], bool | None] | None
+    render: Callable[[Datum, int], bytes | Refused]
+    head: Callable[[str, bytes, str, int, bytes], bytes]
+    retry: RetryPolicy
+    outcome_prefix: bytes
+
+
+@value
+class Route:
+    """One live journey that an event type may start. `condition` answers None for an error."""
+
+    journey: str
+    hash: str
+    max_age_ms: int
+    condition: Callable[[Datum, int], bool | None] | None
+    steps: tuple[Step, ...]
+
+
+@value
+class Plan:
+    """All that is done with records of one writer schema on one topic.
+
+    `read(value, start)` decodes; `envelope(datum, record)` maps; `routes` by event type. None of the three raises.
+    """
+
+    read: Callable[[bytes, int], Datum | Undecodable]
+    envelope: Callable[[Datum, Record], Event | Undecodable]
+    routes: Mapping[str, tuple[Route, ...]]
+
+
+@value
+class Destination:
+    """A system and the limits of its lane. Times in ms, sizes in bytes; `rate_per_s` 0 is unlimited, fleet-wide."""
+
+    name: str
+    host: str
+    port: int
+    tls: bool
+    private_networks: tuple[str, ...]  # CIDRs
+    timeout_ms: int
+    concurrency: int
+    queue: int
+    rate_per_s: float
+    breaker: BreakerPolicy
+    response_bytes_max: int
+    drops_repeats: bool
+    ca_file: str = ""
+
+
+@value
+class BreakerPolicy:
+    """Open when `failures` (0..1) of the last `of` attempts failed; stay open `open_ms`, doubling up to `open_max_ms`."""
+
+    failures: float = 0.5
+    of: int = 20
+    open_ms: int = 30_000
+    open_max_ms: int = 600_000
+
+
+# ------------------------------------------------------------------------------------------------------- one attempt
+
+
+@value
+class Answer:
+    """A complete HTTP response. `body` is kept only as far as asked for; `retry_after` is the raw header."""
+
+    status: int
+    retry_after: str = ""
+    body: bytes = b""
+
+
+@value
+class Failure:
+    """No usable response. `sent` says request bytes may have reached the receiver: the attempt is ambiguous."""
+
+    cls: FailureClass
+    sent: bool
+    detail: str = ""
+
+
+@value
+class Attempt:
+    """One HTTP exchange, kept when it failed or its trace is sampled. Times are Unix ns; `status` 0 means no answer."""
+
+    number: int
+    span_id: str
+    started_ns: int
+    ended_ns: int
+    status: int
+    cls: str
+
+
+# ------------------------------------------------------------------------------------------------------- owned state
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """One consumed position until all it started is settled. Owner: run/settle.
+
+    `open` counts deliveries and writes not yet acked; at zero the position is done. `source` is the input position
+    (topic, partition, offset, record timestamp): for a retry record the original one, not the retry topic's.
+    """
+
+    record: Record
+    tracker: Any  # core.offsets.Tracker of this assignment
+    source: tuple[str, int, int, int]
+    event: Event | None
+    trace: Trace
+    received_ns: int
+    deliveries: int = 0  # of the whole event, over all journeys
+    open: int = 0
+    ledger: LedgerReason | None = None
+    span_id: str = ""  # of the consume span, once one was exported
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """One journey for one event. Owner: run/settle. Handed over when `moving` is zero and `waiting` is not empty."""
+
+    flight: Flight
+    route: Route
+    started_ms: int
+    hop: int = 0
+    parks: int = 0
+    moving: int = 0
+    waiting: list[Waiting] = field(default_factory=list)
+    link: str = ""  # span ID of the hop before
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """One step of one run, from offer to outcome. Owner: the lane until it is settled."""
+
+    id: str
+    step: Step
+    run: Run
+    body: bytes
+    event_headers: bytes
+    expires_ms: int
+    attempts: int = 0
+    first_ns: int = 0
+    last_ns: int = 0
+    due_ms: int = 0
+    status: int = 0
+    last_cls: str = ""
+    history: list[Attempt] | None = None
+
+
+@value
+class Waiting:
+    """A delivery that goes to a retry tier with its run. `parked` tries used no attempt."""
+
+    delivery: Delivery
+    due_ms: int
+    cls: str
+    parked: bool

@@ -1,0 +1,251 @@
+"""What `run/` asks of the world. Adapters implement these; `pipeline.testing` has fakes that pass the same contract tests.
+
+Ports are called per batch, per connection or per outcome, never per field, and are bound at construction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from pipeline.model import Answer, Attempt, Delivery, Failure, FailureClass, Flight, Outcome, Record, SchemaRef, value
+
+Headers = list[tuple[str, bytes]]
+
+
+# --------------------------------------------------------------------------------------------------------- Kafka in
+
+
+@value
+class Assigned:
+    """Partitions this consumer now owns: `(topic, partition, first offset to be read or -1 if unknown)`."""
+
+    partitions: tuple[tuple[str, int, int], ...]
+
+
+@value
+class Revoked:
+    """Partitions about to go (`lost` false: finish, commit, then call `done`) or gone (`lost` true: forget them)."""
+
+    partitions: tuple[tuple[str, int], ...]
+    lost: bool
+    done: Callable[[], None]
+
+
+@value
+class Fatal:
+    """The consumer cannot go on; it was discarded uncommitted."""
+
+    error: Exception
+
+
+Notice = list[Record] | Assigned | Revoked | Fatal
+"""What a source posts, in order: everything about a partition comes after its Assigned and before its Revoked."""
+
+
+class Source(Protocol):
+    """One consumer in one group. It polls in its own thread and posts to the loop it was started on."""
+
+    role: str  # "input" or "retry"
+
+    def start(self, inbox: Callable[[Notice], None]) -> None:
+        """Begin polling; `inbox` is called on the event loop, never concurrently. Does not block."""
+
+    def taken(self, records: int) -> None:
+        """Say that many posted records left the inbox; the thread stops fetching while too many wait there."""
+
+    def commit(self, offsets: Sequence[tuple[str, int, int, str]]) -> None:
+        """Ask the thread to commit `(topic, partition, next offset, metadata)` asynchronously. Later calls win."""
+
+    def pause(self, topic: str, partition: int) -> None:
+        """Stop fetching one partition; records already posted stay. Purges the prefetch: pause for a second or more."""
+
+    def resume(self, topic: str, partition: int) -> None:
+        """Fetch a paused partition again, from after the last posted record."""
+
+    def partitions_total(self, topic: str) -> int:
+        """Partition count of a topic as last seen; 0 while unknown."""
+
+    async def stop(self) -> None:
+        """Commit synchronously what was asked for, leave the group, end the thread. Idempotent; bounded by 30 s."""
+
+
+# -------------------------------------------------------------------------------------------------------- Kafka out
+
+
+class Producer(Protocol):
+    """The one idempotent producer of a worker; lives on the loop and never waits."""
+
+    def produce(
+        self,
+        topic: str,
+        key: bytes | None,
+        content: bytes | None,
+        headers: Headers,
+        acked: Callable[[], None],
+        partition: int = -1,
+    ) -> bool:
+        """Queue one record; `acked` runs on the loop once the broker has it. False: too large for this topic.
+
+        A record the broker finally refuses, or an exception in `acked`, is posted to the fatal handler: nothing that
+        waited for it is ever marked done.
+        """
+
+    def full(self) -> bool:
+        """Whether the queue is so full that consumption must stop."""
+
+    def partitions(self, topic: str) -> int:
+        """Partition count of one of our own topics (asked once, then cached)."""
+
+    async def flush(self, timeout_s: float) -> int:
+        """Wait until all is acked or time is up; return what is still unacked."""
+
+
+# -------------------------------------------------------------------------------------------------------------- HTTP
+
+
+class Connection(Protocol):
+    """One open connection, used by one seat at a time."""
+
+    def usable(self) -> bool:
+        """Whether a request may be written: connected, clean, no unsolicited bytes. Asked before each write."""
+
+    async def exchange(self, head: bytes, body: bytes) -> Answer | Failure:
+        """Write head and body in one write, read the whole bounded answer. Never raises but CancelledError."""
+
+    def abort(self, cls: FailureClass) -> None:
+        """Make the exchange under way end now with that failure class."""
+
+    def close(self) -> None:
+        """Close; idempotent."""
+
+
+class Sender(Protocol):
+    """Opens connections to one destination, addresses checked."""
+
+    async def connect(self) -> Connection | Failure:
+        """Resolve, check every address, connect, shake hands. Bounded by the destination's timeout; never raises."""
+
+    async def close(self) -> None:
+        """Close everything; idempotent."""
+
+
+# ----------------------------------------------------------------------------------------------------------- schemas
+
+
+@value
+class Found:
+    """The writer schema behind a reference, as parsed JSON."""
+
+    schema: Any
+
+
+@value
+class Unknown:
+    """The registry answered: there is no such schema. The record is undecodable."""
+
+    detail: str
+
+
+@value
+class Unreachable:
+    """The registry did not answer: the partition holds, nothing is dead-lettered."""
+
+    detail: str
+
+
+class Schemas(Protocol):
+    """Finds writer schemas: the `schemas/` folder first, then the registry."""
+
+    async def fetch(self, ref: SchemaRef) -> Found | Unknown | Unreachable:
+        """Look a schema up; may take as long as the registry's timeout (5 s); answers are cached by the caller."""
+
+
+# ------------------------------------------------------------------------------------------------------ time, chance
+
+
+class Clock(Protocol):
+    """Wall-clock time, Unix nanoseconds."""
+
+    def __call__(self) -> int:
+        """Return now."""
+
+
+class Dice(Protocol):
+    """Chance: jitter and span IDs."""
+
+    def random(self) -> float:
+        """Return a float in [0, 1)."""
+
+    def getrandbits(self, k: int, /) -> int:
+        """Return `k` random bits."""
+
+
+# --------------------------------------------------------------------------------------------------------- telemetry
+
+LATENCY_BUCKETS_MS = (5, 10, 25, 50, 75, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000)
+"""Upper bounds of the attempt and time-to-trigger histograms: OpenTelemetry's advice for HTTP durations, in ms."""
+
+
+class LaneStats:
+    """Counters of one destination, bumped by its lane and read by the telemetry adapter. No call on the hot path."""
+
+    __slots__ = ("attempt_ms", "attempts", "failures", "in_flight", "outcomes", "queued", "state", "state_since_ns",
+                 "trigger_ms", "last_good_ns", "last_class", "last_event_id", "connections_opened", "parked")
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.failures: dict[str, int] = {}  # by failure class
+        self.outcomes: dict[str, int] = {}  # by outcome
+        self.attempt_ms = [0] * (len(LATENCY_BUCKETS_MS) + 1)
+        self.trigger_ms = [0] * (len(LATENCY_BUCKETS_MS) + 1)
+        self.in_flight = 0
+        self.queued = 0
+        self.parked = 0
+        self.connections_opened = 0
+        self.state = "closed"  # of the breaker: closed | open | half-open
+        self.state_since_ns = 0
+        self.last_good_ns = 0
+        self.last_class = ""
+        self.last_event_id = ""
+
+
+class Telemetry(Protocol):
+    """Spans after the fact, metrics by observation, structured logs. Holds no personal data, whatever it is handed."""
+
+    def sampled(self, trace_id: str) -> bool:
+        """Whether a trace ID is kept, by its last 56 bits (W3C trace context level 2, random flag)."""
+
+    def settled(self, delivery: Delivery, outcome: Outcome, reason: str, now_ns: int) -> None:
+        """Export the spans of one delivery (and its consume span, once). Called for sampled and for failed ones only."""
+
+    def position(self, flight: Flight, reason: str, now_ns: int) -> None:
+        """Export the consume span of a sampled or failed position that had no delivery."""
+
+    def watch(self, destination: str, stats: LaneStats) -> None:
+        """Export these counters from now on."""
+
+    def log(self, level: str, event: str, **fields: object) -> None:
+        """Write one JSON log line. Never on the success path of a delivery."""
+
+    def close(self) -> None:
+        """Flush, bounded by 5 s."""
+
+
+# ------------------------------------------------------------------------------------- between dispatch and settle
+
+
+class Settler(Protocol):
+    """What a lane tells once it is done with a delivery. Each delivery gets exactly one of these calls."""
+
+    def finish(self, delivery: Delivery, outcome: Outcome, cls: str, detail: str) -> None:
+        """Settle for good: outcome, and a dead letter for `rejected` and `dead`."""
+
+    def later(self, delivery: Delivery, due_ms: int, cls: str, *, parked: bool) -> None:
+        """Hand over to a retry tier together with its run, once nothing of the run moves."""
+
+
+__all__ = [
+    "LATENCY_BUCKETS_MS", "Assigned", "Attempt", "Clock", "Connection", "Dice", "Fatal", "Found", "Headers", "LaneStats",
+    "Notice", "Producer", "Revoked", "Schemas", "Sender", "Settler", "Source", "Telemetry", "Unknown", "Unreachable",
+]

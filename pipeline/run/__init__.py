@@ -1,0 +1,1 @@
+"""The async shell: one owner per piece of state, bounded queues between owners."""

@@ -1,0 +1,1 @@
+"""Fakes and receivers: product code that passes the contract tests of the real parts."""
