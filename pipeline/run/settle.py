@@ -1,0 +1,233 @@
+"""Settles: writes what must be durable, waits for the broker's ack, then marks the position done.
+
+Owner of Flights and Runs. Nothing here waits: `produce` queues, and the ack comes back as a call on the loop. A position
+is done when its last delivery and its last write are; a run is handed over when nothing of it moves any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from pipeline.core import deadletter, journeys, outcome
+from pipeline.errors import Bug
+from pipeline.model import Delivery, FailureClass, Flight, Kind, LedgerReason, Outcome, Run, SkipReason, Waiting, value
+
+if TYPE_CHECKING:
+    from pipeline.core.offsets import Tracker
+    from pipeline.ports import Clock, Dice, Headers, Producer, Telemetry
+
+PARK_MAX_MS: Final = 3_600_000
+"""The highest tier parking climbs to."""
+
+
+@value
+class OwnTopics:
+    """Names of the group's own topics; `retry` in the order of `tiers_ms`."""
+
+    retry: tuple[str, ...]
+    dead: str
+    outcomes: str
+    tiers_ms: tuple[int, ...]
+
+
+class Settlement:
+    """Implements ports.Settler, and what process needs beside it. All calls on the loop; none blocks or raises.
+
+    `unsettled` is the number of positions still open: the bound on records in memory is kept by run/consume with it.
+    """
+
+    def __init__(
+        self,
+        topics: OwnTopics,
+        producer: Producer,
+        telemetry: Telemetry,
+        clock: Clock,
+        dice: Dice,
+        customer_ref: Callable[[str], str],
+    ) -> None:
+        self.unsettled = 0
+        self.ledger_counts: dict[str, int] = {}
+        self._topics = topics
+        self._producer = producer
+        self._telemetry = telemetry
+        self._clock = clock
+        self._dice = dice
+        self._customer_ref = customer_ref
+        self._retry_partitions = tuple(producer.partitions(topic) for topic in topics.retry)
+
+    # ------------------------------------------------------------------------------------------- positions
+
+    def opened(self, flight: Flight, deliveries: int) -> None:
+        """Take over a position that has this many deliveries to settle here."""
+        flight.open = deliveries
+        self.unsettled += 1
+
+    def empty(self, tracker: Tracker, offset: int, reason: LedgerReason) -> None:
+        """Settle a position without deliveries; the next commit's ledger says why."""
+        self.ledger_counts[reason] = self.ledger_counts.get(reason, 0) + 1
+        tracker.settled(offset, reason)
+
+    def undecodable(self, flight: Flight, cls: FailureClass, detail: str) -> None:
+        """Put a record that is no event on the dead topic; its position is in the ledger once that is acked."""
+        flight.ledger = LedgerReason.UNDECODABLE
+        self.ledger_counts[flight.ledger] = self.ledger_counts.get(flight.ledger, 0) + 1
+        self.opened(flight, 1)
+        self._dead_letter(flight, deadletter.for_position(flight, cls, detail, self._clock()))
+        self._telemetry.log(
+            "warning", "record_undecodable", topic=flight.record.topic, partition=flight.record.partition,
+            offset=flight.record.offset, **{"class": cls.value}, detail=detail,
+        )  # fmt: skip
+        self._telemetry.position(flight, detail, self._clock())
+
+    def dropped(self, flight: Flight) -> None:
+        """Settle a retry record that is a repeat of one already taken: it starts nothing."""
+        flight.tracker.settled(flight.record.offset)
+
+    # ------------------------------------------------------------------------------------------ deliveries
+
+    def skip(self, delivery: Delivery, reason: SkipReason) -> None:
+        """Settle a delivery that a gate or a condition refused; it never reached a lane."""
+        self.finish(delivery, Outcome.SKIPPED, reason, "")
+
+    def finish(self, delivery: Delivery, outcome_: Outcome, cls: str, detail: str) -> None:
+        """Settle a delivery for good: its outcome, and a dead letter for `rejected` and `dead`."""
+        run = delivery.run
+        flight = run.flight
+        now_ns = self._clock()
+        self._write_outcome(delivery, outcome_, cls, now_ns, due_ms=0)
+        if outcome_ is Outcome.REJECTED or outcome_ is Outcome.DEAD:
+            flight.open += 1
+            self._dead_letter(flight, deadletter.for_delivery(delivery, outcome_, cls, detail, now_ns))
+            self._log_failure(delivery, outcome_, cls, detail)
+            self._telemetry.settled(delivery, outcome_, cls, now_ns)
+        elif flight.trace.sampled:
+            self._telemetry.settled(delivery, outcome_, cls, now_ns)
+        self._stopped_moving(delivery)
+
+    def later(self, delivery: Delivery, due_ms: int, cls: str, *, parked: bool) -> None:
+        """Hand a delivery over to a retry tier, together with its run once nothing of that moves."""
+        waiting = Waiting(delivery, due_ms, cls, parked)
+        if delivery.step.kind is Kind.RECORD:
+            # `record` never delays anything: the other steps' hand-over does not wait for it, nor it for them.
+            self._hand_over(delivery.run, [waiting])
+            return
+        delivery.run.waiting.append(waiting)
+        self._stopped_moving(delivery)
+
+    def _stopped_moving(self, delivery: Delivery) -> None:
+        if delivery.step.kind is Kind.RECORD:
+            return
+        run = delivery.run
+        run.moving -= 1
+        if run.moving == 0 and run.waiting:
+            waiting, run.waiting = run.waiting, []
+            self._hand_over(run, waiting)
+
+    # --------------------------------------------------------------------------------------------- writing
+
+    def _hand_over(self, run: Run, waiting: list[Waiting]) -> None:
+        """Write one record for all waiting steps of the run, and a `retrying` outcome for each."""
+        flight = run.flight
+        now_ns = self._clock()
+        now_ms = now_ns // 1_000_000
+        tiers_ms = self._topics.tiers_ms
+        due_ms = max(min(each.due_ms for each in waiting), now_ms)
+        parked = any(each.parked and each.cls for each in waiting)
+        if parked:  # the breaker is open or the lane too slow: each round waits a tier longer
+            tier = journeys.park_tier(run.parks, tiers_ms, PARK_MAX_MS)
+        else:
+            tier = journeys.tier_for(due_ms - now_ms, tiers_ms)
+        due_ms = max(due_ms, now_ms + tiers_ms[tier])
+        link = f"{self._dice.getrandbits(64):016x}"
+        state = _run_state(run, waiting, due_ms, run.parks + 1 if parked else run.parks, link)
+        headers = deadletter.original_headers(flight.record)
+        headers.append((journeys.STATE_HEADER, journeys.encode(state)))
+        flight.open += 1
+        taken = self._producer.produce(
+            self._topics.retry[tier], flight.record.key, flight.record.value, headers,
+            partial(self._acked, flight), journeys.spread(state) % self._retry_partitions[tier],
+        )  # fmt: skip
+        if not taken:
+            flight.open -= 1
+            self._too_large(run, waiting)
+            return
+        run.link = link
+        for each in waiting:
+            each.delivery.last_cls = each.cls
+            self._write_outcome(each.delivery, Outcome.RETRYING, each.cls, now_ns, due_ms=max(due_ms, each.due_ms))
+            if each.cls:
+                self._telemetry.settled(each.delivery, Outcome.RETRYING, each.cls, now_ns)
+
+    def _too_large(self, run: Run, waiting: list[Waiting]) -> None:
+        """A record that no retry topic takes cannot wait: its deliveries are dead, by reference."""
+        run.moving += sum(each.delivery.step.kind is not Kind.RECORD for each in waiting)
+        for each in waiting:
+            self.finish(each.delivery, Outcome.DEAD, FailureClass.CONFIG, "too_large_to_hand_over")
+
+    def _write_outcome(self, delivery: Delivery, outcome_: Outcome, reason: str, now_ns: int, *, due_ms: int) -> None:
+        run = delivery.run
+        flight = run.flight
+        event = flight.event
+        assert event is not None
+        topic, partition, offset, stamp_ms = flight.source
+        reference = self._customer_ref(event.customer_id)
+        content = outcome.encode(
+            delivery.step.outcome_prefix, event.id, event.type, delivery.id, reference, topic, partition, offset,
+            stamp_ms, event.time_ms, flight.deliveries, flight.trace.trace_id, outcome_, reason, delivery.status,
+            delivery.attempts, delivery.first_ns // 1_000_000, now_ns // 1_000_000, run.hop, due_ms,
+            delivery.history or (),
+        )  # fmt: skip
+        if not self._producer.produce(self._topics.outcomes, reference.encode(), content, [], partial(self._acked, flight)):
+            raise Bug("an outcome does not fit the outcomes topic")
+
+    def _dead_letter(self, flight: Flight, headers: Headers) -> None:
+        record = flight.record
+        kept = deadletter.original_headers(record)
+        acked = partial(self._acked, flight)
+        if self._producer.produce(self._topics.dead, record.key, record.value, kept + headers, acked):
+            return
+        size = len(record.value or b"")
+        headers.append((deadletter.OVERSIZE, str(size).encode()))
+        if not self._producer.produce(self._topics.dead, None, None, headers, acked):
+            raise Bug("a dead letter by reference does not fit the dead topic")
+
+    def _acked(self, flight: Flight) -> None:
+        flight.open -= 1
+        if flight.open == 0:
+            self.unsettled -= 1
+            if not flight.tracker.closed:
+                flight.tracker.settled(flight.record.offset, flight.ledger)
+
+    def _log_failure(self, delivery: Delivery, outcome_: Outcome, cls: str, detail: str) -> None:
+        flight = delivery.run.flight
+        event = flight.event
+        assert event is not None
+        self._telemetry.log(
+            "warning", f"delivery_{outcome_.value}", event_id=event.id, delivery_id=delivery.id,
+            trace_id=flight.trace.trace_id, journey=delivery.step.journey, step=delivery.step.name,
+            destination=delivery.step.destination, status=delivery.status, attempts=delivery.attempts,
+            detail=detail, **{"class": cls},
+        )  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------- what is written
+
+
+def _run_state(run: Run, waiting: list[Waiting], due_ms: int, parks: int, link: str) -> journeys.RunState:
+    flight = run.flight
+    event = flight.event
+    assert event is not None
+    return journeys.RunState(
+        journey=run.route.journey, hash=run.route.hash, event_id=event.id, source=flight.source,
+        deliveries=flight.deliveries, started_ms=run.started_ms, hop=run.hop + 1, parks=parks, due_ms=due_ms,
+        trace_id=flight.trace.trace_id, sampled=flight.trace.sampled, link=link,
+        steps={
+            each.delivery.step.name: journeys.StepState(
+                each.delivery.attempts, each.due_ms, each.delivery.first_ns // 1_000_000, each.cls,
+                each.delivery.status,
+            )
+            for each in waiting
+        },
+    )  # fmt: skip
