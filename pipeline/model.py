@@ -344,7 +344,9 @@ class Run:
     parks: int = 0
     moving: int = 0
     waiting: list[Waiting] = field(default_factory=list)
-    link: str = ""  # span ID of the hop before
+    link: str = ""  # span ID of the hop before: of the hand-over this run arrived by
+    sent: str = ""  # span ID of the latest hand-over to the next hop,
+    sent_to: str = ""  # and the retry topic it went to
 
 
 @dataclass(slots=True, eq=False)
