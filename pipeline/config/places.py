@@ -1,0 +1,68 @@
+"""Knows where every node of the configuration stands, so that each problem can name file, line and column."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pipeline.model import Problem
+
+Path = tuple[str | int, ...]
+"""Keys and list indices from the top of a file, such as `("steps", 0, "payload", "order_id")`."""
+
+
+class Place(NamedTuple):
+    """A position in a file of the configuration folder. Line and column count from 1; 0 is unknown."""
+
+    file: str
+    line: int
+    column: int
+
+
+class Places:
+    """Positions of nodes and keys by file and path; filled by the loader, then only read."""
+
+    def __init__(self) -> None:
+        self._values: dict[tuple[str, Path], Place] = {}
+        self._keys: dict[tuple[str, Path], Place] = {}
+
+    def add(self, file: str, path: Path, node: Place, key: Place | None = None) -> None:
+        """Note where the node at `path` starts, and its key if it has one."""
+        self._values[file, path] = node
+        if key is not None:
+            self._keys[file, path] = key
+
+    def where(self, file: str, path: Path = ()) -> Place:
+        """Return where the node at `path` starts, else the nearest node around it that is known."""
+        return self._values.get((file, self._known(file, path)), Place(file, 0, 0))
+
+    def key(self, file: str, path: Path) -> Place:
+        """Return where the key of the node at `path` starts, else where the node does."""
+        return self._keys.get((file, path)) or self.where(file, path)
+
+    def graft(self, file: str, path: Path, origin: str, at: Path) -> None:
+        """Let `file`'s `path` and everything below it stand where `origin`'s `at` does: an overlay, a fragment."""
+        for known in (self._values, self._keys):
+            below = [(end, place) for (of, end), place in known.items() if of == origin and end[: len(at)] == at]
+            for end, place in below:
+                known[file, path + end[len(at) :]] = place
+
+    def problem(self, file: str, path: Path, message: str, hint: str = "", *, at_key: bool = False) -> Problem:
+        """Make a problem of the node at `path` (or of its key), named the way a user writes it: `steps[0].payload`."""
+        place = self.key(file, path) if at_key else self.where(file, path)
+        return Problem(place.file, place.line, place.column, dotted(path), message, hint)
+
+    def _known(self, file: str, path: Path) -> Path:
+        """Follow `path` as far as it is known; what pydantic adds to it (union tags, `[key]`) is stepped over."""
+        known: Path = ()
+        for part in path:
+            if (file, (*known, part)) in self._values:
+                known = (*known, part)
+        return known
+
+
+def dotted(path: Path) -> str:
+    """Write a path the way users do: `steps[0].payload.order_id`."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text

@@ -1,0 +1,258 @@
+"""What `hookline.yaml` may say: topics, the mapping of records to events, and policies for all journeys."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
+
+from pipeline.config import units
+from pipeline.config.destination import DataClass  # noqa: TC001 - pydantic reads annotations at run time
+from pipeline.config.section import (
+    DurationMs,
+    Items,
+    Later,
+    Line,
+    Name,
+    SecretRef,
+    Section,
+    Share,
+    Shown,
+    refuse,
+)
+
+LIFECYCLE_EVENT: Final = "hookline.LifecycleEvent"
+"""Full name of our own event record; its fields need no mapping."""
+
+TIERS_MAX: Final = 10
+TIER_MS_MIN: Final = 1_000
+EVENTS_MAX: Final = 100
+
+GROUP_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+TOPIC_PATTERN: Final = r"^[A-Za-z0-9._-]{1,249}$"  # Kafka: Topic.java, LEGAL_CHARS and MAX_NAME_LENGTH
+RECORD_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"  # Avro 1.12, section Names
+FIELD_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
+
+_KAFKA_PREFIXES: Final = ("security.", "sasl.", "ssl.", "client.", "socket.", "reconnect.backoff.", "broker.address.")
+_KAFKA_KEYS: Final = ("message.max.bytes", "receive.message.max.bytes", "topic.metadata.refresh.interval.ms")
+_KAFKA_SECRETS: Final = re.compile(r"^(sasl\.password|.*(secret|password|passphrase|assertion)|ssl\.key\.pem)$")
+_REFERENCE: Final = re.compile(r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:\S.*)$", re.ASCII)
+
+
+def _pattern(pattern: str, message: str, hint: str = "") -> BeforeValidator:
+    compiled = re.compile(pattern, re.ASCII)
+
+    def validate(given: object) -> object:
+        if not isinstance(given, str) or compiled.fullmatch(given) is None:
+            refuse(message, hint)
+        return given
+
+    return BeforeValidator(validate, json_schema_input_type=str)
+
+
+Topic = Annotated[str, _pattern(TOPIC_PATTERN, "must be a Kafka topic name"), Shown("topic")]
+RecordName = Annotated[str, _pattern(RECORD_PATTERN, "must be the full name of an Avro record"), Shown("Avro name")]
+FieldPath = Annotated[str, _pattern(FIELD_PATTERN, "must be a field path such as customer.email"), Shown("field path")]
+
+
+def _kafka_setting(key: str, given: object) -> str:
+    if isinstance(given, bool):
+        given = "true" if given else "false"
+    if isinstance(given, (int, float)):
+        given = str(given)
+    if not isinstance(given, str):
+        refuse("must be text or a number")
+    if _KAFKA_SECRETS.match(key) and not _REFERENCE.match(given):
+        refuse("must be a reference to a secret, never the secret itself", "env:NAME or file:PATH")
+    return given
+
+
+class Kafka(Section):
+    """The brokers, and librdkafka settings that are passed through as they are."""
+
+    bootstrap: Line = Field(description="`host:port, …` or `env:NAME`.")
+    settings: Mapping[str, str] = Field(
+        default={},
+        description="Any librdkafka setting that starts with `security.`, `sasl.`, `ssl.`, `client.`, `socket.` or "
+        "`reconnect.backoff.`, written beside `bootstrap`; passwords and keys as `env:NAME` or `file:PATH`.",
+    )
+
+    open_keys: ClassVar[bool] = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pass_through(cls, given: object) -> object:
+        if not isinstance(given, Mapping):
+            return given
+        own = {key: part for key, part in given.items() if key == "bootstrap"}
+        return own | {"settings": {key: part for key, part in given.items() if key != "bootstrap"}}
+
+    @field_validator("settings", mode="before")
+    @classmethod
+    def _settings(cls, given: Mapping[str, object]) -> object:
+        return {key: _kafka_setting(key, part) for key, part in given.items()}
+
+    @classmethod
+    def passes(cls, key: str) -> bool:
+        """Whether librdkafka's setting `key` may be passed through."""
+        return key.startswith(_KAFKA_PREFIXES) or key in _KAFKA_KEYS
+
+
+class Registry(Section):
+    """A Schema Registry with Confluent's interface."""
+
+    url: Line = Field(description="Base URL, or `env:NAME`.")
+    user: Line | None = Field(None, description="User of basic authentication, or `env:NAME`.")
+    password: SecretRef | None = Field(None, description="Password of that user.")
+    ca: SecretRef | None = Field(None, description="PEM file of the authorities to trust; default the system's.")
+
+    @model_validator(mode="after")
+    def _pair(self) -> Registry:
+        if (self.user is None) != (self.password is None):
+            refuse("needs `user` and `password`, or neither")
+        return self
+
+
+class RetryTier(NamedTuple):
+    """One retry topic's delay: as written in the topic's name, and in ms."""
+
+    name: str
+    ms: int
+
+
+def _tier(given: object) -> RetryTier:
+    if not isinstance(given, str):
+        refuse("must be a duration such as 10s or 1h")
+    try:
+        ms = units.duration_ms(given)
+    except ValueError as error:
+        refuse(str(error))
+    if ms < TIER_MS_MIN:
+        refuse("must be at least 1s")
+    return RetryTier(given, ms)
+
+
+Tier = Annotated[
+    RetryTier,
+    BeforeValidator(_tier),
+    WithJsonSchema({"type": "string", "pattern": units.DURATION_PATTERN}),
+    Shown("duration", lambda tier: tier.name),
+]
+
+
+class Retention(Section):
+    """How long our own topics keep what they are told."""
+
+    retry: Literal["settled"] = Field("settled", description="Retry records are kept until they are settled.")
+    dead_ms: DurationMs = Field(14 * 86_400_000, alias="dead", description="The dead topic.")
+    outcomes_ms: DurationMs = Field(30 * 86_400_000, alias="outcomes", description="The outcomes topic.")
+
+    later: ClassVar[Mapping[str, Later]] = {"memory": Later("journeys keep no state", accepted=("400d",))}
+
+
+class EventMapping(Section):
+    """How the records of one topic become events."""
+
+    topic: Topic = Field(description="Input topic.")
+    record: RecordName | None = Field(None, description="Full name of the Avro record; default: any record.")
+    id: Line | None = Field(
+        None, description="Event ID, the same each time the record is read; `position` is topic, partition and offset."
+    )
+    type: Line | None = Field(None, description="Event type.")
+    time: Line | None = Field(None, description="When it happened.")
+    customer: Mapping[str, Any] | None = Field(None, description="The customer; `id` is required.")
+    consent: Mapping[str, Any] | None = Field(
+        None, description="Consent flags that the event itself carries. Default none."
+    )
+    source: Mapping[str, Any] | None = Field(None, description="Where it came from. Default none.")
+    properties: Mapping[str, Any] | None = Field(None, description="Everything else. Default none.")
+
+    @property
+    def is_lifecycle_event(self) -> bool:
+        """Whether the record is our own: parts that are left out (None) are its fields of the same name."""
+        return self.record == LIFECYCLE_EVENT
+
+    @model_validator(mode="after")
+    def _complete(self) -> EventMapping:
+        if self.is_lifecycle_event:
+            return self
+        missing = [part for part in ("id", "type", "time", "customer") if getattr(self, part) is None]
+        if missing:
+            refuse(
+                "needs " + ", ".join(f"`{part}`" for part in missing), f"only {LIFECYCLE_EVENT} has fields of that name"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _customer_has_id(self) -> EventMapping:
+        if self.customer is not None and "id" not in self.customer:
+            refuse("`customer` needs `id`")
+        return self
+
+
+class Consent(Section):
+    """When consent counts."""
+
+    event_flag_max_age_ms: DurationMs = Field(
+        86_400_000, alias="event_flag_max_age", description="How long a flag carried by an event counts, from its time."
+    )
+
+    later: ClassVar[Mapping[str, Later]] = {
+        "table_lag_max": Later("there is no consent table yet", accepted=("30s",)),
+        "skew": Later("there is no consent table yet", accepted=("5m",)),
+    }
+
+
+class Telemetry(Section):
+    """Traces and metrics."""
+
+    sample: Share = Field(0.01, description="Share of traces that is kept; failed deliveries always are.")
+    endpoint: Line | None = Field(
+        None,
+        description="OTLP/HTTP endpoint, or `env:NAME`; default OpenTelemetry's environment variables. "
+        "Nothing is exported without either.",
+    )
+    interval_ms: DurationMs = Field(10_000, alias="interval", description="How often metrics are exported.")
+
+
+def _tiers() -> tuple[RetryTier, ...]:
+    return tuple(RetryTier(text, units.duration_ms(text)) for text in ("10s", "1m", "10m", "1h", "6h"))
+
+
+class HooklineFile(Section):
+    """Topics, the mapping of records to events, and policies for all journeys."""
+
+    group: Annotated[str, _pattern(GROUP_PATTERN, "must be a consumer group of letters, digits and . _ -")] = Field(
+        description="Consumer group; also the prefix of our own topics."
+    )
+    kafka: Kafka = Field(description="The brokers.")
+    registry: Registry | None = Field(None, description="Schema Registry; default: only the `schemas/` folder.")
+    retry_tiers: Items[Tier] = Field(
+        _tiers(), min_length=1, max_length=TIERS_MAX, description="Delays of the retry topics, ascending."
+    )
+    retention: Retention = Field(Retention.model_validate({}), description="How long our own topics keep things.")
+    events: Items[EventMapping] = Field(min_length=1, max_length=EVENTS_MAX, description="What becomes an event.")
+    classes: Mapping[FieldPath, DataClass] = Field(
+        default={}, description="Personal-data class by event field; also the Avro attribute `hookline.class`."
+    )
+    purposes: Items[Name] = Field((), description="Purposes that journeys may name.")
+    consent: Consent = Field(Consent.model_validate({}), description="When consent counts.")
+    telemetry: Telemetry = Field(Telemetry.model_validate({}), description="Traces and metrics.")
+
+    later: ClassVar[Mapping[str, Later]] = {
+        "identity": Later("identifiers are sent as they come", accepted=({},)),
+        "caps": Later("there are no caps", accepted=([],)),
+        "quiet_hours": Later("there are no quiet hours", accepted=([],)),
+        "brakes": Later("there are no brakes beyond the destinations' breakers"),
+        "alerts": Later("failures raise no alerts", accepted=({},)),
+    }
+
+    @field_validator("retry_tiers")
+    @classmethod
+    def _ascending(cls, tiers: tuple[RetryTier, ...]) -> tuple[RetryTier, ...]:
+        if any(before.ms >= after.ms for before, after in pairwise(tiers)):
+            refuse("must ascend, each delay once")
+        return tiers

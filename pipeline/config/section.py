@@ -1,0 +1,178 @@
+"""What every part of the configuration is made of: the frozen `Section`, the keys of later releases, and field types.
+
+Validators refuse with a message and a hint and never quote the value: it may be a secret or personal data.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, NoReturn, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Strict, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from pipeline.config import units
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+TEXT_MAX_CHARS: Final = 1_000
+EXPRESSION_MAX_CHARS: Final = 4_000
+NAME_MAX_CHARS: Final = 64
+
+NAME_PATTERN: Final = r"^[a-z][a-z0-9_]{0,63}$"
+TYPE_PATTERN: Final = r"^[A-Za-z][A-Za-z0-9_.:-]{0,127}$"
+REFERENCE_PATTERN: Final = r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:[^\s\x00][^\x00]*)$"
+
+_NAME: Final = re.compile(NAME_PATTERN, re.ASCII)
+_REFERENCE: Final = re.compile(REFERENCE_PATTERN, re.ASCII)
+
+_T = TypeVar("_T")
+
+
+def refuse(message: str, hint: str = "") -> NoReturn:
+    """Refuse the value under validation; `message` and `hint` are printed as they are and must not quote it."""
+    raise PydanticCustomError("refused", "{text}", {"text": message, "hint": hint})
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A key of the configuration reference that this release does not have; `why` completes the sentence.
+
+    `accepted` are the values that say what this release does anyway (the reference's default): they pass unread.
+    """
+
+    why: str
+    accepted: tuple[object, ...] = ()
+
+
+class Section(BaseModel):
+    """One mapping of the configuration: frozen, every key known, values never repeated in an error."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, strict=True, arbitrary_types_allowed=True
+    )
+
+    later: ClassVar[Mapping[str, Later]] = {}
+    """Keys that later releases bring: refused with their reason, never ignored."""
+
+    later_values: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+    """By key: values that later releases bring, each with its reason."""
+
+    open_keys: ClassVar[bool] = False
+    """Whether a validator of this section takes keys beyond its fields (and refuses what it does not know)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How the reference page and the editors' schema describe a field type that is parsed from text."""
+
+    type: str
+    write: Callable[[Any], str] = str
+
+
+def _text(read: Callable[[str], _T]) -> Callable[[object], _T]:
+    def validate(given: object) -> _T:
+        if not isinstance(given, str):
+            refuse("must be text", "put it in quotes")
+        try:
+            return read(given)
+        except ValueError as error:
+            refuse(str(error))
+
+    return validate
+
+
+def _string_schema(pattern: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": pattern})
+
+
+def _duration(given: object) -> int:
+    if isinstance(given, int) and not isinstance(given, bool):
+        refuse("needs a unit", "such as 800ms, 2s, 10m, 1h or 7d")
+    return _text(units.duration_ms)(given)
+
+
+DurationMs = Annotated[
+    int, BeforeValidator(_duration), _string_schema(units.DURATION_PATTERN), Shown("duration", units.duration_text)
+]
+SizeBytes = Annotated[
+    int, BeforeValidator(_text(units.size_bytes)), _string_schema(units.SIZE_PATTERN), Shown("size", units.size_text)
+]
+RatePerS = Annotated[
+    float, BeforeValidator(_text(units.rate_per_s)), _string_schema(units.RATE_PATTERN), Shown("rate", "{:g}/s".format)
+]
+Share = Annotated[
+    float, BeforeValidator(_text(units.share)), _string_schema(units.SHARE_PATTERN), Shown("share", units.share_text)
+]
+
+Items = Annotated[tuple[_T, ...], Strict(False)]
+"""A YAML list as a tuple."""
+
+
+def _name(text: str) -> str:
+    if _NAME.fullmatch(text) is None:
+        refuse(
+            "must be a name: lower-case letters, digits and underscores, a letter first",
+            f"at most {NAME_MAX_CHARS} characters",
+        )
+    return text
+
+
+def _line(text: str) -> str:
+    if not text.strip():
+        refuse("must not be empty")
+    if len(text) > TEXT_MAX_CHARS or not text.isprintable():
+        refuse(f"must be one line of at most {TEXT_MAX_CHARS} characters")
+    return text
+
+
+def _event_type(text: str) -> str:
+    if re.fullmatch(TYPE_PATTERN, text, re.ASCII) is None:
+        refuse("must be an event type such as purchase.completed", "letters, digits and . _ : -")
+    return text
+
+
+def _reference(text: str) -> str:
+    if _REFERENCE.fullmatch(text) is None:
+        refuse("must be a reference to a secret, never the secret itself", "env:NAME or file:PATH")
+    return text
+
+
+def _expression(given: object) -> str:
+    if isinstance(given, bool):
+        return "true" if given else "false"
+    if not isinstance(given, str) or not given.strip():
+        refuse("must be a CEL expression")
+    if len(given) > EXPRESSION_MAX_CHARS:
+        refuse(f"must be at most {EXPRESSION_MAX_CHARS} characters")
+    if given.lstrip().startswith("${"):
+        refuse("is an expression already", "write it without ${ }")
+    return given
+
+
+def _network(text: str) -> str:
+    try:
+        ip_network(text)
+    except ValueError:
+        refuse("must be a network in CIDR notation without host bits", "such as 10.2.0.0/16 or ::1/128")
+    return text
+
+
+Name = Annotated[str, BeforeValidator(_text(_name)), _string_schema(NAME_PATTERN), Shown("name")]
+Line = Annotated[str, BeforeValidator(_text(_line)), WithJsonSchema({"type": "string"}), Shown("text")]
+EventType = Annotated[str, BeforeValidator(_text(_event_type)), _string_schema(TYPE_PATTERN), Shown("event type")]
+SecretRef = Annotated[
+    str, BeforeValidator(_text(_reference)), _string_schema(REFERENCE_PATTERN), Shown("`env:NAME` or `file:PATH`")
+]
+Expression = Annotated[
+    str, BeforeValidator(_expression), WithJsonSchema({"type": ["string", "boolean"]}), Shown("CEL expression")
+]
+Network = Annotated[str, BeforeValidator(_text(_network)), WithJsonSchema({"type": "string"}), Shown("CIDR")]
+
+
+def none_word(given: object) -> object:
+    """Read the word `none` as None."""
+    return None if given == "none" else given
