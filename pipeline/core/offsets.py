@@ -18,7 +18,7 @@ class Tracker:
     assignment change nothing that could be committed: that is the epoch fence.
     """
 
-    __slots__ = ("_empty", "_open", "closed", "committed", "next", "partition", "topic")
+    __slots__ = ("_empty", "_open", "acked", "closed", "committed", "in_flight", "next", "partition", "topic")
 
     def __init__(self, topic: str, partition: int, start: int) -> None:
         self.topic = topic
@@ -27,7 +27,11 @@ class Tracker:
         self.next = start
         """The offset after the highest one received; UNKNOWN until a record or a start position says it."""
         self.committed = start
-        """The next offset last asked to be committed."""
+        """The next offset whose ledger was last written, to be committed once that is acked."""
+        self.acked = start
+        """The next offset last asked to be committed at the source."""
+        self.in_flight = 0
+        """Positions taken up by process and not yet settled; kept by run/settle."""
         self._open: dict[int, None] = {}
         self._empty: list[tuple[int, int, LedgerReason]] = []
 
@@ -36,7 +40,7 @@ class Tracker:
         expected = self.next
         if offset != expected:
             if expected == UNKNOWN:
-                self.committed = offset
+                self.committed = self.acked = offset
             elif offset < expected:
                 return False
             else:
@@ -56,10 +60,6 @@ class Tracker:
         for offset in self._open:
             return offset
         return self.next
-
-    def unsettled(self) -> int:
-        """Return how many received records are still open."""
-        return len(self._open)
 
     def ledger(self, upto: int) -> tuple[tuple[int, int, str], ...]:
         """Take out the empty ranges below `upto`: ascending `(first, last inclusive, reason)`, adjacent ones merged.

@@ -48,6 +48,7 @@ class Settlement:
         customer_ref: Callable[[str], str],
     ) -> None:
         self.unsettled = 0
+        self.smallest_tier_ms = topics.tiers_ms[0]
         self.ledger_counts: dict[str, int] = {}
         self._topics = topics
         self._producer = producer
@@ -62,12 +63,18 @@ class Settlement:
     def opened(self, flight: Flight, deliveries: int) -> None:
         """Take over a position that has this many deliveries to settle here."""
         flight.open = deliveries
+        flight.tracker.in_flight += 1
         self.unsettled += 1
 
     def empty(self, tracker: Tracker, offset: int, reason: LedgerReason) -> None:
         """Settle a position without deliveries; the next commit's ledger says why."""
         self.ledger_counts[reason] = self.ledger_counts.get(reason, 0) + 1
         tracker.settled(offset, reason)
+
+    def forget(self, tracker: Tracker) -> None:
+        """Close a tracker whose partition is gone: acks that still come change nothing any more."""
+        tracker.closed = True
+        self.unsettled -= tracker.in_flight
 
     def undecodable(self, flight: Flight, cls: FailureClass, detail: str) -> None:
         """Put a record that is no event on the dead topic; its position is in the ledger once that is acked."""
@@ -102,7 +109,7 @@ class Settlement:
             self._dead_letter(flight, deadletter.for_delivery(delivery, outcome_, cls, detail, now_ns))
             self._log_failure(delivery, outcome_, cls, detail)
             self._telemetry.settled(delivery, outcome_, cls, now_ns)
-        elif flight.trace.sampled:
+        elif flight.trace.sampled or delivery.history:
             self._telemetry.settled(delivery, outcome_, cls, now_ns)
         self._stopped_moving(delivery)
 
@@ -134,7 +141,7 @@ class Settlement:
         now_ms = now_ns // 1_000_000
         tiers_ms = self._topics.tiers_ms
         due_ms = max(min(each.due_ms for each in waiting), now_ms)
-        parked = any(each.parked and each.cls for each in waiting)
+        parked = any(each.parked for each in waiting)
         if parked:  # the breaker is open or the lane too slow: each round waits a tier longer
             tier = journeys.park_tier(run.parks, tiers_ms, PARK_MAX_MS)
         else:
@@ -153,7 +160,7 @@ class Settlement:
             flight.open -= 1
             self._too_large(run, waiting)
             return
-        run.link = link
+        run.sent, run.sent_to = link, self._topics.retry[tier]
         for each in waiting:
             each.delivery.last_cls = each.cls
             self._write_outcome(each.delivery, Outcome.RETRYING, each.cls, now_ns, due_ms=max(due_ms, each.due_ms))
@@ -195,10 +202,11 @@ class Settlement:
 
     def _acked(self, flight: Flight) -> None:
         flight.open -= 1
-        if flight.open == 0:
+        tracker: Tracker = flight.tracker
+        if flight.open == 0 and not tracker.closed:
+            tracker.in_flight -= 1
             self.unsettled -= 1
-            if not flight.tracker.closed:
-                flight.tracker.settled(flight.record.offset, flight.ledger)
+            tracker.settled(flight.record.offset, flight.ledger)
 
     def _log_failure(self, delivery: Delivery, outcome_: Outcome, cls: str, detail: str) -> None:
         flight = delivery.run.flight

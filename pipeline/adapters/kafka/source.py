@@ -1,0 +1,350 @@
+"""Consumes one role's topics: a blocking poll thread that posts lists of records to the event loop and alone commits.
+
+librdkafka's traps this module exists for: an exception out of a callback inside `consume()` drops what was gathered
+while the position moves on, so callbacks catch everything and any exception out of `consume()` discards the consumer;
+`pause` purges the prefetch, so short back-pressure just waits; both group protocols accept a commit by a non-owner, so
+commits are filtered by what this consumer owns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Final
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    TIMESTAMP_NOT_AVAILABLE,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+
+from pipeline.errors import BrokerError
+from pipeline.model import Record
+from pipeline.ports import Assigned, Fatal, Notice, Revoked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+BATCH_RECORDS: Final = 500
+"""Records per post to the loop, at most."""
+GATHER_S: Final = 0.002
+"""How long a batch is gathered once its first record is there."""
+POLL_S: Final = 0.05
+"""How long the thread waits for a first record; a commit asked for waits no longer."""
+BACKLOG_RECORDS: Final = 2_000
+"""Posted records not yet taken, above which fetching waits."""
+SHORT_WAIT_S: Final = 1.0
+"""Back-pressure up to this long just waits; after that the partitions are paused (which purges the prefetch)."""
+REVOKE_WAIT_S: Final = 25.0
+"""How long a revoke waits for the loop to finish with the partitions; below every sensible max.poll.interval.ms."""
+REQUEST_S: Final = 10.0
+"""Bound on one blocking request to the broker."""
+STOP_S: Final = 30.0
+"""Bound on leaving the group."""
+
+TUNING: Final[dict[str, str | int | bool]] = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "partition.assignment.strategy": "cooperative-sticky",
+    "queued.min.messages": 2_000,
+    "queued.max.messages.kbytes": 8_192,
+    "fetch.queue.backoff.ms": 5,
+    "fetch.wait.max.ms": 100,
+    "enable.partition.eof": False,
+    "isolation.level": "read_committed",
+}
+
+_Key = tuple[str, int]
+
+
+class KafkaSource:
+    """Implements ports.Source with one confluent_kafka.Consumer. One instance, one start, one stop."""
+
+    def __init__(
+        self,
+        settings: Mapping[str, str],
+        group: str,
+        topics: Sequence[str],
+        role: str,
+        log: Callable[..., None],
+        *,
+        reset_missing: str = "earliest",
+    ) -> None:
+        """Prepare; nothing is contacted. `reset_missing` is where a partition without a commit starts."""
+        self.role = role
+        self._topics = list(topics)
+        self._log = log
+        self._settings: dict[str, str | int | bool | Callable[..., None]] = {
+            **TUNING,
+            **settings,
+            "group.id": group,
+            # Out of range (retention deleted it) is an error to be seen for the input; own topics start over.
+            "auto.offset.reset": "error" if role == "input" else "earliest",
+            "error_cb": self._on_error,
+            "on_commit": self._on_commit,
+        }
+        self._from_beginning = reset_missing == "earliest"
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._inbox: Callable[[Notice], None] | None = None
+        self._thread: threading.Thread | None = None
+        self._finished = threading.Event()
+        self._stopping = threading.Event()
+        self._room = threading.Event()
+        self._posted = 0
+        self._taken = 0
+        self._lock = threading.Lock()  # guards the requests below; held for copies only
+        self._commits: dict[_Key, tuple[int, str]] = {}
+        self._pausing: dict[_Key, bool] = {}
+        # The rest belongs to the poll thread.
+        self._owned: dict[_Key, int] = {}
+        self._changed: set[_Key] = set()
+        self._paused: set[_Key] = set()
+        self._all_paused = False
+        self._waited_s = 0.0
+        self._totals: dict[str, int] = {}
+        self._callback_error: BaseException | None = None
+
+    # ------------------------------------------------------------------------------------ called on the loop
+
+    def start(self, inbox: Callable[[Notice], None]) -> None:
+        """See ports.Source."""
+        self._loop = asyncio.get_running_loop()
+        self._inbox = inbox
+        self._thread = threading.Thread(target=self._run, name=f"poll-{self.role}", daemon=True)
+        self._thread.start()
+
+    def taken(self, records: int) -> None:
+        """See ports.Source."""
+        self._taken += records
+        self._room.set()
+
+    def commit(self, offsets: Sequence[tuple[str, int, int, str]]) -> None:
+        """See ports.Source."""
+        with self._lock:
+            for topic, partition, offset, metadata in offsets:
+                self._commits[topic, partition] = (offset, metadata)
+
+    def pause(self, topic: str, partition: int) -> None:
+        """See ports.Source."""
+        with self._lock:
+            self._pausing[topic, partition] = True
+
+    def resume(self, topic: str, partition: int) -> None:
+        """See ports.Source."""
+        with self._lock:
+            self._pausing[topic, partition] = False
+
+    def partitions_total(self, topic: str) -> int:
+        """See ports.Source."""
+        return self._totals.get(topic, 0)
+
+    async def stop(self) -> None:
+        """See ports.Source."""
+        self._stopping.set()
+        self._room.set()
+        if self._thread is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._finished.wait, STOP_S)
+
+    # --------------------------------------------------------------------------------------- the poll thread
+
+    def _post(self, notice: Notice) -> None:
+        loop, inbox = self._loop, self._inbox
+        assert loop is not None
+        assert inbox is not None
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(inbox, notice)
+
+    def _run(self) -> None:
+        consumer: Consumer | None = None
+        try:
+            consumer = Consumer(dict(self._settings))
+            consumer.subscribe(
+                self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+            )
+            while not self._stopping.is_set():
+                self._turn(consumer)
+            self._send_commits(consumer, wait=True)
+            consumer.close()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the consumer is discarded uncommitted
+            self._owned.clear()
+            self._post(Fatal(error if isinstance(error, Exception) else BrokerError(repr(error))))
+            if consumer is not None:
+                _discard(consumer)
+        finally:
+            self._finished.set()
+
+    def _turn(self, consumer: Consumer) -> None:
+        self._send_commits(consumer, wait=False)
+        self._apply_pauses(consumer)
+        if self._posted - self._taken >= BACKLOG_RECORDS and not self._all_paused:
+            self._room.clear()
+            if self._posted - self._taken >= BACKLOG_RECORDS:
+                self._room.wait(0.02)
+                self._waited_s += 0.02
+            if self._waited_s < SHORT_WAIT_S:
+                return
+            self._all_paused = True
+            consumer.pause([TopicPartition(*key) for key in self._owned])
+        elif self._all_paused and self._posted - self._taken < BACKLOG_RECORDS // 2:
+            self._all_paused = False
+            consumer.resume([TopicPartition(*key) for key in self._owned if key not in self._paused])
+        self._waited_s = 0.0
+        self._changed.clear()
+        first = consumer.poll(POLL_S)
+        messages = [] if first is None else [first]
+        if first is not None:
+            messages += consumer.consume(BATCH_RECORDS - 1, GATHER_S)
+        if self._callback_error is not None:
+            raise self._callback_error
+        records = self._records(consumer, messages)
+        if records:
+            self._posted += len(records)
+            self._post(records)
+
+    def _records(self, consumer: Consumer, messages: list[Message]) -> list[Record]:
+        records: list[Record] = []
+        stale: set[_Key] = set()
+        for message in messages:
+            error = message.error()
+            if error is not None:
+                self._judge(error)
+                continue
+            key = (message.topic() or "", message.partition() or 0)
+            if key in self._changed or key not in self._owned:
+                # Gathered in the same call that (un)assigned the partition: which side of it cannot be told.
+                stale.add(key)
+                continue
+            kind, stamp = message.timestamp()
+            records.append(
+                Record(
+                    key[0], key[1], message.offset() or 0, _bytes(message.key()), _bytes(message.value()),
+                    tuple(message.headers() or ()),  # type: ignore[arg-type]
+                    stamp if kind != TIMESTAMP_NOT_AVAILABLE else 0,
+                )
+            )  # fmt: skip
+        for key in stale & self._owned.keys():
+            consumer.seek(TopicPartition(key[0], key[1], self._owned[key]))
+        return records
+
+    def _judge(self, error: KafkaError) -> None:
+        """Go on over what passes by itself; raise what the worker cannot go on with."""
+        code = error.code()
+        if code == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - the client's public name for it
+            raise BrokerError(
+                f"the committed offset of {', '.join(self._topics)} no longer exists on the broker (retention deleted "
+                "it, or the topic was made anew); choose a new start with kafka-consumer-groups --reset-offsets"
+            )
+        if error.fatal() or code in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
+            raise BrokerError(f"Kafka refuses the {self.role} consumer: {error.str()}")
+        self._log("warning", "consumer_error", role=self.role, code=error.name())
+
+    def _send_commits(self, consumer: Consumer, *, wait: bool) -> None:
+        with self._lock:
+            wanted, self._commits = self._commits, {}
+        offsets = [
+            TopicPartition(topic, partition, offset, metadata)
+            for (topic, partition), (offset, metadata) in wanted.items()
+            if (topic, partition) in self._owned
+        ]
+        if not offsets:
+            return
+        try:
+            if wait:
+                consumer.commit(offsets=offsets, asynchronous=False)
+            else:
+                consumer.commit(offsets=offsets, asynchronous=True)
+        except KafkaException as error:
+            # A commit that fails costs repeats, never a loss; the next one says the same or more.
+            self._log("warning", "commit_failed", role=self.role, code=error.args[0].name())
+
+    def _apply_pauses(self, consumer: Consumer) -> None:
+        if not self._pausing:
+            return
+        with self._lock:
+            wanted, self._pausing = self._pausing, {}
+        for key, pause in wanted.items():
+            if key not in self._owned:
+                continue
+            if pause:
+                self._paused.add(key)
+                consumer.pause([TopicPartition(*key)])
+            else:
+                self._paused.discard(key)
+                if not self._all_paused:
+                    consumer.resume([TopicPartition(*key)])
+
+    # ------------------------------------------------------- callbacks, inside poll/consume: they never raise
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        try:
+            starts = consumer.committed(partitions, timeout=REQUEST_S) if partitions else []
+            assigned: list[tuple[str, int, int]] = []
+            for start in starts:
+                if start.error is not None:
+                    raise KafkaException(start.error)  # noqa: TRY301 - kept for the poll thread, like every other
+                key = (start.topic, start.partition)
+                assigned.append((start.topic, start.partition, start.offset if start.offset >= 0 else -1))
+                if start.offset < 0 and self._from_beginning:
+                    start.offset = OFFSET_BEGINNING
+                self._owned[key] = start.offset
+                self._changed.add(key)
+            consumer.incremental_assign(starts)
+            for topic in {start.topic for start in starts} - self._totals.keys():
+                self._totals[topic] = len(consumer.list_topics(topic, timeout=REQUEST_S).topics[topic].partitions)
+            self._post(Assigned(tuple(assigned)))
+        except BaseException as error:  # noqa: BLE001 - out of a callback it would silently drop records
+            self._callback_error = error
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        try:
+            keys = tuple((each.topic, each.partition) for each in partitions)
+            finished = threading.Event()
+            self._post(Revoked(keys, False, finished.set))
+            if not self._stopping.is_set():
+                finished.wait(REVOKE_WAIT_S)
+            self._send_commits(consumer, wait=True)
+            self._forget(keys)
+        except BaseException as error:  # noqa: BLE001 - see _on_assign
+            self._callback_error = error
+
+    def _on_lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        try:
+            keys = tuple((each.topic, each.partition) for each in partitions)
+            self._forget(keys)
+            self._post(Revoked(keys, True, _nothing))
+        except BaseException as error:  # noqa: BLE001 - see _on_assign
+            self._callback_error = error
+
+    def _forget(self, keys: tuple[_Key, ...]) -> None:
+        for key in keys:
+            self._owned.pop(key, None)
+            self._paused.discard(key)
+            self._changed.add(key)
+
+    def _on_error(self, error: KafkaError) -> None:
+        self._log("warning", "broker_error", role=self.role, code=error.name())
+
+    def _on_commit(self, error: KafkaError | None, _partitions: list[TopicPartition]) -> None:
+        if error is not None:
+            self._log("warning", "commit_failed", role=self.role, code=error.name())
+
+
+def _nothing() -> None:
+    """Answer a notice that nobody waits for."""
+
+
+def _bytes(content: object) -> bytes | None:
+    return content if content is None or isinstance(content, bytes) else str(content).encode()
+
+
+def _discard(consumer: Consumer) -> None:
+    """Leave the group without committing anything; a consumer that cannot even do that is left to its process."""
+    try:
+        consumer.unassign()
+        consumer.close()
+    except Exception:  # noqa: BLE001, S110 - already failing for a reason that was reported
+        pass

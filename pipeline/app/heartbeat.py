@@ -1,0 +1,91 @@
+"""Tells the fleet how this worker is: its lanes, what is unsettled, how old the oldest is; read by `hookline status`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from pipeline import __version__
+
+if TYPE_CHECKING:
+    from pipeline.app.worker import Worker
+    from pipeline.ports import LaneStats, Producer
+
+BEAT_S: Final = 10.0
+"""How often the state is written; a worker silent for three beats counts as gone."""
+WATCH_S: Final = 0.5
+"""How soon a change of a breaker is written."""
+
+
+class Heartbeat:
+    """Writes `worker/<id>` to the control topic every BEAT_S and on a breaker's change; a tombstone at the end."""
+
+    def __init__(self, worker: Worker, topic: str, producer: Producer, worker_id: str) -> None:
+        self._worker = worker
+        self._topic = topic
+        self._producer = producer
+        self._key = f"worker/{worker_id}".encode()
+        self._states: dict[str, str] = {}
+        self._next_s = 0.0
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_soon(self._beat)
+
+    def goodbye(self) -> None:
+        """Say that this worker is gone for good, not silent."""
+        self._producer.produce(self._topic, self._key, None, [], _acked)
+
+    def close(self) -> None:
+        """Beat no more."""
+        self._timer.cancel()
+
+    def _beat(self) -> None:
+        self._timer = self._loop.call_later(WATCH_S, self._beat)
+        states = {name: lane.stats.state for name, lane in self._worker.lanes.items()}
+        now_s = self._loop.time()
+        if now_s < self._next_s and states == self._states:
+            return
+        self._next_s = now_s + BEAT_S
+        self._states = states
+        self._producer.produce(self._topic, self._key, orjson.dumps(self._state()), [], _acked)
+
+    def _state(self) -> dict[str, Any]:
+        settlement = self._worker.settlement
+        return {
+            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "version": __version__,
+            "unsettled": settlement.unsettled if settlement is not None else 0,
+            "assigned": {
+                intake.source.role: [f"{topic}/{partition}" for topic, partition in sorted(intake.trackers)]
+                for intake in self._worker.intakes
+            },
+            "lanes": {name: _lane(lane.stats) for name, lane in self._worker.lanes.items()},
+        }
+
+
+def _lane(stats: LaneStats) -> dict[str, Any]:
+    return {
+        "state": stats.state,
+        "since": _time(stats.state_since_ns),
+        "last_good": _time(stats.last_good_ns),
+        "class": str(stats.last_class),
+        "event": stats.last_event_id,
+        "queued": stats.queued,
+        "in_flight": stats.in_flight,
+        "parked": stats.parked,
+        "attempts": stats.attempts,
+    }
+
+
+def _time(ns: int) -> str:
+    return datetime.fromtimestamp(ns / 1e9, UTC).isoformat(timespec="milliseconds") if ns else ""
+
+
+def _acked() -> None:
+    """Nothing waits for a heartbeat."""

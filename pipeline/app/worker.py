@@ -1,0 +1,237 @@
+"""Builds one worker by hand and owns its start and stop order: lanes and settlement before intakes, intakes stop first."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import hashlib
+import hmac
+import os
+import random
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING, Final
+
+from pipeline import __version__
+from pipeline.adapters.http import HttpSender
+from pipeline.adapters.kafka.admin import Admin
+from pipeline.adapters.kafka.producer import KafkaProducer
+from pipeline.adapters.kafka.source import KafkaSource
+from pipeline.adapters.schemas import KnownSchemas
+from pipeline.adapters.telemetry import OtelTelemetry
+from pipeline.app.heartbeat import Heartbeat
+from pipeline.config import topics
+from pipeline.config.compile import compile as compile_config
+from pipeline.config.load import kafka_settings
+from pipeline.config.secrets import Secrets
+from pipeline.errors import BrokerError, TopicMissing
+from pipeline.ports import LaneStats
+from pipeline.run.consume import Intake
+from pipeline.run.dispatch import Lane
+from pipeline.run.process import Process
+from pipeline.run.release import Release
+from pipeline.run.settle import OwnTopics, Settlement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.config.models import Config
+
+DRAIN_S: Final = 20.0
+"""Default of one deadline for everything a graceful stop does, acks included."""
+FLUSH_S: Final = 5.0
+"""Bound on the last acks after the intakes are closed."""
+GC_THRESHOLD: Final = 50_000
+"""Allocations between young collections: the hot path makes no cycles, so looking for them is rarely worth it."""
+
+
+class Worker:
+    """One process's worth of Hookline. Build on the running loop, `run` once."""
+
+    def __init__(self, config: Config, *, worker_id: str, drain_s: float = DRAIN_S) -> None:
+        """Read secrets and compile the configuration; nothing is contacted yet. Raises ConfigError."""
+        secrets = Secrets(config.folder)
+        self._config = config
+        self._worker_id = worker_id
+        self._drain_s = drain_s
+        self._settings = kafka_settings(config, secrets)
+        self._schemas = KnownSchemas.of(config, secrets)
+        self._compiled = compile_config(config, secrets, self._schemas.reader_schemas())
+        self.telemetry = OtelTelemetry.of(config, worker_id)
+        self._stopping = asyncio.Event()
+        self._error: BaseException | None = None
+        self.lanes: dict[str, Lane] = {}
+        self.intakes: list[Intake] = []
+        self.settlement: Settlement | None = None
+
+    async def run(self) -> None:
+        """Work until `stop` is called or something fatal happens; then stop gracefully, or at once and uncommitted.
+
+        Raises what was fatal: BrokerError, TopicMissing, or a Bug of ours.
+        """
+        self._limits = await asyncio.to_thread(self._check_topics)
+        producer = KafkaProducer(self._settings, self.fatal, self.telemetry.log, self._limits)
+        settlement = self.settlement = self._settlement(producer)
+        self._open_lanes(settlement)
+        self._open_intakes(producer, settlement)
+        heartbeat = Heartbeat(self, topics.control(self._config.group), producer, self._worker_id)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_THRESHOLD)
+        self.telemetry.log("info", "worker_started", worker=self._worker_id, version=__version__)
+        try:
+            await self._stopping.wait()
+            if self._error is None:
+                self.telemetry.log("info", "worker_draining", budget_s=self._drain_s)
+                await self._drain()
+                heartbeat.goodbye()
+        finally:
+            heartbeat.close()
+            await self._close(producer)
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        """Ask for a graceful stop; idempotent."""
+        self._stopping.set()
+
+    def fatal(self, error: BaseException) -> None:
+        """Stop at once, without committing: what is in flight is done again by whoever gets the partitions."""
+        if self._error is None:
+            self._error = error
+            self.telemetry.log("critical", "worker_failed", error=type(error).__name__, detail=_first_line(error))
+        self._stopping.set()
+
+    # ------------------------------------------------------------------------------------------- start
+
+    def _check_topics(self) -> dict[str, int]:
+        """Name every missing topic at once; return each own topic's `max.message.bytes`."""
+        group = self._config.group
+        own = [*topics.retry_topics(self._config), topics.dead(group), topics.outcomes(group), topics.control(group)]
+        admin = Admin(self._settings)
+        known = admin.partitions()
+        missing = tuple(name for name in (*self._compiled.input_topics, *own) if name not in known)
+        if missing:
+            raise TopicMissing(missing)
+        return admin.max_message_bytes(own)
+
+    def _settlement(self, producer: KafkaProducer) -> Settlement:
+        group = self._config.group
+        own = OwnTopics(
+            retry=topics.retry_topics(self._config),
+            dead=topics.dead(group),
+            outcomes=topics.outcomes(group),
+            tiers_ms=self._compiled.tiers_ms,
+        )
+        return Settlement(own, producer, self.telemetry, time.time_ns, _DICE, customer_reference(group))
+
+    def _open_lanes(self, settlement: Settlement) -> None:
+        for name, destination in self._compiled.destinations.items():
+            stats = LaneStats()
+            self.telemetry.watch(name, stats)
+            self.lanes[name] = Lane(
+                destination, HttpSender(destination, stats), settlement, self.telemetry, stats, time.time_ns, _DICE,
+                self.fatal, self._share,
+            )  # fmt: skip
+
+    def _open_intakes(self, producer: KafkaProducer, settlement: Settlement) -> None:
+        config, compiled = self._config, self._compiled
+        process = Process(
+            compiled.plan, self.lanes, settlement, self.telemetry,
+            event_flag_max_age_ms=compiled.event_flag_max_age_ms,
+        )  # fmt: skip
+        log = self.telemetry.log
+        sources = [KafkaSource(self._settings, config.group, [topic], "input", log) for topic in compiled.input_topics]
+        retry_topics = topics.retry_topics(config)
+        sources.append(KafkaSource(self._settings, f"{config.group}.retry", retry_topics, "retry", log))
+        for source in sources:
+            ledger = topics.outcomes(config.group) if source.role == "input" else None
+            intake = Intake(
+                source, process, settlement, self.lanes.values(), producer, self._schemas, self.telemetry, time.time_ns,
+                self.fatal, ledger_topic=ledger, drain_s=self._drain_s,
+            )  # fmt: skip
+            self.intakes.append(intake)
+            if source.role == "retry":
+                tiers_ms = dict(zip(retry_topics, compiled.tiers_ms, strict=True))
+                intake.start(Release(tiers_ms, source, time.time_ns, intake.due))
+            else:
+                intake.start()
+        self.telemetry.gauge("hookline.unsettled", "{event}", lambda: settlement.unsettled)
+
+    def _share(self) -> float:
+        """Return this worker's share of the fleet's rates: its share of the input partitions."""
+        owned = total = 0
+        for intake in self.intakes:
+            if intake.source.role == "input":
+                for topic in self._compiled.input_topics:
+                    total += intake.source.partitions_total(topic)
+                owned += len(intake.trackers)
+        return owned / total if total else 0.0
+
+    # -------------------------------------------------------------------------------------------- stop
+
+    async def _drain(self) -> None:
+        for intake in self.intakes:
+            intake.stop_taking()
+        for lane in self.lanes.values():
+            lane.drain()
+        await asyncio.gather(*(intake.stop() for intake in self.intakes))
+
+    async def _close(self, producer: KafkaProducer) -> None:
+        for lane in self.lanes.values():
+            await lane.close()
+        if self._error is None:
+            left = await producer.flush(FLUSH_S)
+            self.telemetry.log("info", "worker_stopped", worker=self._worker_id, unacked=left)
+        producer.close()
+        self.telemetry.close()
+
+
+_DICE: Final = random.Random()  # noqa: S311 - jitter and span IDs, no secrets
+
+
+def customer_reference(group: str) -> Callable[[str], str]:
+    """Return the pseudonym function of a group: 32 hex digits of HMAC-SHA256, keyed by HOOKLINE_CUSTOMER_REF_KEY."""
+    key = os.environ.get("HOOKLINE_CUSTOMER_REF_KEY") or f"hookline:{group}"
+    keyed = hmac.new(key.encode(), digestmod=hashlib.sha256)
+
+    def reference(customer_id: str) -> str:
+        mac = keyed.copy()
+        mac.update(customer_id.encode())
+        return mac.hexdigest()[:32]
+
+    return reference
+
+
+def worker_identity(index: int) -> str:
+    """Name a worker so that a human finds it: host, process, index."""
+    return f"{socket.gethostname()}-{os.getpid()}-{index}"
+
+
+async def work(config: Config, *, index: int = 0, drain_s: float = DRAIN_S) -> None:
+    """Run one worker until SIGTERM or SIGINT; a second one ends the process at once, uncommitted (exit 1)."""
+    worker = Worker(config, worker_id=worker_identity(index), drain_s=drain_s)
+    loop = asyncio.get_running_loop()
+    asked = False
+
+    def on_signal() -> None:
+        nonlocal asked
+        if asked:
+            worker.telemetry.log("warning", "worker_killed", reason="second signal")
+            os._exit(1)
+        asked = True
+        worker.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    await worker.run()
+
+
+def _first_line(error: BaseException) -> str:
+    if isinstance(error, (BrokerError, OSError)):
+        return str(error).splitlines()[0] if str(error) else ""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame is not None else ""

@@ -1,0 +1,72 @@
+"""`hookline run`: one worker, or N of them on this machine."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from pipeline.config.models import Config
+
+WORKERS_MAX = 64
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "run",
+        help="consume events and deliver webhook actions",
+        description="Consume events and deliver webhook actions until SIGTERM or SIGINT. The first signal drains: "
+        "nothing new starts, attempts under way end, the rest is handed to the retry topics, offsets are committed. "
+        "A second one stops at once; what was in flight is then done again.",
+    )
+    parser.add_argument("--config", type=Path, default=Path(), metavar="DIR", help="configuration folder (default: .)")
+    parser.add_argument("--env", required=True, metavar="NAME", help="environment: env/NAME.yaml of the folder")
+    parser.add_argument("--workers", type=_workers, default=1, metavar="N", help="processes on this machine (default: 1)")
+    parser.add_argument(
+        "--drain", type=float, default=20.0, metavar="SECONDS", help="one deadline for a graceful stop (default: 20)"
+    )
+    parser.add_argument("--worker-index", type=int, default=None, help="set by the supervisor for each of N workers")
+    parser.set_defaults(run=execute)
+
+
+def _workers(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= WORKERS_MAX:
+        raise ValueError
+    return number
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Run until stopped. Exit 0 after a graceful stop, 1 after a failure, 2 for configuration or topics."""
+    from pipeline.config.load import load  # noqa: PLC0415 - keep `hookline --help` fast
+
+    config = load(args.config, args.env)
+    if args.workers > 1 and args.worker_index is None:
+        return _supervise(args)
+    return _work(config, args)
+
+
+def _work(config: Config, args: argparse.Namespace) -> int:
+    import uvloop  # noqa: PLC0415
+
+    from pipeline.app.worker import work  # noqa: PLC0415
+
+    uvloop.run(work(config, index=args.worker_index or 0, drain_s=args.drain))
+    return 0
+
+
+def _supervise(args: argparse.Namespace) -> int:
+    from pipeline.app.supervisor import Supervisor  # noqa: PLC0415
+
+    def command(index: int) -> Sequence[str]:
+        return [
+            sys.executable, "-m", "pipeline", "run", "--config", str(args.config), "--env", args.env,
+            "--drain", str(args.drain), "--worker-index", str(index),
+        ]  # fmt: skip
+
+    return Supervisor(args.workers, command, lambda line: print(line, file=sys.stderr, flush=True)).run()

@@ -1,0 +1,322 @@
+"""Consumes one role's records: hands them to run/process in order, commits what core/offsets allows, drains on revoke.
+
+Owner of the trackers. A commit is made in two steps: the ledger of the range (which positions had no delivery, and why)
+is written and acked first, then the source is asked to commit. So every committed position can be accounted for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Final, assert_never
+
+from pipeline.core import outcome
+from pipeline.core.offsets import UNKNOWN, Tracker
+from pipeline.model import Record
+from pipeline.ports import Assigned, Fatal, Found, Notice, Revoked, Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pipeline.model import SchemaRef
+    from pipeline.ports import Clock, Producer, Schemas, Source, Telemetry
+    from pipeline.run.dispatch import Lane
+    from pipeline.run.process import Process
+    from pipeline.run.release import Release
+    from pipeline.run.settle import Settlement
+
+TURN_RECORDS: Final = 64
+"""Records processed before the loop looks at its sockets again."""
+UNSETTLED_MAX: Final = 8_192
+"""Positions open in this worker, above which consumption waits."""
+BLOCKED_S: Final = 0.005
+"""How soon a blocked intake looks again."""
+COMMIT_S: Final = 0.5
+"""How often the watermark is committed."""
+SCHEMA_RETRY_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
+"""Waits between look-ups of a schema while the registry cannot be reached; the last one repeats."""
+LAST_ACKS_S: Final = 5.0
+"""What is left for acks after the drain budget ended the attempts under way."""
+
+_Key = tuple[str, int]
+
+
+class Intake:
+    """One source and what becomes of its records. `ledger_topic` None: positions of this role need no ledger."""
+
+    def __init__(
+        self,
+        source: Source,
+        process: Process,
+        settlement: Settlement,
+        lanes: Iterable[Lane],
+        producer: Producer,
+        schemas: Schemas,
+        telemetry: Telemetry,
+        clock: Clock,
+        fatal: Callable[[BaseException], None],
+        *,
+        ledger_topic: str | None,
+        drain_s: float,
+    ) -> None:
+        self.source = source
+        self._take = process.record if source.role == "input" else process.retry
+        self._process = process
+        self._settlement = settlement
+        self._lanes = tuple(lanes)
+        self._producer = producer
+        self._schemas = schemas
+        self._telemetry = telemetry
+        self._clock = clock
+        self._fatal = fatal
+        self._ledger_topic = ledger_topic
+        self._drain_s = drain_s
+        self._loop = asyncio.get_running_loop()
+        self.trackers: dict[_Key, Tracker] = {}
+        self._records: deque[Record] = deque()
+        self._held: dict[_Key, deque[Record]] = {}
+        self._release: Release | None = None
+        self._scheduled = False
+        self._stopped = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._commit_timer = self._loop.call_later(COMMIT_S, self._commit)
+
+    def start(self, release: Release | None = None) -> None:
+        """Begin to consume; a retry intake gets the holder of what is not due yet."""
+        self._release = release
+        self.source.start(self._notice)
+
+    # ------------------------------------------------------------------------------------------- notices
+
+    def _notice(self, notice: Notice) -> None:
+        if type(notice) is list:
+            if self._release is not None:
+                self._hold(notice)
+            else:
+                self._records.extend(notice)
+                self._schedule()
+            return
+        match notice:
+            case Assigned():
+                for topic, partition, start in notice.partitions:
+                    self.trackers[topic, partition] = Tracker(topic, partition, start)
+                self._telemetry.log(
+                    "info", "partitions_assigned", role=self.source.role, partitions=_names(notice.partitions)
+                )
+            case Revoked():
+                self._telemetry.log(
+                    "info", "partitions_lost" if notice.lost else "partitions_revoked", role=self.source.role,
+                    partitions=_names(notice.partitions),
+                )  # fmt: skip
+                self._revoked(notice)
+            case Fatal():
+                self._fatal(notice.error)
+            case list():
+                raise AssertionError
+            case _:
+                assert_never(notice)
+
+    def _hold(self, records: list[Record]) -> None:
+        assert self._release is not None
+        fresh = []
+        for record in records:
+            tracker = self.trackers.get((record.topic, record.partition))
+            if tracker is not None and tracker.received(record.offset):
+                fresh.append(record)
+        self.source.taken(len(records))
+        self._release.hold(fresh)
+
+    def due(self, records: list[Record]) -> None:
+        """Take released retry records: they were received when they came in."""
+        self._records.extend(records)
+        self._schedule()
+
+    # ------------------------------------------------------------------------------------ record after record
+
+    def _schedule(self) -> None:
+        if not self._scheduled and not self._stopped:
+            self._scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def _blocked(self) -> bool:
+        if self._settlement.unsettled >= UNSETTLED_MAX or self._producer.full():
+            return True
+        return any(lane.holds() for lane in self._lanes)
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        if self._stopped or not self._records:
+            return
+        if self._blocked():
+            self._scheduled = True
+            self._loop.call_later(BLOCKED_S, self._turn)
+            return
+        try:
+            self._some()
+        except Exception as error:  # noqa: BLE001 - our bug: it must stop the worker, uncommitted
+            self._fatal(error)
+            return
+        self._schedule()
+
+    def _some(self) -> None:
+        now_ns = self._clock()
+        records = self._records
+        number = min(TURN_RECORDS, len(records))
+        released = self._release is not None
+        for _ in range(number):
+            record = records.popleft()
+            key = (record.topic, record.partition)
+            tracker = self.trackers.get(key)
+            if tracker is None or not (released or tracker.received(record.offset)):
+                continue
+            held = self._held.get(key)
+            if held is not None:
+                held.append(record)
+                continue
+            wanted = self._take(record, tracker, now_ns)
+            if wanted is not None:
+                self._wait_for_schema(key, record, wanted)
+        if not released:
+            self.source.taken(number)
+
+    def _wait_for_schema(self, key: _Key, record: Record, ref: SchemaRef) -> None:
+        self._held[key] = deque((record,))
+        self.source.pause(*key)
+        self._spawn(self._find_schema(key, record.topic, ref))
+
+    async def _find_schema(self, key: _Key, topic: str, ref: SchemaRef) -> None:
+        """Look a schema up until the registry answers; then go on with the partition where it stopped."""
+        attempt = 0
+        while True:
+            found = await self._schemas.fetch(ref)
+            if not isinstance(found, Unreachable):
+                break
+            wait_s = SCHEMA_RETRY_S[min(attempt, len(SCHEMA_RETRY_S) - 1)]
+            if attempt == 0:
+                self._telemetry.log("error", "registry_unreachable", topic=key[0], partition=key[1],
+                                    detail=found.detail)  # fmt: skip
+            attempt += 1
+            await asyncio.sleep(wait_s)
+        self._process.learn(topic, ref, found.schema if isinstance(found, Found) else found)
+        held = self._held.pop(key, None)
+        if held is None:
+            return
+        tracker = self.trackers.get(key)
+        now_ns = self._clock()
+        while held and tracker is not None:
+            record = held.popleft()
+            wanted = self._take(record, tracker, now_ns)
+            if wanted is not None:
+                self._wait_for_schema(key, record, wanted)
+                self._held[key].extend(held)
+                return
+        self.source.resume(*key)
+
+    def _spawn(self, work: object) -> None:
+        task = self._loop.create_task(work)  # type: ignore[arg-type]
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fatal(error)
+
+    # ------------------------------------------------------------------------------------------- commits
+
+    def _commit(self) -> None:
+        self._commit_timer = self._loop.call_later(COMMIT_S, self._commit)
+        for tracker in self.trackers.values():
+            self._commit_one(tracker)
+
+    def _commit_one(self, tracker: Tracker) -> None:
+        upto = tracker.watermark()
+        if upto == UNKNOWN or upto <= tracker.committed:
+            return
+        first, tracker.committed = tracker.committed, upto
+        empty = tracker.ledger(upto)
+        if self._ledger_topic is None:
+            self._commit_now(tracker, upto)
+            return
+        content = outcome.encode_ledger(
+            tracker.topic, tracker.partition, first, upto, empty, self._clock() // 1_000_000
+        )
+        key = f"{tracker.topic}/{tracker.partition}".encode()
+        self._producer.produce(self._ledger_topic, key, content, [], partial(self._commit_now, tracker, upto))
+
+    def _commit_now(self, tracker: Tracker, upto: int) -> None:
+        tracker.acked = max(tracker.acked, upto)
+        if not tracker.closed:
+            self.source.commit([(tracker.topic, tracker.partition, upto, "")])
+
+    # ------------------------------------------------------------------------------------- revoke and stop
+
+    def _revoked(self, notice: Revoked) -> None:
+        keys = [key for key in notice.partitions if key in self.trackers]
+        gone = set(keys)
+        self._records = deque(each for each in self._records if (each.topic, each.partition) not in gone)
+        if notice.lost or self._stopped:
+            self._forget(keys)
+            notice.done()
+        else:
+            self._spawn(self._drain_then(keys, notice.done))
+
+    async def _drain_then(self, keys: list[_Key], done: Callable[[], None]) -> None:
+        try:
+            await self._drain(keys)
+        finally:
+            self._forget(keys)
+            done()
+
+    async def _drain(self, keys: list[_Key]) -> None:
+        """Start nothing new of these partitions, let attempts end, hand the rest over, commit; one deadline for all."""
+        trackers = [self.trackers[key] for key in keys]
+        chosen = frozenset(map(id, trackers))
+        deadline_s = self._loop.time() + self._drain_s
+        for lane in self._lanes:
+            lane.release(lambda delivery: id(delivery.run.flight.tracker) in chosen)
+        await self._settled(trackers, deadline_s)
+        if self._loop.time() >= deadline_s:
+            for lane in self._lanes:
+                lane.abort(lambda delivery: id(delivery.run.flight.tracker) in chosen)
+            await self._settled(trackers, deadline_s + LAST_ACKS_S)
+        for tracker in trackers:
+            self._commit_one(tracker)
+        while any(tracker.acked < tracker.committed for tracker in trackers):
+            if self._loop.time() >= deadline_s + LAST_ACKS_S:
+                return
+            await asyncio.sleep(BLOCKED_S)
+
+    async def _settled(self, trackers: list[Tracker], deadline_s: float) -> None:
+        while any(tracker.in_flight for tracker in trackers) and self._loop.time() < deadline_s:
+            await asyncio.sleep(BLOCKED_S)
+
+    def _forget(self, keys: Iterable[_Key]) -> None:
+        for key in keys:
+            tracker = self.trackers.pop(key)
+            self._settlement.forget(tracker)
+            self._held.pop(key, None)
+            if self._release is not None:
+                self._release.forget(key)
+            for lane in self._lanes:
+                lane.discard(lambda delivery, gone=tracker: delivery.run.flight.tracker is gone)
+
+    def stop_taking(self) -> None:
+        """Process nothing more; what is queued here was never started and stays uncommitted."""
+        self._stopped = True
+
+    async def stop(self) -> None:
+        """Drain everything within the drain budget, commit, leave the group."""
+        self.stop_taking()
+        await self._drain(list(self.trackers))
+        self._commit_timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        if self._release is not None:
+            self._release.close()
+        await self.source.stop()
+
+
+def _names(partitions: Iterable[tuple[str, int] | tuple[str, int, int]]) -> str:
+    return " ".join(f"{each[0]}/{each[1]}" for each in partitions)

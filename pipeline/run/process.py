@@ -1,0 +1,266 @@
+"""READ FIRST. The way of one event: decode, envelope, routes, gates, payload, then its lanes.
+
+Synchronous from start to end: one call takes a Kafka record to `lane.offer()` (run/dispatch), whose verdict comes back to
+run/settle, which closes the position in core/offsets, which run/consume commits. Decisions are made in core/; here they
+are only put in order and acted on.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from pipeline.core import decode, gates, journeys, outcome, payload, routes, tracecontext
+from pipeline.model import (
+    Delivery,
+    Event,
+    FailureClass,
+    Flight,
+    Kind,
+    LedgerReason,
+    Outcome,
+    Plan,
+    Record,
+    Refused,
+    RetryPolicy,
+    Route,
+    Run,
+    SkipReason,
+    Step,
+    Trace,
+    Undecodable,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from pipeline.core.offsets import Tracker
+    from pipeline.model import SchemaRef
+    from pipeline.ports import Telemetry, Unknown
+    from pipeline.run.dispatch import Lane
+    from pipeline.run.settle import Settlement
+
+HOPS_REMEMBERED: Final = 20_000
+"""Hand-overs remembered per worker, to drop the copies a crash between two writes leaves behind."""
+
+
+class Process:
+    """One event through the stages. `record` and `retry` never wait and never raise but for a bug of ours.
+
+    Both answer None when the record was taken up, or the reference of a schema that must be looked up first; then the
+    caller holds the partition, calls `learn`, and offers the same record again.
+    """
+
+    def __init__(
+        self,
+        planner: Callable[[str, object], Plan | Undecodable | None],
+        lanes: Mapping[str, Lane],
+        settlement: Settlement,
+        telemetry: Telemetry,
+        *,
+        event_flag_max_age_ms: int,
+    ) -> None:
+        self._planner = planner
+        self._lanes = lanes
+        self._settlement = settlement
+        self._sampled = telemetry.sampled
+        self._flag_max_age_ms = event_flag_max_age_ms
+        self._plans: dict[tuple[str, SchemaRef], Plan | Undecodable | None] = {}
+        self._hops: OrderedDict[int, None] = OrderedDict()
+
+    def learn(self, topic: str, ref: SchemaRef, schema: object | Unknown) -> None:
+        """Plan for records of a writer schema on a topic; an Unknown one makes them undecodable."""
+        detail = getattr(schema, "detail", None)
+        self._plans[topic, ref] = (
+            Undecodable(f"unknown schema: {detail}") if detail is not None else self._planner(topic, schema)
+        )
+
+    # ------------------------------------------------------------------------------------------ a new event
+
+    def record(self, record: Record, tracker: Tracker, now_ns: int) -> SchemaRef | None:
+        """Take up one input record."""
+        if record.value is None:
+            self._settlement.empty(tracker, record.offset, LedgerReason.TOMBSTONE)
+            return None
+        source = (record.topic, record.partition, record.offset, record.timestamp_ms)
+        read = self._read(record, record.topic)
+        if isinstance(read, (int, bytes)):
+            return read
+        if isinstance(read, LedgerReason):
+            self._settlement.empty(tracker, record.offset, read)
+            return None
+        if isinstance(read, Undecodable):
+            self._undecodable(record, tracker, source, read, now_ns)
+            return None
+        plan, event = read
+        wanted = plan.routes.get(event.type)
+        if wanted is None:
+            self._settlement.empty(tracker, record.offset, LedgerReason.NO_JOURNEY)
+            return None
+        now_ms = now_ns // 1_000_000
+        matched = routes.match(wanted, event, now_ms)
+        if not matched:
+            self._settlement.empty(tracker, record.offset, LedgerReason.CONDITION_FALSE)
+            return None
+        flight = Flight(record, tracker, source, event, self._trace(record, event), now_ns)
+        flight.deliveries = sum(len(route.steps) for route, _ in matched)
+        self._settlement.opened(flight, flight.deliveries)
+        headers = payload.event_headers(event)
+        for route, refusal in matched:
+            self._start(Run(flight, route, now_ms, moving=_moving(route.steps)), refusal, headers, now_ms)
+        return None
+
+    def _read(self, record: Record, topic: str) -> tuple[Plan, Event] | Undecodable | LedgerReason | SchemaRef:
+        """Decode and map; a schema reference is asked back when its schema is not known yet."""
+        assert record.value is not None
+        frame = decode.locate(record.value, record.headers)
+        if isinstance(frame, Undecodable):
+            return frame
+        ref, start = frame
+        try:
+            plan = self._plans[topic, ref]
+        except KeyError:
+            return ref
+        if plan is None:
+            return LedgerReason.UNMAPPED
+        if isinstance(plan, Undecodable):
+            return plan
+        datum = plan.read(record.value, start)
+        if isinstance(datum, Undecodable):
+            return datum
+        event = plan.envelope(datum, record)
+        return event if isinstance(event, Undecodable) else (plan, event)
+
+    def _start(self, run: Run, refusal: SkipReason | None, headers: bytes, now_ms: int) -> None:
+        """Ask the gates about each step of a fresh run, build what they allow, offer it to its lane."""
+        event = run.flight.event
+        assert event is not None
+        for step in run.route.steps:
+            expires_ms = min(event.time_ms + step.max_age_ms, now_ms + step.retry.max_age_ms)
+            delivery = Delivery(payload.delivery_id(event.id, step.id_suffix), step, run, b"", headers, expires_ms)
+            reason = refusal or gates.ask(step, event, now_ms, self._flag_max_age_ms)
+            if reason is not None:
+                self._settlement.skip(delivery, reason)
+            else:
+                self._offer(delivery, event, now_ms)
+
+    def _offer(self, delivery: Delivery, event: Event, now_ms: int) -> None:
+        body = delivery.step.render(event.datum, now_ms)
+        if isinstance(body, Refused):
+            self._settlement.finish(delivery, Outcome.DEAD, body.cls, body.field)
+            return
+        delivery.body = body
+        self._lanes[delivery.step.destination].offer(delivery)
+
+    # ------------------------------------------------------------------------------------- a run handed over
+
+    def retry(self, record: Record, tracker: Tracker, now_ns: int) -> SchemaRef | None:
+        """Take up one released retry record: the waiting steps of one run."""
+        state = journeys.decode(record.header(journeys.STATE_HEADER))
+        here = (record.topic, record.partition, record.offset, record.timestamp_ms)
+        if isinstance(state, journeys.Unreadable):
+            self._undecodable(record, tracker, here, Undecodable(state.detail), now_ns)
+            return None
+        if record.value is None:
+            self._undecodable(record, tracker, here, Undecodable("run without its event"), now_ns)
+            return None
+        read = self._read(record, state.source[0])
+        if isinstance(read, (int, bytes)):
+            return read
+        if self._repeated(state):
+            self._settlement.dropped(tracker, record.offset)
+            return None
+        if isinstance(read, (Undecodable, LedgerReason)):
+            detail = read.detail if isinstance(read, Undecodable) else "no mapping for this record any more"
+            self._undecodable(record, tracker, here, Undecodable(detail), now_ns)
+            return None
+        plan, event = read
+        self._resume(record, tracker, state, plan, event, now_ns)
+        return None
+
+    def _resume(
+        self, record: Record, tracker: Tracker, state: journeys.RunState, plan: Plan, event: Event, now_ns: int
+    ) -> None:
+        now_ms = now_ns // 1_000_000
+        trace = Trace(state.trace_id, state.link, state.sampled)
+        flight = Flight(record, tracker, state.source, event, trace, now_ns, deliveries=state.deliveries)
+        self._settlement.opened(flight, len(state.steps))
+        route = next((each for each in plan.routes.get(event.type, ()) if each.journey == state.journey), None)
+        known = {step.name: step for step in route.steps} if route is not None else {}
+        waiting = [(state.steps[name], known.get(name) or _removed(state, name)) for name in state.steps]
+        run = Run(
+            flight, route or Route(state.journey, state.hash, 0, None, ()), state.started_ms, state.hop, state.parks,
+            moving=_moving(step for _, step in waiting), link=state.link,
+        )  # fmt: skip
+        headers = payload.event_headers(event)
+        for was, step in waiting:
+            expires_ms = min(
+                event.time_ms + step.max_age_ms, (was.first_ms or state.started_ms) + step.retry.max_age_ms
+            )
+            delivery = Delivery(
+                payload.delivery_id(event.id, step.id_suffix), step, run, b"", headers, expires_ms, was.attempts,
+                was.first_ms * 1_000_000, due_ms=was.due_ms, status=was.status, last_cls=was.cls,
+            )  # fmt: skip
+            self._go_on(delivery, event, known.get(step.name) is not None, now_ms)
+
+    def _go_on(self, delivery: Delivery, event: Event, known: bool, now_ms: int) -> None:
+        """Ask everything again that may have changed while the delivery waited."""
+        settlement = self._settlement
+        if not known:
+            settlement.finish(delivery, Outcome.DEAD, FailureClass.CONFIG, "step_removed")
+        elif now_ms >= delivery.expires_ms:
+            settlement.finish(delivery, Outcome.DEAD, FailureClass.EXPIRED, delivery.last_cls)
+        elif delivery.due_ms - now_ms > settlement.smallest_tier_ms:
+            settlement.later(delivery, delivery.due_ms, delivery.last_cls, parked=False)
+        elif (reason := gates.ask(delivery.step, event, now_ms, self._flag_max_age_ms)) is not None:
+            settlement.skip(delivery, reason)
+        else:
+            self._offer(delivery, event, now_ms)
+
+    def _repeated(self, state: journeys.RunState) -> bool:
+        hop = journeys.identity(state)
+        if hop in self._hops:
+            return True
+        self._hops[hop] = None
+        if len(self._hops) > HOPS_REMEMBERED:
+            self._hops.popitem(last=False)
+        return False
+
+    # ----------------------------------------------------------------------------------------------- both
+
+    def _undecodable(
+        self, record: Record, tracker: Tracker, source: tuple[str, int, int, int], why: Undecodable, now_ns: int
+    ) -> None:
+        trace_id, parent_id, sampled = tracecontext.parse(
+            record.header("traceparent"), f"{record.topic}/{record.partition}/{record.offset}"
+        )
+        flight = Flight(record, tracker, source, None, Trace(trace_id, parent_id, sampled), now_ns)
+        self._settlement.undecodable(flight, FailureClass.UNDECODABLE, why.detail)
+
+    def _trace(self, record: Record, event: Event) -> Trace:
+        trace_id, parent_id, flagged = tracecontext.parse(
+            record.header("traceparent") if record.headers else None, event.id
+        )
+        return Trace(trace_id, parent_id, flagged or self._sampled(trace_id))
+
+
+def _moving(steps: Iterable[Step]) -> int:
+    """Count the steps a run's hand-over waits for: `record` steps are handed over by themselves."""
+    return sum(step.kind is not Kind.RECORD for step in steps)
+
+
+def _removed(state: journeys.RunState, name: str) -> Step:
+    """Stand in for a step that is not in the configuration any more, so that its delivery can be settled."""
+
+    def refused(_datum: object, _now_ms: int) -> Refused:
+        return Refused(FailureClass.CONFIG, "")
+
+    def no_head(*_: object) -> bytes:
+        return b""
+
+    return Step(
+        journey=state.journey, name=name, kind=Kind.UPDATE, destination="", operation="", method="", url_template="",
+        basis="", purpose="", channels=(), max_age_ms=0, id_suffix=f"/{state.journey}/{name}".encode(), when=None,
+        render=refused, head=no_head, retry=RetryPolicy(0, 0, retry_ambiguous=False, tiers_ms=(), on_status={}),
+        outcome_prefix=outcome.prefix(state.journey, state.hash, name, "", ""),
+    )  # fmt: skip

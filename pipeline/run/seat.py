@@ -1,0 +1,139 @@
+"""A seat: one open connection of a lane and the one task that uses it, attempt after attempt."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final, Protocol
+
+from pipeline.model import Answer, Delivery, Destination, Failure, FailureClass
+
+if TYPE_CHECKING:
+    from pipeline.ports import Connection, Sender
+
+IDLE_S: Final = 15.0
+"""A connection unused for so long is closed."""
+
+CLOSED_BEFORE_ANSWER: Final = "closed_before_answer"
+"""A receiver that closes an idle connection just as a request goes out; see RFC 9112, 9.3.1."""
+
+
+class Work(Protocol):
+    """What a seat asks of its lane."""
+
+    destination: Destination
+
+    def take(self) -> Delivery | None:
+        """Return the next admitted delivery, or None."""
+
+    def idle(self, seat: Seat) -> None:
+        """Note that the seat waits to be woken."""
+
+    def begin(self, delivery: Delivery) -> str:
+        """Count an attempt; return its span ID."""
+
+    def head(self, delivery: Delivery, span_id: str) -> bytes:
+        """Build the request head."""
+
+    def judge(self, delivery: Delivery, span_id: str, result: Answer | Failure) -> None:
+        """Act on the result of the attempt."""
+
+    def gone(self, seat: Seat, error: BaseException | None) -> None:
+        """Forget the seat."""
+
+
+class Seat:
+    """Takes deliveries from its lane until idle for IDLE_S. Owner of its connection."""
+
+    __slots__ = ("_aborted", "_connection", "_deadline_s", "_idle_since_s", "_lane", "_loop", "_sender", "_span_id",
+                 "_waiter", "delivery", "task")  # fmt: skip
+
+    def __init__(self, lane: Work, sender: Sender, loop: asyncio.AbstractEventLoop) -> None:
+        self.delivery: Delivery | None = None
+        self._lane = lane
+        self._sender = sender
+        self._loop = loop
+        self._connection: Connection | None = None
+        self._deadline_s = 0.0
+        self._idle_since_s = 0.0
+        self._span_id = ""
+        self._aborted: FailureClass | None = None
+        self._waiter: asyncio.Future[bool] | None = None
+        self.task = loop.create_task(self._work())
+
+    def wake(self) -> None:
+        """Let an idle seat look for work."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(True)
+
+    def abort(self, cls: FailureClass) -> None:
+        """End the attempt under way, connecting included, as a failure of that class."""
+        self._deadline_s = 0.0
+        if self._connection is not None:
+            self._connection.abort(cls)
+        elif self.delivery is not None:
+            self._aborted = cls
+            self.task.cancel()
+
+    def sweep(self, now_s: float) -> None:
+        """Abort an overdue attempt; end a seat that was idle for IDLE_S."""
+        if self.delivery is not None:
+            if 0.0 < self._deadline_s < now_s:
+                self.abort(FailureClass.TIMEOUT)
+        elif self._waiter is not None and not self._waiter.done() and now_s - self._idle_since_s > IDLE_S:
+            self._waiter.set_result(False)
+
+    async def _work(self) -> None:
+        error: BaseException | None = None
+        try:
+            while True:
+                delivery = self._lane.take()
+                if delivery is not None:
+                    self.delivery = delivery
+                    await self._attempt(delivery)
+                    self.delivery = None
+                elif not await self._woken():
+                    return
+        except asyncio.CancelledError:
+            if self._aborted is None or self.delivery is None:
+                raise
+            delivery, self.delivery = self.delivery, None
+            self._lane.judge(delivery, self._span_id, Failure(self._aborted, sent=False, detail="not_connected"))
+        except BaseException as unexpected:  # noqa: BLE001 - our bug: it must stop the worker, uncommitted
+            error = unexpected
+        finally:
+            if self._connection is not None:
+                self._connection.close()
+            self._lane.gone(self, error)
+
+    async def _woken(self) -> bool:
+        self._idle_since_s = self._loop.time()
+        self._waiter = self._loop.create_future()
+        self._lane.idle(self)
+        go_on = await self._waiter
+        self._waiter = None
+        return go_on
+
+    async def _attempt(self, delivery: Delivery) -> None:
+        lane = self._lane
+        self._deadline_s = self._loop.time() + lane.destination.timeout_ms / 1000
+        self._span_id = span_id = lane.begin(delivery)
+        connection = self._connection
+        if connection is not None and connection.usable():
+            result = await connection.exchange(lane.head(delivery, span_id), delivery.body)
+            if not _went_stale(result) or not lane.destination.drops_repeats:
+                lane.judge(delivery, span_id, result)
+                return
+        if connection is not None:
+            connection.close()
+            self._connection = None
+        opened = await self._sender.connect()
+        if isinstance(opened, Failure):
+            lane.judge(delivery, span_id, opened)
+            return
+        self._connection = opened
+        lane.judge(delivery, span_id, await opened.exchange(lane.head(delivery, span_id), delivery.body))
+
+
+def _went_stale(result: Answer | Failure) -> bool:
+    """Whether a kept-alive connection was closed under the request: repeating it at once is safe with a delivery ID."""
+    return isinstance(result, Failure) and result.detail == CLOSED_BEFORE_ANSWER
