@@ -1,0 +1,7 @@
+"""Sends requests: the only door of the worker to outbound HTTP, and the only place that uses aiohttp's internals."""
+
+from pipeline.adapters.http.addresses import refused
+from pipeline.adapters.http.connection import HttpConnection
+from pipeline.adapters.http.sender import HttpSender
+
+__all__ = ["HttpConnection", "HttpSender", "refused"]
