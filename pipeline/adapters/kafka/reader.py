@@ -1,0 +1,181 @@
+"""Reads a topic to the end it had when the reading began: without a group, without commits, and always terminating.
+
+Ends are offsets, and offsets have gaps (transaction markers, compaction, aborted records): a partition is finished by a
+record at or past its end or by the broker's end-of-partition event, never by counting.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    TIMESTAMP_NOT_AVAILABLE,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+
+from pipeline.errors import BrokerError, TopicMissing
+from pipeline.model import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+REACH_S: Final = 10.0
+"""Bound on every single question to the broker."""
+BATCH_RECORDS: Final = 500
+"""Records fetched from librdkafka at once."""
+GATHER_S: Final = 0.2
+"""Longest wait for such a batch."""
+STALL_S: Final = 30.0
+"""How long nothing at all may arrive before reading is given up."""
+PREFETCH_KBYTES: Final = 16_384
+"""What librdkafka may hold for us."""
+
+TUNING: Final[dict[str, Any]] = {
+    "group.id": "hookline-reader",  # librdkafka wants one; it is never joined and nothing is committed
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "enable.partition.eof": True,
+    "auto.offset.reset": "earliest",  # what retention deletes while we read is passed over
+    "isolation.level": "read_committed",
+    "queued.max.messages.kbytes": PREFETCH_KBYTES,
+    "fetch.queue.backoff.ms": 5,
+    "log_level": 0,  # what goes wrong is raised, once, instead of printed
+}
+
+Progress = "Callable[[int, int], None]"
+
+
+def read_topic(
+    settings: Mapping[str, str],
+    topic: str,
+    *,
+    since_ms: int | None = None,
+    begin: Mapping[int, int] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Record]:
+    """Yield every record of a topic from its start (or from `since_ms`, by record timestamp) to its present end.
+
+    `begin` gives partitions an offset to start from instead; what retention deleted is passed over. Within a partition
+    in order, partitions interleaved. `progress(offsets passed, offsets to pass)` is called per batch. Blocks while
+    reading; raises TopicMissing, and BrokerError when the broker is not reached within 10 s or falls silent for 30 s.
+    """
+    trouble: list[str] = []
+    consumer = Consumer({**TUNING, **settings, "error_cb": lambda error: trouble.append(error.str())})
+    try:
+        reading = _Reading(consumer, topic, trouble)
+        reading.prepare(since_ms, begin or {})
+        yield from reading.records(progress)
+    except KafkaException as error:
+        raise BrokerError(_unreachable(error.args[0], trouble)) from error
+    finally:
+        consumer.close()
+
+
+def _unreachable(error: KafkaError, trouble: list[str]) -> str:
+    detail = trouble[-1] if trouble else error.str()
+    return f"Kafka did not answer within {REACH_S:.0f} s: {detail}"
+
+
+class _Reading:
+    """One pass over one topic: where each partition starts, where it ends, and which are not there yet."""
+
+    def __init__(self, consumer: Consumer, topic: str, trouble: list[str]) -> None:
+        self._consumer = consumer
+        self._topic = topic
+        self._trouble = trouble
+        self._start: dict[int, int] = {}
+        self._end: dict[int, int] = {}  # of the partitions not finished
+        self._at: dict[int, int] = {}
+        self._total = 0
+
+    def prepare(self, since_ms: int | None, begin: Mapping[int, int]) -> None:
+        """Ask for partitions, ends and starts; assign what has something to read."""
+        metadata = self._consumer.list_topics(self._topic, timeout=REACH_S).topics[self._topic]
+        if metadata.error is not None:
+            if metadata.error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):  # noqa: SLF001
+                raise TopicMissing((self._topic,))
+            raise KafkaException(metadata.error)
+        if not metadata.partitions:
+            raise TopicMissing((self._topic,))
+        for partition in metadata.partitions:
+            low, high = self._watermarks(partition)
+            first = min(max(begin.get(partition, low), low), high)
+            if first < high:
+                self._start[partition], self._end[partition] = first, high
+        if since_ms is not None:
+            self._skip_to(since_ms)
+        self._at = dict(self._start)
+        self._total = sum(self._end[partition] - start for partition, start in self._start.items())
+        self._consumer.assign([TopicPartition(self._topic, *each) for each in self._start.items()])
+
+    def _watermarks(self, partition: int) -> tuple[int, int]:
+        found = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=REACH_S)
+        if found is None:
+            raise BrokerError(f"Kafka did not tell the offsets of {self._topic}/{partition} within {REACH_S:.0f} s")
+        low, high = found
+        return low, high
+
+    def _skip_to(self, since_ms: int) -> None:
+        asked = [TopicPartition(self._topic, partition, since_ms) for partition in self._start]
+        for found in self._consumer.offsets_for_times(asked, timeout=REACH_S) if asked else ():
+            if found.error is not None:
+                raise KafkaException(found.error)
+            partition = found.partition
+            if found.offset in (OFFSET_END, OFFSET_BEGINNING) or found.offset >= self._end[partition]:
+                del self._start[partition], self._end[partition]  # no record that young
+            else:
+                self._start[partition] = max(self._start[partition], found.offset)
+
+    def records(self, progress: Callable[[int, int], None] | None) -> Iterator[Record]:
+        """Poll until every partition has reached its end."""
+        silent_s = 0.0
+        while self._end:
+            messages = self._consumer.consume(BATCH_RECORDS, GATHER_S)
+            silent_s = 0.0 if messages else silent_s + GATHER_S
+            if silent_s >= STALL_S:
+                detail = f": {self._trouble[-1]}" if self._trouble else ""
+                raise BrokerError(f"Kafka sent nothing of {self._topic} for {STALL_S:.0f} s{detail}")
+            for message in messages:
+                record = self._take(message)
+                if record is not None:
+                    yield record
+            if progress is not None:
+                progress(self._total - sum(end - self._at[each] for each, end in self._end.items()), self._total)
+
+    def _take(self, message: Message) -> Record | None:
+        partition = message.partition() or 0
+        error = message.error()
+        if error is not None:
+            if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's public name for it
+                raise KafkaException(error)
+            self._finish(partition)
+            return None
+        offset = message.offset()
+        assert offset is not None
+        end = self._end.get(partition)
+        if end is None or offset >= end:
+            self._finish(partition)
+            return None
+        self._at[partition] = offset + 1
+        if offset + 1 == end:
+            self._finish(partition)
+        kind, stamp_ms = message.timestamp()
+        return Record(
+            self._topic, partition, offset, _bytes(message.key()), _bytes(message.value()),
+            tuple(message.headers() or ()),  # type: ignore[arg-type]  # stubs: headers may be str; read ones are bytes
+            0 if kind == TIMESTAMP_NOT_AVAILABLE else stamp_ms,
+        )  # fmt: skip
+
+    def _finish(self, partition: int) -> None:
+        if self._end.pop(partition, None) is not None and self._end:
+            self._consumer.incremental_unassign([TopicPartition(self._topic, partition)])
+
+
+def _bytes(content: object) -> bytes | None:
+    return content if isinstance(content, bytes) else None
