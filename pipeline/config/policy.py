@@ -58,18 +58,6 @@ RecordName = Annotated[str, _pattern(RECORD_PATTERN, "must be the full name of a
 FieldPath = Annotated[str, _pattern(FIELD_PATTERN, "must be a field path such as customer.email"), Shown("field path")]
 
 
-def _kafka_setting(key: str, given: object) -> str:
-    if isinstance(given, bool):
-        given = "true" if given else "false"
-    if isinstance(given, (int, float)):
-        given = str(given)
-    if not isinstance(given, str):
-        refuse("must be text or a number")
-    if _KAFKA_SECRETS.match(key) and not _REFERENCE.match(given):
-        refuse("must be a reference to a secret, never the secret itself", "env:NAME or file:PATH")
-    return given
-
-
 class Kafka(Section):
     """The brokers, and librdkafka settings that are passed through as they are."""
 
@@ -93,12 +81,21 @@ class Kafka(Section):
     @field_validator("settings", mode="before")
     @classmethod
     def _settings(cls, given: Mapping[str, object]) -> object:
-        return {key: _kafka_setting(key, part) for key, part in given.items()}
+        for key, part in given.items():
+            if flaw := cls.flaw(key, part):
+                refuse(*flaw)
+        return {key: str(part).lower() if isinstance(part, bool) else str(part) for key, part in given.items()}
 
     @classmethod
-    def passes(cls, key: str) -> bool:
-        """Whether librdkafka's setting `key` may be passed through."""
-        return key.startswith(_KAFKA_PREFIXES) or key in _KAFKA_KEYS
+    def flaw(cls, key: str, given: object) -> tuple[str, str] | None:
+        """Say why librdkafka's setting may not be passed through, or None if it may."""
+        if not isinstance(key, str) or not (key.startswith(_KAFKA_PREFIXES) or key in _KAFKA_KEYS):
+            return "is no Kafka setting that is passed through", "only " + ", ".join(_KAFKA_PREFIXES)
+        if not isinstance(given, (str, int, float)):
+            return "must be text or a number", ""
+        if _KAFKA_SECRETS.match(key) and not _REFERENCE.match(str(given)):
+            return "must be a reference to a secret, never the secret itself", "env:NAME or file:PATH"
+        return None
 
 
 class Registry(Section):

@@ -62,7 +62,12 @@ class Section(BaseModel):
     """By key: values that later releases bring, each with its reason."""
 
     open_keys: ClassVar[bool] = False
-    """Whether a validator of this section takes keys beyond its fields (and refuses what it does not know)."""
+    """Whether this section takes keys beyond its fields; `flaw` says which."""
+
+    @classmethod
+    def flaw(cls, key: str, given: object) -> tuple[str, str] | None:
+        """Say what is wrong with an open key (message, hint), or None. Only sections with `open_keys` have any."""
+        raise AssertionError((cls, key, type(given)))
 
 
 @dataclass(frozen=True, slots=True)

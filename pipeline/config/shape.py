@@ -1,0 +1,205 @@
+"""Decides whether a parsed file has the shape of its model, and says every problem in the words of its user.
+
+Three passes: keys (unknown, of a later release, without a value), then pydantic, then pydantic's errors put into words
+that quote no value. What was refused in the first pass is taken out, so that nothing is reported twice.
+"""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, Union, cast, get_args, get_origin
+
+from pydantic import ValidationError
+
+from pipeline.config.section import Section
+from pipeline.config.yaml import UNREAD
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+    from pipeline.config.places import Path, Places
+    from pipeline.model import Problem
+
+_S = TypeVar("_S", bound=Section)
+
+_MAPPING: Final = ("must be a mapping", "key: value")
+_LIST: Final = ("must be a list", "[a, b]")
+_NUMBER: Final = ("must be a whole number", "")
+_WORDS: Final = {
+    "model_type": _MAPPING,
+    "model_attributes_type": _MAPPING,
+    "dict_type": _MAPPING,
+    "mapping_type": _MAPPING,
+    "tuple_type": _LIST,
+    "list_type": _LIST,
+    "int_type": _NUMBER,
+    "int_from_float": _NUMBER,
+    "float_type": ("must be a number", ""),
+    "string_type": ("must be text", "put it in quotes"),
+    "too_short": ("must not be empty", ""),
+    "too_long": ("has more than {max_length} entries", ""),
+    "greater_than_equal": ("must be at least {ge}", ""),
+    "less_than_equal": ("must be at most {le}", ""),
+}
+
+
+def validate(model: type[_S], tree: object, file: str, places: Places) -> tuple[_S | None, tuple[Problem, ...]]:
+    """Make a `model` of `tree`; return it, or None if there are problems, and all of them."""
+    walk = _Walk(file, places)
+    clean = walk.node(model, tree, ())
+    try:
+        made = model.model_validate(clean)
+    except ValidationError as error:
+        errors = error.errors(include_url=False, include_input=True)
+        walk.problems.extend(problem for each in errors if (problem := _worded(each, clean, walk)) is not None)
+        made = None
+    return (None if walk.problems or walk.unread else made), tuple(walk.problems)
+
+
+class _Walk:
+    """The first pass over one file."""
+
+    def __init__(self, file: str, places: Places) -> None:
+        self.file = file
+        self.places = places
+        self.problems: list[Problem] = []
+        self.unread: set[Path] = set()  # refused or unreadable: pydantic's errors at or under these say nothing new
+
+    def node(self, annotation: Any, node: object, path: Path) -> object:
+        """Return `node` without what was refused."""
+        if node is UNREAD:
+            self.unread.add(path)
+            return None
+        section, container = _expected(annotation)
+        if section is not None and isinstance(node, dict):
+            return self._section(section, node, path)
+        if container is None:
+            self._free(node, path)
+        elif isinstance(node, list):
+            return [self._child(container, part, (*path, index)) for index, part in enumerate(node)]
+        elif isinstance(node, dict):
+            return {key: self._child(container, part, (*path, key)) for key, part in node.items()}
+        return node
+
+    def _child(self, annotation: Any, node: object, path: Path) -> object:
+        if node is None and annotation is not Any:
+            self.refuse(path, "has no value", "leave the key out for its default")
+            return None
+        return self.node(annotation, node, path)
+
+    def _section(self, section: type[Section], node: dict[Any, object], path: Path) -> dict[str, object]:
+        fields = {field.alias or name: field for name, field in section.model_fields.items()}
+        kept: dict[str, object] = {}
+        for key, part in node.items():
+            at = (*path, key)
+            if key in fields and not self._comes_later(section, key, part, at):
+                kept[key] = self._child(fields[key].annotation, part, at)
+            elif key in fields:
+                kept[key] = None  # keeps "is required" quiet
+            elif key in section.later:
+                later = section.later[key]
+                if part not in later.accepted:
+                    self.refuse(at, f"`{key}` is not supported in this release: {later.why}", at_key=True)
+            elif section.open_keys:
+                flaw = section.flaw(key, part)
+                if flaw is None:
+                    kept[key] = part
+                else:
+                    self.refuse(at, *flaw)
+            else:
+                self.refuse(at, "there is no such key", _suggestion(key, fields), at_key=True)
+        return kept
+
+    def _comes_later(self, section: type[Section], key: str, part: object, path: Path) -> bool:
+        """Refuse values of later releases, in place or as the values of a mapping."""
+        reasons = section.later_values.get(key, {})
+        parts = [(path, part)] if not isinstance(part, dict) else [((*path, each), part[each]) for each in part]
+        found = [(at, each) for at, each in parts if isinstance(each, str) and each in reasons]
+        for at, each in found:
+            self.refuse(at, f"`{each}` is not supported in this release: {reasons[each]}")
+        return bool(found)
+
+    def _free(self, node: object, path: Path) -> None:
+        """Look for unread parts where anything goes."""
+        parts: Sequence[tuple[Any, object]] = ()
+        if isinstance(node, dict):
+            parts = tuple(node.items())
+        elif isinstance(node, list):
+            parts = tuple(enumerate(node))
+        for key, part in parts:
+            if part is UNREAD:
+                self.unread.add((*path, key))
+            else:
+                self._free(part, (*path, key))
+
+    def refuse(self, path: Path, message: str, hint: str = "", *, at_key: bool = False) -> None:
+        """Note a problem, once; nothing more is said about this node."""
+        self.unread.add(path)
+        self.problems.append(self.places.problem(self.file, path, message, hint, at_key=at_key))
+
+    def is_unread(self, path: Path) -> bool:
+        """Whether the node or one around it was refused already."""
+        return any(path[:end] in self.unread for end in range(len(path) + 1))
+
+
+def _expected(annotation: Any) -> tuple[type[Section] | None, Any]:
+    """Say what a field takes: a section, a list or mapping of what, or neither (free)."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _expected(get_args(annotation)[0])
+    if origin in (Union, types.UnionType):
+        found = [_expected(each) for each in get_args(annotation) if each is not types.NoneType]
+        return next((each for each in found if each != (None, None)), (None, None))
+    if isinstance(annotation, type) and origin is None and issubclass(annotation, Section):
+        return annotation, None
+    if origin is tuple and get_args(annotation)[1:] == (...,):
+        return None, get_args(annotation)[0]
+    if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
+        return None, get_args(annotation)[1]
+    return None, None
+
+
+def _suggestion(given: object, known: Mapping[str, object] | Sequence[str]) -> str:
+    close = get_close_matches(str(given), list(known), 1)
+    return f"did you mean {close[0]}" if close else ""
+
+
+def _worded(error: ErrorDetails, tree: object, walk: _Walk) -> Problem | None:
+    """Put one of pydantic's errors into a problem; None if its node was refused before."""
+    path = _existing(error["loc"], tree)
+    if error["type"] == "missing":
+        key = str(error["loc"][-1])
+        if walk.is_unread(path) or walk.is_unread((*path, key)):
+            return None
+        problem = walk.places.problem(walk.file, path, "is required")
+        problem_field = f"{problem.field}.{key}" if problem.field else key
+        return type(problem)(problem.file, problem.line, problem.column, problem_field, "is required")
+    if walk.is_unread(path):
+        return None
+    at_key = error["loc"][-1:] == ("[key]",)
+    message, hint = _words(error)
+    return walk.places.problem(walk.file, path, message, hint, at_key=at_key)
+
+
+def _existing(location: tuple[str | int, ...], tree: object) -> Path:
+    """Drop from pydantic's location what is no key or index of the tree: union tags, `[key]`, field names."""
+    path: Path = ()
+    for part in location:
+        if (isinstance(tree, dict) and part in tree) or (isinstance(tree, list) and part in range(len(tree))):
+            tree, path = tree[part], (*path, part)  # type: ignore[index] - it is one of the two
+    return path
+
+
+def _words(error: ErrorDetails) -> tuple[str, str]:
+    kind, context = error["type"], cast("Mapping[str, Any]", error.get("ctx", {}))
+    if kind == "refused":
+        return context["text"], context["hint"]
+    if kind == "literal_error":
+        allowed = re.findall(r"'([^']*)'", context["expected"])
+        message = f"must be one of: {', '.join(allowed)}" if len(allowed) > 1 else f"must be {allowed[0]}"
+        return message, _suggestion(error["input"], allowed) if isinstance(error["input"], str) else ""
+    message, hint = _WORDS.get(kind, (f"is not valid here ({kind})", ""))
+    return message.format_map(context), hint
