@@ -1,0 +1,100 @@
+"""Fixtures every test may use, and one closing line that says which real parts were missing."""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.broker import Broker
+from tests.support.kafka import RealKafka
+from tests.support.parts import MISSING, PartMissingError, unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+BOOTSTRAP = "KAFKA_BOOTSTRAP"
+NEED_KAFKA = {"kafka", "kafka_private", "kafka_secured"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a real Kafka by the fixtures it asks for, so that `-m "not kafka"` is always right."""
+    for item in items:
+        if NEED_KAFKA.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.kafka)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line for each missing part, however many tests were skipped for it."""
+    skipped: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        found = re.search(rf"{MISSING} .*", reason)
+        if found:
+            skipped[found[0]] += 1
+    for reason, count in skipped.items():
+        terminalreporter.write_line(f"{count} tests skipped: {reason}", yellow=True)
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """The real Kafka all tests share: the one named by KAFKA_BOOTSTRAP, else one started for this test run."""
+    named = os.environ.get(BOOTSTRAP, "")
+    if named:
+        broker = Broker(named)
+        if not broker.reachable(10.0):
+            pytest.fail(f"no Kafka answers at {BOOTSTRAP}={named}", pytrace=False)
+        yield broker
+    else:
+        yield from _own(tmp_path_factory, secured=False)
+
+
+@pytest.fixture
+def kafka_private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealKafka]:
+    """A real Kafka of this test's own, which it may kill and restart."""
+    _refuse_named("a Kafka this test may stop")
+    yield from _own(tmp_path_factory, secured=False)
+
+
+@pytest.fixture(scope="session")
+def kafka_secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealKafka]:
+    """A real Kafka with SASL (PLAIN, SCRAM) and TLS listeners; see `RealKafka.security`."""
+    _refuse_named("a Kafka with SASL and TLS listeners of its own")
+    yield from _own(tmp_path_factory, secured=True)
+
+
+@pytest.fixture
+def unique(request: pytest.FixtureRequest) -> str:
+    """A name no other test uses, fit for topics and groups, that tells which test it was."""
+    plain = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:40]
+    return f"{plain}-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def topic_factory(kafka: Broker, unique: str) -> Callable[..., str]:
+    """`topic_factory("events", partitions=8, cleanup_policy="compact")` makes a topic of this test and returns its name."""
+
+    def create(name: str = "events", partitions: int = 1, **config: str) -> str:
+        return kafka.create_topic(f"{unique}.{name}", partitions, **config)
+
+    return create
+
+
+def _refuse_named(what: str) -> None:
+    if os.environ.get(BOOTSTRAP):
+        unavailable(what, f"{BOOTSTRAP} is set; unset it to let the tests start one")
+
+
+def _own(folders: pytest.TempPathFactory, *, secured: bool) -> Iterator[RealKafka]:
+    try:
+        broker = RealKafka(folders.mktemp("kafka"), secured=secured)
+    except PartMissingError as error:
+        unavailable("Kafka", str(error))
+    try:
+        yield broker
+    finally:
+        broker.stop()
