@@ -1,0 +1,277 @@
+"""Fakes of the ports: a clock, a broker's two ends, an endpoint, a registry, telemetry. They pass the contract tests of
+the real adapters, so what holds with them holds with those.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from pipeline.model import Answer, Delivery, Failure, FailureClass, Flight, Outcome, Record, SchemaRef
+from pipeline.ports import Assigned, Connection, Fatal, Found, Headers, LaneStats, Notice, Revoked, Unknown, Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class FakeClock:
+    """A wall clock that stands still until moved. Unix ns; implements ports.Clock."""
+
+    def __init__(self, now_ms: int = 1_700_000_000_000) -> None:
+        self.now_ns = now_ms * 1_000_000
+
+    def __call__(self) -> int:
+        """See ports.Clock."""
+        return self.now_ns
+
+    def advance(self, ms: int) -> None:
+        """Move on."""
+        self.now_ns += ms * 1_000_000
+
+
+def dice(seed: int = 1) -> random.Random:
+    """Return seeded chance; `random.Random` implements ports.Dice."""
+    return random.Random(seed)  # noqa: S311 - repeatable on purpose
+
+
+class FakeProducer:
+    """A broker's inbound end in memory. `hold` keeps acks back until `ack`. Implements ports.Producer."""
+
+    def __init__(self, partitions: Mapping[str, int] | None = None, record_bytes_max: int = 1_048_576) -> None:
+        self.records: list[Record] = []
+        self.holding = False
+        self.overfull = False
+        self._partitions = dict(partitions or {})
+        self._record_bytes_max = record_bytes_max
+        self._unacked: list[Callable[[], None]] = []
+        self._next: dict[tuple[str, int], int] = {}
+
+    def produce(
+        self,
+        topic: str,
+        key: bytes | None,
+        content: bytes | None,
+        headers: Headers,
+        acked: Callable[[], None],
+        partition: int = -1,
+    ) -> bool:
+        """See ports.Producer. Acks come on a later turn of the loop, never from within the call."""
+        size = len(key or b"") + len(content or b"") + sum(len(n) + len(c) for n, c in headers)
+        if size > self._record_bytes_max:
+            return False
+        place = (topic, max(partition, 0))
+        offset = self._next.get(place, 0)
+        self._next[place] = offset + 1
+        self.records.append(Record(topic, place[1], offset, key, content, tuple(headers), 0))
+        self._unacked.append(acked)
+        if not self.holding:
+            asyncio.get_running_loop().call_soon(self.ack)
+        return True
+
+    def ack(self) -> None:
+        """Acknowledge all that is not."""
+        unacked, self._unacked = self._unacked, []
+        for acked in unacked:
+            acked()
+
+    def full(self) -> bool:
+        """See ports.Producer."""
+        return self.overfull
+
+    def partitions(self, topic: str) -> int:
+        """See ports.Producer."""
+        return self._partitions.get(topic, 1)
+
+    async def flush(self, timeout_s: float) -> int:
+        """See ports.Producer."""
+        deadline_s = asyncio.get_running_loop().time() + timeout_s
+        while self._unacked and asyncio.get_running_loop().time() < deadline_s:
+            await asyncio.sleep(0.001)
+        return len(self._unacked)
+
+    def of(self, topic: str) -> list[Record]:
+        """Return what was produced to a topic."""
+        return [record for record in self.records if record.topic == topic]
+
+
+class FakeSource:
+    """A broker's outbound end in memory: the test posts notices. Implements ports.Source."""
+
+    def __init__(self, role: str = "input", partitions: int = 4) -> None:
+        self.role = role
+        self.committed: dict[tuple[str, int], int] = {}
+        self.paused: set[tuple[str, int]] = set()
+        self.in_inbox = 0
+        self.stopped = False
+        self._partitions = partitions
+        self._inbox: Callable[[Notice], None] | None = None
+
+    def start(self, inbox: Callable[[Notice], None]) -> None:
+        """See ports.Source."""
+        self._inbox = inbox
+
+    def post(self, notice: Notice) -> None:
+        """Hand a notice in, as the poll thread would."""
+        assert self._inbox is not None
+        if isinstance(notice, list):
+            self.in_inbox += len(notice)
+        self._inbox(notice)
+
+    def assign(self, *partitions: tuple[str, int, int]) -> None:
+        """Post an assignment."""
+        self.post(Assigned(partitions))
+
+    def revoke(self, *partitions: tuple[str, int], lost: bool = False) -> asyncio.Event:
+        """Post a revocation; the event is set once the worker let go."""
+        released = asyncio.Event()
+        self.post(Revoked(partitions, lost, released.set))
+        return released
+
+    def fail(self, error: Exception) -> None:
+        """Post that the consumer is gone."""
+        self.post(Fatal(error))
+
+    def taken(self, records: int) -> None:
+        """See ports.Source."""
+        self.in_inbox -= records
+
+    def commit(self, offsets: Sequence[tuple[str, int, int, str]]) -> None:
+        """See ports.Source."""
+        for topic, partition, offset, _ in offsets:
+            self.committed[topic, partition] = offset
+
+    def pause(self, topic: str, partition: int) -> None:
+        """See ports.Source."""
+        self.paused.add((topic, partition))
+
+    def resume(self, topic: str, partition: int) -> None:
+        """See ports.Source."""
+        self.paused.discard((topic, partition))
+
+    def partitions_total(self, _topic: str) -> int:
+        """See ports.Source."""
+        return self._partitions
+
+    async def stop(self) -> None:
+        """See ports.Source."""
+        self.stopped = True
+
+
+Script = Callable[[bytes, bytes], Answer | Failure | None]
+"""What an endpoint answers to (head, body); None never answers."""
+
+
+class FakeConnection:
+    """A connection to a scripted endpoint. Implements ports.Connection."""
+
+    def __init__(self, endpoint: FakeEndpoint) -> None:
+        self._endpoint = endpoint
+        self._waiting: asyncio.Future[Answer | Failure] | None = None
+        self._open = True
+
+    def usable(self) -> bool:
+        """See ports.Connection."""
+        return self._open
+
+    async def exchange(self, head: bytes, body: bytes) -> Answer | Failure:
+        """See ports.Connection."""
+        self._endpoint.requests.append((head, body))
+        answer = self._endpoint.script(head, body)
+        if answer is None:
+            self._waiting = asyncio.get_running_loop().create_future()
+            answer = await self._waiting
+        else:
+            await asyncio.sleep(self._endpoint.latency_s)
+        if isinstance(answer, Failure):
+            self._open = False
+        return answer
+
+    def abort(self, cls: FailureClass) -> None:
+        """See ports.Connection."""
+        self._open = False
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(Failure(cls, sent=True, detail="aborted"))
+
+    def close(self) -> None:
+        """See ports.Connection."""
+        self._open = False
+
+
+class FakeEndpoint:
+    """A receiver whose answers a function decides. Implements ports.Sender."""
+
+    def __init__(self, script: Script = lambda _head, _body: Answer(204), latency_s: float = 0.0) -> None:
+        self.script = script
+        self.latency_s = latency_s
+        self.down: Failure | None = None
+        self.requests: list[tuple[bytes, bytes]] = []
+        self.connections: list[FakeConnection] = []
+
+    async def connect(self) -> Connection | Failure:
+        """See ports.Sender."""
+        await asyncio.sleep(0)
+        if self.down is not None:
+            return self.down
+        connection = FakeConnection(self)
+        self.connections.append(connection)
+        return connection
+
+    async def close(self) -> None:
+        """See ports.Sender."""
+        for connection in self.connections:
+            connection.close()
+
+
+class FakeSchemas:
+    """A registry in memory, reachable or not. Implements ports.Schemas."""
+
+    def __init__(self, known: Mapping[SchemaRef, object]) -> None:
+        self.known = dict(known)
+        self.reachable = True
+        self.asked = 0
+
+    async def fetch(self, ref: SchemaRef) -> Found | Unknown | Unreachable:
+        """See ports.Schemas."""
+        self.asked += 1
+        await asyncio.sleep(0)
+        if not self.reachable:
+            return Unreachable("down")
+        return Found(self.known[ref]) if ref in self.known else Unknown("no such schema")
+
+
+class FakeTelemetry:
+    """Keeps what it is told. Implements ports.Telemetry."""
+
+    def __init__(self, sampled: Iterable[str] = ()) -> None:
+        self._sampled = frozenset(sampled)
+        self.told: list[tuple[str, Outcome, str]] = []
+        self.positions: list[tuple[Flight, str]] = []
+        self.lines: list[tuple[str, str, dict[str, object]]] = []
+        self.watched: dict[str, LaneStats] = {}
+
+    def sampled(self, trace_id: str) -> bool:
+        """See ports.Telemetry."""
+        return trace_id in self._sampled
+
+    def settled(self, delivery: Delivery, outcome: Outcome, reason: str, now_ns: int) -> None:
+        """See ports.Telemetry."""
+        assert now_ns
+        self.told.append((delivery.id, outcome, reason))
+
+    def position(self, flight: Flight, reason: str, now_ns: int) -> None:
+        """See ports.Telemetry."""
+        assert now_ns
+        self.positions.append((flight, reason))
+
+    def watch(self, destination: str, stats: LaneStats) -> None:
+        """See ports.Telemetry."""
+        self.watched[destination] = stats
+
+    def log(self, level: str, event: str, **fields: object) -> None:
+        """See ports.Telemetry."""
+        self.lines.append((level, event, fields))
+
+    def close(self) -> None:
+        """See ports.Telemetry."""
