@@ -12,7 +12,7 @@ import functools
 import math
 import ssl
 from ipaddress import ip_network
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import aiohttp
 from aiohttp.client_reqrep import ClientRequest
@@ -102,7 +102,7 @@ class HttpSender:
                 limit=0,  # the lane bounds concurrency
                 ssl=self._tls or True,
             )
-            protocols: functools.partial[ResponseHandler] = functools.partial(AnswerProtocol, loop=loop)
+            protocols = cast("functools.partial[ResponseHandler]", functools.partial(AnswerProtocol, loop=loop))
             self._connector._factory = protocols  # noqa: SLF001 - see AnswerProtocol
             host = destination.host.strip("[]")
             url = URL.build(scheme="https" if destination.tls else "http", host=host, port=destination.port)
