@@ -1,0 +1,89 @@
+"""Decides what a schema means apart from any value: full names, logical types stripped, fingerprint, encoder."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any, Final
+
+import fastavro
+from fastavro import schema as avro
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.model import Datum
+
+_LOGICAL: Final = frozenset({"logicalType", "precision", "scale"})
+_NESTED: Final = ("type", "items", "values")
+
+
+class SchemaError(ValueError):
+    """A schema that is not Avro, or nested beyond reason. Its text holds names from the schema, never data."""
+
+
+def parse(schema: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the schema with full names, and its named types by full name. Raises SchemaError."""
+    named: dict[str, Any] = {}
+    try:
+        # A copy: fastavro leaves a mark in what it parsed, and then trusts the mark.
+        return avro.parse_schema(_copy(schema, strip_logical=False), named_schemas=named), named
+    except RecursionError:
+        raise SchemaError("nested too deep") from None
+    except Exception as error:  # fastavro raises its own, KeyError, TypeError, AttributeError for bad schemas
+        raise SchemaError(f"not an Avro schema: {type(error).__name__}") from error
+
+
+def strip(schema: Any) -> Any:
+    """Return a copy without logical types: a timestamp is its long, a decimal its bytes. Raises SchemaError."""
+    try:
+        return _copy(schema, strip_logical=True)
+    except RecursionError:
+        raise SchemaError("nested too deep") from None
+
+
+def _copy(schema: Any, *, strip_logical: bool) -> Any:
+    if isinstance(schema, list):
+        return [_copy(branch, strip_logical=strip_logical) for branch in schema]
+    if not isinstance(schema, dict):
+        return schema
+    plain: dict[str, Any] = {}
+    for key, content in schema.items():
+        if key.startswith("__") or (strip_logical and key in _LOGICAL):
+            continue
+        if key in _NESTED:
+            plain[key] = _copy(content, strip_logical=strip_logical)
+        elif key == "fields" and isinstance(content, list):
+            plain[key] = [_copy(field, strip_logical=strip_logical) for field in content]
+        else:
+            plain[key] = content
+    return plain
+
+
+def fingerprint(schema: Any) -> bytes:
+    """Return the CRC-64-AVRO fingerprint of the parsing canonical form: 8 bytes, little endian as on the wire.
+
+    Raises SchemaError. Avro 1.12 specification, "Schema Fingerprints": docs, defaults, aliases and logical types do
+    not count.
+    """
+    parse(schema)  # the canonical form of nonsense would be nonsense
+    canonical = avro.to_parsing_canonical_form(_copy(schema, strip_logical=False))
+    return bytes.fromhex(avro.fingerprint(canonical, "CRC-64-AVRO"))
+
+
+def encode(schema: Any) -> Callable[[Datum], bytes]:
+    """Return an encoder of data as `reader` gives them; it raises ValueError for a datum that does not fit.
+
+    The error names the field, not the value. Raises SchemaError.
+    """
+    parsed, _ = parse(strip(schema))
+    write = fastavro.schemaless_writer
+
+    def encoder(datum: Datum) -> bytes:
+        out = io.BytesIO()
+        try:
+            write(out, parsed, datum, strict_allow_default=True)
+        except Exception as error:  # noqa: BLE001 - whatever fastavro raises quotes the datum
+            raise ValueError(f"datum does not fit the schema: {type(error).__name__}") from None
+        return out.getvalue()
+
+    return encoder
