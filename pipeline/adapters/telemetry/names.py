@@ -1,0 +1,94 @@
+"""Names what telemetry exports: span attributes and metrics. Everything else here takes its names from this list.
+
+Attribute names are OpenTelemetry's semantic conventions where these have one (a test compares them with the installed
+release); ours start with `hookline.`, except `event.id`, which is the same in every system an event passes.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pipeline.model import value
+
+SCOPE: Final = "hookline"
+"""Instrumentation scope of every span and metric."""
+
+# -- span attributes: messaging, HTTP and error conventions
+SYSTEM: Final = "messaging.system"
+OPERATION_TYPE: Final = "messaging.operation.type"
+OPERATION_NAME: Final = "messaging.operation.name"
+TOPIC: Final = "messaging.destination.name"
+PARTITION: Final = "messaging.destination.partition.id"
+OFFSET: Final = "messaging.kafka.offset"
+GROUP: Final = "messaging.consumer.group.name"
+METHOD: Final = "http.request.method"
+RESENDS: Final = "http.request.resend_count"
+STATUS: Final = "http.response.status_code"
+URL_TEMPLATE: Final = "url.template"
+SERVER: Final = "server.address"
+PORT: Final = "server.port"
+ERROR: Final = "error.type"
+
+# -- span attributes: ours
+EVENT_ID: Final = "event.id"
+EVENT_TYPE: Final = "hookline.event.type"
+DELIVERIES: Final = "hookline.deliveries"
+HOP: Final = "hookline.hop"
+SOURCE_TOPIC: Final = "hookline.source.topic"
+SOURCE_PARTITION: Final = "hookline.source.partition"
+SOURCE_OFFSET: Final = "hookline.source.offset"
+DELIVERY_ID: Final = "hookline.delivery.id"
+JOURNEY: Final = "hookline.journey"
+STEP: Final = "hookline.step"
+DESTINATION: Final = "hookline.destination"
+OUTCOME: Final = "hookline.outcome"
+REASON: Final = "hookline.reason"
+ATTEMPTS: Final = "hookline.attempts"
+
+
+@value
+class Metric:
+    """One exported metric. `kind`: counter (cumulative) | gauge | histogram; `attributes` are its dimensions."""
+
+    name: str
+    kind: str
+    unit: str
+    attributes: tuple[str, ...]
+    meaning: str
+
+
+DELIVERED: Final = Metric(
+    "hookline.deliveries", "counter", "{delivery}", (DESTINATION, OUTCOME), "Deliveries settled, by outcome"
+)
+ATTEMPTED: Final = Metric("hookline.attempts", "counter", "{attempt}", (DESTINATION,), "HTTP exchanges")
+FAILED: Final = Metric(
+    "hookline.failures", "counter", "{attempt}", (DESTINATION, ERROR), "HTTP exchanges that failed, by failure class"
+)
+ATTEMPT_TIME: Final = Metric(
+    "hookline.attempt.duration", "histogram", "s", (DESTINATION,), "From the request's first byte to the answer's last"
+)
+TRIGGER_TIME: Final = Metric(
+    "hookline.time_to_trigger", "histogram", "s", (DESTINATION,), "From the event's arrival on Kafka to its delivery"
+)
+QUEUED: Final = Metric("hookline.queue", "gauge", "{delivery}", (DESTINATION,), "Deliveries waiting in the lane")
+IN_FLIGHT: Final = Metric("hookline.in_flight", "gauge", "{attempt}", (DESTINATION,), "HTTP exchanges under way")
+BREAKER: Final = Metric(
+    "hookline.breaker.state", "gauge", "1", (DESTINATION,), "The breaker: 0 closed, 1 half-open, 2 open"
+)
+CONNECTIONS: Final = Metric(
+    "hookline.connections.opened", "counter", "{connection}", (DESTINATION,), "Connections opened"
+)
+PARKED: Final = Metric(
+    "hookline.parked", "counter", "{delivery}", (DESTINATION,), "Deliveries parked on a retry tier without an attempt"
+)
+SPANS: Final = Metric(
+    "hookline.telemetry.spans", "counter", "{span}", ("hookline.result",),
+    "Spans by what became of them: exported, failed (the collector refused or did not answer), dropped (queue full)",
+)  # fmt: skip
+
+LANE_METRICS: Final = (
+    DELIVERED, ATTEMPTED, FAILED, ATTEMPT_TIME, TRIGGER_TIME, QUEUED, IN_FLIGHT, BREAKER, CONNECTIONS, PARKED,
+)  # fmt: skip
+"""The metrics of every destination; the worker adds its own gauges at start."""
+
+BREAKER_LEVELS: Final = {"closed": 0, "half-open": 1, "open": 2}

@@ -1,0 +1,139 @@
+"""What telemetry does as a whole: which traces are kept, where it exports to, and that its end is bounded."""
+
+import io
+import threading
+import uuid
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.adapters import telemetry as module
+from pipeline.adapters.telemetry import OtlpTelemetry, Places, Settings, endpoints, threshold
+from pipeline.adapters.telemetry.endpoints import Endpoints
+from pipeline.ports import LaneStats, Telemetry
+from tests.support.otlp import OtlpReceiver
+
+PLACES = Places("hookline", "hookline.retry", "hookline.retry.", "hookline.outcomes", "hookline.dead", {})
+
+
+def silent(sample=0.01, **environ):
+    return OtlpTelemetry(Settings("worker-1", PLACES, sample=sample), environ=environ, stream=io.BytesIO())
+
+
+def kept(trace_id, ratio):
+    return trace_id[-14:] >= threshold(ratio)
+
+
+def test_it_is_the_port():
+    port: Telemetry = silent()
+    port.close()
+
+
+# -- sampling
+
+
+@given(st.integers(0, 2**128 - 1), st.floats(0, 1))
+def test_a_trace_is_kept_by_its_last_56_bits_alone(trace, ratio):
+    rejected = round((1 - ratio) * 2**56)
+    assert kept(f"{trace:032x}", ratio) == (ratio > 0 and trace % 2**56 >= rejected)
+
+
+@given(st.integers(0, 2**128 - 1), st.floats(0, 1), st.floats(0, 1))
+def test_what_a_smaller_share_keeps_a_larger_one_keeps_too(trace, one, other):
+    low, high = sorted((one, other))
+    assert kept(f"{trace:032x}", high) or not kept(f"{trace:032x}", low)
+
+
+def test_the_share_of_uuids_kept_is_the_share_asked_for():
+    # UUIDv4's variant bits lie above the 56: by the lower 64 bits nothing under one half would ever be kept.
+    traces = [
+        uuid.UUID(int=(number * 0x9E3779B97F4A7C15F39CC0605CEDC835) % 2**128, version=4).hex for number in range(20_000)
+    ]
+    share = sum(kept(trace, 0.1) for trace in traces) / len(traces)
+    assert 0.09 < share < 0.11
+
+
+@pytest.mark.parametrize("last", ["0" * 14, "f" * 14])
+def test_all_and_nothing_are_exact(last):
+    trace_id = "0" * 18 + last
+    with_all, with_none = silent(1.0), silent(0.0)
+    assert with_all.sampled(trace_id)
+    assert not with_none.sampled(trace_id)
+    with_all.close()
+    with_none.close()
+
+
+# -- where to
+
+
+@pytest.mark.parametrize(
+    ("environ", "configured", "expected"),
+    [
+        ({}, "", Endpoints("", "")),
+        ({}, "http://c:4318", Endpoints("http://c:4318/v1/traces", "http://c:4318/v1/metrics")),
+        ({}, "http://c:4318/otlp/", Endpoints("http://c:4318/otlp/v1/traces", "http://c:4318/otlp/v1/metrics")),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://e:4318/"},
+            "",
+            Endpoints("http://e:4318/v1/traces", "http://e:4318/v1/metrics"),
+        ),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://e:4318"},
+            "http://c:4318",
+            Endpoints("http://c:4318/v1/traces", "http://c:4318/v1/metrics"),
+        ),
+        (
+            {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://t:9411/exact"},
+            "",
+            Endpoints("http://t:9411/exact", ""),
+        ),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://e:4318", "OTEL_METRICS_EXPORTER": "none"},
+            "",
+            Endpoints("http://e:4318/v1/traces", ""),
+        ),
+        ({"OTEL_SDK_DISABLED": "true"}, "http://c:4318", Endpoints("", "")),
+    ],
+)
+def test_the_configuration_then_the_environment_says_where_to(environ, configured, expected):
+    assert endpoints.choose(environ, configured) == expected
+
+
+def test_without_an_endpoint_there_is_no_thread_and_no_line():
+    before = set(threading.enumerate())
+    stream = io.BytesIO()
+    telemetry = OtlpTelemetry(Settings("worker-1", PLACES), environ={}, stream=stream)
+    telemetry.watch("crm", LaneStats())
+    telemetry.gauge("hookline.unsettled", "1", lambda: 0)
+    telemetry.counts("hookline.positions.empty", "1", "hookline.reason", dict)
+    assert set(threading.enumerate()) == before
+    telemetry.close()
+    assert stream.getvalue() == b""
+
+
+def test_a_protocol_we_do_not_speak_is_said_once():
+    stream = io.BytesIO()
+    environ = {
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:1/v1/traces",
+    }
+    OtlpTelemetry(Settings("worker-1", PLACES), environ=environ, stream=stream).close()
+    assert stream.getvalue().count(b"otlp_protocol_unsupported") == 1
+
+
+# -- the end
+
+
+def test_a_collector_that_does_not_answer_holds_the_end_up_no_longer_than_the_bound(monkeypatch):
+    monkeypatch.setattr(module, "CLOSE_S", 0.2)
+    stream = io.BytesIO()
+    with OtlpReceiver() as receiver:
+        receiver.hold.clear()
+        telemetry = OtlpTelemetry(Settings("worker-1", PLACES, endpoint=receiver.url), environ={}, stream=stream)
+        telemetry.watch("crm", LaneStats())
+        telemetry.close()  # returns although nothing was answered yet
+        assert not receiver.bodies
+        assert b"telemetry_not_flushed" in stream.getvalue()
+        telemetry.close()  # idempotent
+        assert stream.getvalue().count(b"telemetry_not_flushed") == 1
