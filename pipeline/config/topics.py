@@ -1,14 +1,14 @@
-"""Decides the names of a group's own topics and consumer groups, and what each of its topics must be like.
+"""Decides the names of a group's own topics and of the consumer groups that read.
 
 Own topics begin with the group's name, so that one prefix ACL covers them all.
 """
 
 from __future__ import annotations
 
-import re
-from typing import Final
+from typing import TYPE_CHECKING
 
-_RETRY: Final = re.compile(r"\.retry\.([0-9]+(?:ms|s|m|h|d|y))$", re.ASCII)
+if TYPE_CHECKING:
+    from pipeline.config.models import Config
 
 
 def retry(group: str, delay_name: str) -> str:
@@ -36,7 +36,17 @@ def retry_group(group: str) -> str:
     return f"{group}.retry"
 
 
-def delay_name(topic: str) -> str | None:
-    """Return the delay a retry topic is named after, or None for any other topic."""
-    found = _RETRY.search(topic)
-    return found.group(1) if found else None
+def retry_topics(config: Config) -> tuple[str, ...]:
+    """Name all retry topics, in the order of the configuration's tiers."""
+    return tuple(retry(config.group, tier.name) for tier in config.retry_tiers)
+
+
+def own(config: Config) -> tuple[str, ...]:
+    """Name every topic of the group's own."""
+    group = config.group
+    return (*retry_topics(config), dead(group), outcomes(group), control(group))
+
+
+def inputs(config: Config) -> tuple[str, ...]:
+    """Name the input topics, each once, in the order of `events:`."""
+    return tuple(dict.fromkeys(mapping.topic for mapping in config.events))
