@@ -11,6 +11,7 @@ import threading
 import time
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Final
+from urllib.parse import urlsplit
 
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -21,15 +22,18 @@ from pipeline.adapters.telemetry import endpoints, names
 from pipeline.adapters.telemetry.logs import Libraries, Log
 from pipeline.adapters.telemetry.metrics import Metrics
 from pipeline.adapters.telemetry.spans import Places, Tracing
+from pipeline.config import topics
+from pipeline.config.secrets import Secrets
 from pipeline.model import value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pipeline.config.models import Config
     from pipeline.model import Delivery, Flight, Outcome
     from pipeline.ports import LaneStats
 
-__all__ = ["OtlpTelemetry", "Places", "Settings"]
+__all__ = ["OtelTelemetry", "Places", "Settings"]
 
 CLOSE_S: Final = 5.0
 """How long `close` waits for the last export."""
@@ -53,7 +57,7 @@ class Settings:
     log_level: str = "info"
 
 
-class OtlpTelemetry:
+class OtelTelemetry:
     """Implements ports.Telemetry. Made once per worker process, after any fork; `close` it at the end."""
 
     def __init__(
@@ -86,6 +90,22 @@ class OtlpTelemetry:
             if self._tracing is not None:
                 spans = names.SPANS
                 self._metrics.counts(spans.name, spans.unit, spans.attributes[0], self._tracing.counts)
+
+    @classmethod
+    def of(cls, config: Config, worker_id: str) -> OtelTelemetry:
+        """Start as a configuration says. Raises ConfigError for an `env:NAME` that is not set."""
+        secrets = Secrets(config.folder)
+        places = Places(
+            group=config.group,
+            retry_group=topics.retry_group(config.group),
+            retry_prefix=topics.retry(config.group, ""),
+            outcomes=topics.outcomes(config.group),
+            dead=topics.dead(config.group),
+            servers={name: _server(secrets.text(each.base_url)) for name, each in config.destinations.items()},
+        )
+        asked = config.telemetry
+        endpoint = secrets.text(asked.endpoint) if asked.endpoint else ""
+        return cls(Settings(worker_id, places, asked.sample, endpoint, asked.interval_ms))
 
     # -------------------------------------------------------------------------------------------------- spans
 
@@ -157,6 +177,11 @@ def threshold(ratio: float) -> str:
     """Return the smallest 14 hex digits that are kept at this ratio (0 to 1); text that nothing reaches for 0."""
     rejected = round((1 - ratio) * (1 << 56))
     return f"{max(rejected, 0):014x}" if rejected < 1 << 56 else _NEVER
+
+
+def _server(base_url: str) -> tuple[str, int]:
+    url = urlsplit(base_url)
+    return url.hostname or "", url.port or (80 if url.scheme == "http" else 443)
 
 
 def _resource(worker_id: str, environ: Mapping[str, str]) -> Resource:

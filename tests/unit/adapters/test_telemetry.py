@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.adapters import telemetry as module
-from pipeline.adapters.telemetry import OtlpTelemetry, Places, Settings, endpoints, threshold
+from pipeline.adapters.telemetry import OtelTelemetry, Places, Settings, endpoints, threshold
 from pipeline.adapters.telemetry.endpoints import Endpoints
 from pipeline.ports import LaneStats, Telemetry
 from tests.support.otlp import OtlpReceiver
@@ -18,7 +18,7 @@ PLACES = Places("hookline", "hookline.retry", "hookline.retry.", "hookline.outco
 
 
 def silent(sample=0.01, **environ):
-    return OtlpTelemetry(Settings("worker-1", PLACES, sample=sample), environ=environ, stream=io.BytesIO())
+    return OtelTelemetry(Settings("worker-1", PLACES, sample=sample), environ=environ, stream=io.BytesIO())
 
 
 def kept(trace_id, ratio):
@@ -103,7 +103,7 @@ def test_the_configuration_then_the_environment_says_where_to(environ, configure
 def test_without_an_endpoint_there_is_no_thread_and_no_line():
     before = set(threading.enumerate())
     stream = io.BytesIO()
-    telemetry = OtlpTelemetry(Settings("worker-1", PLACES), environ={}, stream=stream)
+    telemetry = OtelTelemetry(Settings("worker-1", PLACES), environ={}, stream=stream)
     telemetry.watch("crm", LaneStats())
     telemetry.gauge("hookline.unsettled", "1", lambda: 0)
     telemetry.counts("hookline.positions.empty", "1", "hookline.reason", dict)
@@ -118,7 +118,7 @@ def test_a_protocol_we_do_not_speak_is_said_once():
         "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:1/v1/traces",
     }
-    OtlpTelemetry(Settings("worker-1", PLACES), environ=environ, stream=stream).close()
+    OtelTelemetry(Settings("worker-1", PLACES), environ=environ, stream=stream).close()
     assert stream.getvalue().count(b"otlp_protocol_unsupported") == 1
 
 
@@ -130,7 +130,7 @@ def test_a_collector_that_does_not_answer_holds_the_end_up_no_longer_than_the_bo
     stream = io.BytesIO()
     with OtlpReceiver() as receiver:
         receiver.hold.clear()
-        telemetry = OtlpTelemetry(Settings("worker-1", PLACES, endpoint=receiver.url), environ={}, stream=stream)
+        telemetry = OtelTelemetry(Settings("worker-1", PLACES, endpoint=receiver.url), environ={}, stream=stream)
         telemetry.watch("crm", LaneStats())
         telemetry.close()  # returns although nothing was answered yet
         assert not receiver.bodies

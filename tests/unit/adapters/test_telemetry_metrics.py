@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.adapters.telemetry import OtlpTelemetry, Places, Settings, names
+from pipeline.adapters.telemetry import OtelTelemetry, Places, Settings, names
 from pipeline.ports import LATENCY_BUCKETS_MS, LaneStats
 from tests.support.conditions import wait_until
 from tests.support.otlp import OtlpReceiver, attributes
@@ -19,7 +19,7 @@ def receiver():
 
 @pytest.fixture
 def telemetry(receiver):
-    made = OtlpTelemetry(Settings("worker-1", PLACES, endpoint=receiver.url), environ={})
+    made = OtelTelemetry(Settings("worker-1", PLACES, endpoint=receiver.url), environ={})
     yield made
     made.close()
 
@@ -94,7 +94,7 @@ def test_the_worker_adds_its_own_levels_and_counts(telemetry, receiver):
 
 
 def test_export_goes_on_by_itself_every_interval(receiver):
-    telemetry = OtlpTelemetry(Settings("worker-1", PLACES, endpoint=receiver.url, interval_ms=20), environ={})
+    telemetry = OtelTelemetry(Settings("worker-1", PLACES, endpoint=receiver.url, interval_ms=20), environ={})
     telemetry.watch("crm", busy())
     try:
         wait_until(lambda: "hookline.attempts" in receiver.metrics(), 10, "an export before the end")

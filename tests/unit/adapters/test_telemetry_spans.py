@@ -11,7 +11,7 @@ from opentelemetry.semconv.attributes import error_attributes as error
 from opentelemetry.semconv.attributes import http_attributes as http
 from opentelemetry.semconv.attributes import server_attributes as server
 
-from pipeline.adapters.telemetry import OtlpTelemetry, Places, Settings, names, spans
+from pipeline.adapters.telemetry import OtelTelemetry, Places, Settings, names, spans
 from pipeline.model import (
     Attempt,
     Delivery,
@@ -53,7 +53,7 @@ def receiver():
 @pytest.fixture
 def telemetry(receiver):
     numbers = itertools.count(1)
-    made = OtlpTelemetry(
+    made = OtelTelemetry(
         Settings("worker-1", PLACES, sample=1.0, endpoint=receiver.url), environ={}, random_bits=lambda _: next(numbers)
     )
     yield made
