@@ -9,7 +9,6 @@ import os
 import random
 import threading
 import time
-from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Final
 from urllib.parse import urlsplit
 
@@ -160,7 +159,7 @@ class OtelTelemetry:
         if self._tracing is not None:
             last.append(self._tracing.close)
         if self._metrics is not None:
-            last.append(partial(self._metrics.close, CLOSE_S * 1_000))
+            last.append(self._metrics.close)
         # In threads of their own, as the SDK waits up to 30 s for a collector that does not answer.
         threads = [threading.Thread(target=close, name="telemetry-close", daemon=True) for close in last]
         until_s = time.monotonic() + CLOSE_S

@@ -75,9 +75,9 @@ class Metrics:
             if points
         ]
 
-    def close(self, timeout_ms: float) -> None:
-        """Export a last time and end the thread; may block a little longer than asked, the caller bounds it."""
-        self._provider.shutdown(timeout_ms)
+    def close(self) -> None:
+        """Export a last time and end the thread. Blocks as long as the exporter does: the caller bounds it."""
+        self._provider.shutdown()
 
     # ----------------------------------------------------------------------------------------- instruments
 
