@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 from pipeline.config import yaml
+from pipeline.config.overlay import MAIN_FILE
 from pipeline.config.places import Places
+from pipeline.config.section import suggestion
 from pipeline.model import Problem
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FILES_MAX: Final = 2_000
-MAIN_FILE: Final = "hookline.yaml"
 
 YAML_FOLDERS: Final = ("journeys", "destinations", "shared", "env")
 OTHER_FOLDERS: Final = {"schemas": (".avsc",), "secrets": (), "certs": ()}
@@ -73,8 +73,7 @@ def _top(folder: Folder, name: str, path: pathlib.Path) -> None:
     elif name in OTHER_FILES and path.is_file():
         return
     elif not path.is_dir():
-        close = get_close_matches(name, (MAIN_FILE,), 1)
-        hint = f"did you mean {MAIN_FILE}" if close else "objects are in journeys/, destinations/, shared/ and env/"
+        hint = suggestion(name, (MAIN_FILE,)) or "objects are in journeys/, destinations/, shared/ and env/"
         _stray(folder, name, "does not belong here", hint)
     elif name in YAML_FOLDERS:
         _yaml_folder(folder, name, path)
@@ -85,8 +84,7 @@ def _top(folder: Folder, name: str, path: pathlib.Path) -> None:
             _stray(folder, f"{name}/", f"is not supported in this release: {LATER_FOLDERS[name]}")
     else:
         known = (*YAML_FOLDERS, *OTHER_FOLDERS)
-        close = get_close_matches(name, known, 1)
-        hint = f"did you mean {close[0]}/" if close else "one of " + ", ".join(f"{each}/" for each in known)
+        hint = suggestion(name, known) or "one of " + ", ".join(f"{each}/" for each in known)
         _stray(folder, f"{name}/", "is no folder of a configuration", hint)
 
 

@@ -71,7 +71,7 @@ class StepConfig(Section):
         "budget": Later("there are no decide steps"),
         "default": Later("there are no decide or enrich steps"),
         "deadline": Later("use max_age"),
-        "mark": Later("each step calls a destination"),
+        "mark": Later("each step calls a destination", instead_of=("call", "kind")),
         "on_failure": Later("failures raise no alerts"),
     }
     later_values: ClassVar[Mapping[str, Mapping[str, str]]] = {

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import pathlib  # noqa: TC003 - pydantic reads annotations at run time
 from collections.abc import Mapping  # noqa: TC003
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from pipeline.config.destination import (
     ApiKey,
     Auth,
-    BaseUrl,
     Bearer,
     Breaker,
     DestinationConfig,
@@ -29,6 +28,7 @@ from pipeline.config.destination import (
     base_url_flaw,
 )
 from pipeline.config.journey import JourneyConfig, StepConfig, Trigger
+from pipeline.config.overlay import DestinationOverlay, EnvFile
 from pipeline.config.places import Path, Place, Places
 from pipeline.config.policy import (
     LIFECYCLE_EVENT,
@@ -41,7 +41,7 @@ from pipeline.config.policy import (
     RetryTier,
     Telemetry,
 )
-from pipeline.config.section import Items, Later, Name, Network, Section
+from pipeline.config.section import Name, Section
 from pipeline.model import Problem  # noqa: TC001
 
 __all__ = [
@@ -50,34 +50,6 @@ __all__ = [
     "Path", "Place", "Places", "Registry", "Retention", "Retry", "RetryTier", "SharedFile", "Sign", "StandardWebhooks",
     "StepConfig", "Telemetry", "Tls", "Trigger", "base_url_flaw",
 ]  # fmt: skip
-
-
-class DestinationOverlay(Section):
-    """What one environment may set of a destination."""
-
-    base_url: BaseUrl | None = Field(None, description="Replaces the destination's.")
-    private_networks: Items[Network] | None = Field(None, description="Replaces the destination's.")
-    auth: Any = Field(None, description="Replaces the destination's.")
-    tls: Any = Field(None, description="Replaces the destination's.")
-    sign: Any = Field(None, description="Replaces the destination's.")
-    limits: Any = Field(None, description="Set key by key.")
-
-    later: ClassVar[Mapping[str, Later]] = {"proxy": Later("destinations are called directly", accepted=("none",))}
-
-
-class EnvFile(Section):
-    """What differs in one environment; nothing else may."""
-
-    mode: Literal["live"] = Field("live", description="What becomes of requests: `live` sends them.")
-    kafka: Any = Field(None, description="Set key by key.")
-    registry: Any = Field(None, description="Set key by key.")
-    telemetry: Any = Field(None, description="Set key by key.")
-    destinations: Mapping[Name, DestinationOverlay] = Field(default={}, description="By destination.")
-
-    later: ClassVar[Mapping[str, Later]] = {"redirect_to": Later("requests go where the destination says")}
-    later_values: ClassVar[Mapping[str, Mapping[str, str]]] = {
-        "mode": {"redirect": "the only mode is live", "dry": "the only mode is live"},
-    }
 
 
 class SharedFile(Section):
@@ -109,3 +81,14 @@ class Config(HooklineFile):
     def problem(self, file: str, path: Path, message: str, hint: str = "") -> Problem:
         """Make a problem that names the place of a node; the message must not quote values."""
         return self.places.problem(file, path, message, hint)
+
+    def class_of(self, field: str) -> str | None:
+        """Return the personal-data class that `classes:` gives an event field such as `customer.email`, or None.
+
+        A class of `properties.address` also holds for what is in it.
+        """
+        while field:
+            if field in self.classes:
+                return self.classes[field]
+            field = field.rpartition(".")[0]
+        return None

@@ -25,6 +25,12 @@ class Places:
         self._values: dict[tuple[str, Path], Place] = {}
         self._keys: dict[tuple[str, Path], Place] = {}
 
+    def copy(self) -> Places:
+        """Return positions that can be grafted onto without changing these."""
+        other = Places()
+        other._values, other._keys = self._values.copy(), self._keys.copy()
+        return other
+
     def add(self, file: str, path: Path, node: Place, key: Place | None = None) -> None:
         """Note where the node at `path` starts, and its key if it has one."""
         self._values[file, path] = node

@@ -58,10 +58,9 @@ RecordName = Annotated[str, _pattern(RECORD_PATTERN, "must be the full name of a
 FieldPath = Annotated[str, _pattern(FIELD_PATTERN, "must be a field path such as customer.email"), Shown("field path")]
 
 
-class Kafka(Section):
-    """The brokers, and librdkafka settings that are passed through as they are."""
+class KafkaSettings(Section):
+    """librdkafka settings that are passed through as they are."""
 
-    bootstrap: Line = Field(description="`host:port, …` or `env:NAME`.")
     settings: Mapping[str, str] = Field(
         default={},
         description="Any librdkafka setting that starts with `security.`, `sasl.`, `ssl.`, `client.`, `socket.` or "
@@ -96,6 +95,12 @@ class Kafka(Section):
         if _KAFKA_SECRETS.match(key) and not _REFERENCE.match(str(given)):
             return "must be a reference to a secret, never the secret itself", "env:NAME or file:PATH"
         return None
+
+
+class Kafka(KafkaSettings):
+    """The brokers, and librdkafka settings that are passed through as they are."""
+
+    bootstrap: Line = Field(description="`host:port, …` or `env:NAME`.")
 
 
 class Registry(Section):

@@ -6,13 +6,13 @@ Errors name the reference and never a value.
 from __future__ import annotations
 
 import os
-import pathlib
 from typing import TYPE_CHECKING, Final
 
 from pipeline.errors import ConfigError
 from pipeline.model import Problem
 
 if TYPE_CHECKING:
+    import pathlib
     from collections.abc import Mapping
 
 SECRET_BYTES_MAX: Final = 64 * 1024

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, NoReturn, TypeVar
 
@@ -16,7 +17,7 @@ from pydantic_core import PydanticCustomError
 from pipeline.config import units
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 TEXT_MAX_CHARS: Final = 1_000
 EXPRESSION_MAX_CHARS: Final = 4_000
@@ -46,6 +47,7 @@ class Later:
 
     why: str
     accepted: tuple[object, ...] = ()
+    instead_of: tuple[str, ...] = ()  # keys that are not missed where this one is
 
 
 class Section(BaseModel):
@@ -60,6 +62,9 @@ class Section(BaseModel):
 
     later_values: ClassVar[Mapping[str, Mapping[str, str]]] = {}
     """By key: values that later releases bring, each with its reason."""
+
+    unknown: ClassVar[tuple[str, str]] = ("there is no such key", "")
+    """What is said of a key that is neither a field nor comes later: message and hint."""
 
     open_keys: ClassVar[bool] = False
     """Whether this section takes keys beyond its fields; `flaw` says which."""
@@ -176,6 +181,12 @@ Expression = Annotated[
     str, BeforeValidator(_expression), WithJsonSchema({"type": ["string", "boolean"]}), Shown("CEL expression")
 ]
 Network = Annotated[str, BeforeValidator(_text(_network)), WithJsonSchema({"type": "string"}), Shown("CIDR")]
+
+
+def suggestion(given: object, known: Iterable[str]) -> str:
+    """Return `did you mean …` if one of `known` is close to what was given, else ""."""
+    close = get_close_matches(str(given), list(known), 1)
+    return f"did you mean {close[0]}" if close else ""
 
 
 def none_word(given: object) -> object:

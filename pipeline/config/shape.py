@@ -9,12 +9,11 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, Union, cast, get_args, get_origin
 
 from pydantic import ValidationError
 
-from pipeline.config.section import Section
+from pipeline.config.section import Section, suggestion
 from pipeline.config.yaml import UNREAD
 
 if TYPE_CHECKING:
@@ -103,6 +102,7 @@ class _Walk:
                 later = section.later[key]
                 if part not in later.accepted:
                     self.refuse(at, f"`{key}` is not supported in this release: {later.why}", at_key=True)
+                    self.unread.update((*path, each) for each in later.instead_of)
             elif section.open_keys:
                 flaw = section.flaw(key, part)
                 if flaw is None:
@@ -110,7 +110,8 @@ class _Walk:
                 else:
                     self.refuse(at, *flaw)
             else:
-                self.refuse(at, "there is no such key", _suggestion(key, fields), at_key=True)
+                message, hint = section.unknown
+                self.refuse(at, message, suggestion(key, fields) or hint, at_key=True)
         return kept
 
     def _comes_later(self, section: type[Section], key: str, part: object, path: Path) -> bool:
@@ -162,11 +163,6 @@ def _expected(annotation: Any) -> tuple[type[Section] | None, Any]:
     return None, None
 
 
-def _suggestion(given: object, known: Mapping[str, object] | Sequence[str]) -> str:
-    close = get_close_matches(str(given), list(known), 1)
-    return f"did you mean {close[0]}" if close else ""
-
-
 def _worded(error: ErrorDetails, tree: object, walk: _Walk) -> Problem | None:
     """Put one of pydantic's errors into a problem; None if its node was refused before."""
     path = _existing(error["loc"], tree)
@@ -189,7 +185,7 @@ def _existing(location: tuple[str | int, ...], tree: object) -> Path:
     path: Path = ()
     for part in location:
         if (isinstance(tree, dict) and part in tree) or (isinstance(tree, list) and part in range(len(tree))):
-            tree, path = tree[part], (*path, part)  # type: ignore[index] - it is one of the two
+            tree, path = cast("Any", tree)[part], (*path, part)
     return path
 
 
@@ -200,6 +196,6 @@ def _words(error: ErrorDetails) -> tuple[str, str]:
     if kind == "literal_error":
         allowed = re.findall(r"'([^']*)'", context["expected"])
         message = f"must be one of: {', '.join(allowed)}" if len(allowed) > 1 else f"must be {allowed[0]}"
-        return message, _suggestion(error["input"], allowed) if isinstance(error["input"], str) else ""
+        return message, suggestion(error["input"], allowed) if isinstance(error["input"], str) else ""
     message, hint = _WORDS.get(kind, (f"is not valid here ({kind})", ""))
     return message.format_map(context), hint

@@ -1,0 +1,181 @@
+"""Decides whether the files of a configuration agree with each other: names that must exist, choices that must fit.
+
+What a file says by itself is checked by its model; what CEL says, by `pipeline.config.compile`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pipeline.config import payloads, topics
+from pipeline.config.section import suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from pipeline.config.models import Config, DestinationConfig, EventMapping, HooklineFile, JourneyConfig, StepConfig
+    from pipeline.config.places import Path, Places
+    from pipeline.model import Problem
+
+TOPIC_CHARS_MAX: Final = 249  # Kafka: Topic.java, MAX_NAME_LENGTH
+NEEDS_PURPOSE: Final = ("consent", "legitimate_interest")
+
+
+def check(
+    main: HooklineFile | None,
+    destinations: Mapping[str, DestinationConfig | None],
+    journeys: Mapping[str, JourneyConfig | None],
+    places: Places,
+) -> list[Problem]:
+    """Return what does not fit together. A None is a file that has problems of its own: nothing is said about it."""
+    problems: list[Problem] = []
+    if main is not None:
+        problems.extend(_main(main, places))
+    for name, destination in destinations.items():
+        if destination is not None:
+            problems.extend(_destination(destination, f"destinations/{name}.yaml", places))
+    for journey in journeys.values():
+        if journey is not None:
+            problems.extend(_Journey(journey, main, destinations, places).problems())
+    return problems
+
+
+def class_problem(
+    config: Config, journey: JourneyConfig, step: int, key: Path, field_class: str | None
+) -> Problem | None:
+    """Refuse a payload leaf that its destination must not be sent; None if it may.
+
+    `key` is the leaf's path below the payload; `field_class` the class of the event field it sends, from the Avro
+    schema or `Config.class_of`, and None if the field has none.
+    """
+    destination = config.destinations[journey.steps[step].call.partition(".")[0]]
+    path = ("steps", step, "payload", *key)
+    if field_class is None:
+        hint = "name its class in hookline.yaml's classes; public is not personal"
+        return config.problem(journey.file, path, "sends text of no class", hint)
+    if field_class != "public" and field_class not in destination.receives:
+        hint = f"add it to receives of destinations/{destination.name}.yaml, or do not send it"
+        return config.problem(
+            journey.file, path, f"sends a field of class {field_class}, which {destination.name} does not receive", hint
+        )
+    return None
+
+
+def _main(main: HooklineFile, places: Places) -> Iterator[Problem]:
+    file = "hookline.yaml"
+    own = [topics.dead(main.group), topics.outcomes(main.group), topics.control(main.group)]
+    own += [topics.retry(main.group, tier.name) for tier in main.retry_tiers]
+    if max(map(len, own)) > TOPIC_CHARS_MAX:
+        yield places.problem(file, ("group",), f"makes topic names longer than {TOPIC_CHARS_MAX} characters")
+    seen: dict[tuple[str, str | None], int] = {}
+    for index, mapping in enumerate(main.events):
+        path = ("events", index)
+        if mapping.topic in own:
+            yield places.problem(file, (*path, "topic"), "is one of Hookline's own topics")
+        if (mapping.topic, mapping.record) in seen:
+            first = seen[mapping.topic, mapping.record]
+            yield places.problem(file, path, "maps the same topic and record again", f"see events[{first}]")
+        seen.setdefault((mapping.topic, mapping.record), index)
+        yield from payloads.mapping_problems(mapping, file, path, places)
+    for index, purpose in enumerate(main.purposes):
+        if purpose in main.purposes[:index]:
+            yield places.problem(file, ("purposes", index), "is here twice")
+
+
+def _destination(destination: DestinationConfig, file: str, places: Places) -> Iterator[Problem]:
+    if destination.base_url.startswith("http:") and not destination.private_networks:
+        hint = "use https://, or name the private_networks it is in"
+        yield places.problem(file, ("base_url",), "sends in the clear", hint)
+    for index, network in enumerate(destination.private_networks):
+        if network in destination.private_networks[:index]:
+            yield places.problem(file, ("private_networks", index), "is here twice")
+
+
+class _Journey:
+    """The checks of one journey."""
+
+    def __init__(
+        self,
+        journey: JourneyConfig,
+        main: HooklineFile | None,
+        destinations: Mapping[str, DestinationConfig | None],
+        places: Places,
+    ) -> None:
+        self.journey = journey
+        self.main = main
+        self.destinations = destinations
+        self.places = places
+
+    def problems(self) -> Iterator[Problem]:
+        journey = self.journey
+        yield from self._purpose(("purpose",), journey.purpose)
+        if journey.purpose is None and journey.basis in NEEDS_PURPOSE:
+            yield self._problem(("basis",), f"needs a `purpose` with {journey.basis}")
+        yield from self._event_types()
+        names: list[str] = []
+        for index, step in enumerate(journey.steps):
+            path = ("steps", index)
+            if step.name in names:
+                yield self._problem((*path, "step"), "is here twice", f"see steps[{names.index(step.name)}]")
+            names.append(step.name)
+            yield from self._step(step, path)
+
+    def _step(self, step: StepConfig, path: Path) -> Iterator[Problem]:
+        journey = self.journey
+        yield from self._purpose((*path, "purpose"), step.purpose)
+        basis = journey.basis_of(step)
+        if step.basis in NEEDS_PURPOSE and not journey.purpose_of(step):
+            yield self._problem((*path, "basis"), f"needs a `purpose` with {basis}")
+        if basis == "consent" and not any(each.reaches for each in journey.steps):
+            hint = "say on which channel a step reaches the customer, or choose another basis"
+            yield self._problem((*path, "basis"), "consent is given for a channel, and no step reaches any", hint)
+        if step.max_age_ms is not None and step.max_age_ms > journey.trigger.max_age_ms:
+            yield self._problem((*path, "max_age"), "is longer than the trigger's")
+        yield from self._call(step, path)
+        if step.payload is not None:
+            yield from payloads.payload_problems(step.payload, journey.file, (*path, "payload"), self.places)
+
+    def _call(self, step: StepConfig, path: Path) -> Iterator[Problem]:
+        name, _, operation = step.call.partition(".")
+        if name not in self.destinations:
+            hint = suggestion(name, self.destinations) or f"it would be destinations/{name}.yaml"
+            yield self._problem((*path, "call"), "there is no such destination", hint)
+            return
+        destination = self.destinations[name]
+        if destination is None:
+            return
+        if operation not in destination.operations:
+            hint = suggestion(operation, destination.operations) or "it has: " + ", ".join(destination.operations)
+            yield self._problem((*path, "call"), f"{name} has no such operation", hint)
+            return
+        body = destination.operations[operation].body
+        if body == "none" and step.payload is not None:
+            yield self._problem((*path, "payload"), f"{step.call} sends no body")
+        if body != "none" and step.payload is None:
+            yield self._problem(path, f"needs a `payload`: {step.call} sends a body")
+
+    def _event_types(self) -> Iterator[Problem]:
+        types = None if self.main is None else known_types(self.main.events)
+        for index, event_type in enumerate(self.journey.trigger.events):
+            if types is not None and event_type not in types:
+                hint = suggestion(event_type, types) or "known are: " + ", ".join(sorted(types))
+                yield self._problem(
+                    ("trigger", "events", index), "no events: entry of hookline.yaml makes this type", hint
+                )
+
+    def _purpose(self, path: Path, purpose: str | None) -> Iterator[Problem]:
+        if self.main is not None and purpose is not None and purpose not in self.main.purposes:
+            known = self.main.purposes
+            hint = suggestion(purpose, known) or "known are: " + (", ".join(known) or "none")
+            yield self._problem(path, "is no purpose of hookline.yaml", hint)
+
+    def _problem(self, path: Path, message: str, hint: str = "") -> Problem:
+        return self.places.problem(self.journey.file, path, message, hint)
+
+
+def known_types(mappings: Iterable[EventMapping]) -> frozenset[str] | None:
+    """Return the event types that the mappings make, or None if one takes the type from the record."""
+    types = [mapping.type for mapping in mappings]
+    if any(each is None or "${" in each for each in types):
+        return None
+    return frozenset(each for each in types if each is not None)

@@ -1,0 +1,127 @@
+"""What `env/NAME.yaml` may say, and how it is laid over the configuration before that is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping  # noqa: TC003 - pydantic reads annotations at run time
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, NamedTuple
+
+from pydantic import BeforeValidator, Field
+
+from pipeline.config.destination import Auth, BaseUrl, Limits, Sign, Tls
+from pipeline.config.policy import KafkaSettings, Telemetry
+from pipeline.config.section import Items, Later, Line, Name, Network, SecretRef, Section, none_word, suggestion
+
+if TYPE_CHECKING:
+    from pipeline.config.places import Path, Places
+    from pipeline.model import Problem
+
+MAIN_FILE: Final = "hookline.yaml"
+
+MERGED: Final = ("kafka", "registry", "telemetry", "limits")
+"""Keys that an overlay sets key by key; the others it replaces whole."""
+
+
+class DestinationOverlay(Section):
+    """What one environment may set of a destination."""
+
+    base_url: BaseUrl | None = Field(None, description="Replaces the destination's.")
+    private_networks: Items[Network] | None = Field(None, description="Replaces the destination's.")
+    auth: Annotated[Auth | None, BeforeValidator(none_word, json_schema_input_type=Auth | Literal["none"])] = Field(
+        None, description="Replaces the destination's."
+    )
+    tls: Tls | None = Field(None, description="Replaces the destination's.")
+    sign: Annotated[Sign | None, BeforeValidator(none_word, json_schema_input_type=Sign | Literal["none"])] = Field(
+        None, description="Replaces the destination's."
+    )
+    limits: Limits | None = Field(None, description="Set key by key.")
+
+    later: ClassVar[Mapping[str, Later]] = {"proxy": Later("destinations are called directly", accepted=("none",))}
+    unknown: ClassVar[tuple[str, str]] = (
+        "is nothing an environment may set",
+        "only base_url, private_networks, auth, tls, sign and limits of a destination",
+    )
+
+
+class KafkaOverlay(KafkaSettings):
+    """What one environment may set of the brokers."""
+
+    bootstrap: Line | None = Field(None, description="`host:port, …` or `env:NAME`.")
+
+
+class RegistryOverlay(Section):
+    """What one environment may set of the Schema Registry."""
+
+    url: Line | None = Field(None, description="Base URL, or `env:NAME`.")
+    user: Line | None = Field(None, description="User of basic authentication, or `env:NAME`.")
+    password: SecretRef | None = Field(None, description="Password of that user.")
+    ca: SecretRef | None = Field(None, description="PEM file of the authorities to trust.")
+
+
+class EnvFile(Section):
+    """What differs in one environment; nothing else may."""
+
+    mode: Literal["live"] = Field("live", description="What becomes of requests: `live` sends them.")
+    kafka: KafkaOverlay | None = Field(None, description="Set key by key.")
+    registry: RegistryOverlay | None = Field(None, description="Set key by key.")
+    telemetry: Telemetry | None = Field(None, description="Set key by key.")
+    destinations: Mapping[Name, DestinationOverlay] = Field(default={}, description="By destination.")
+
+    later: ClassVar[Mapping[str, Later]] = {"redirect_to": Later("requests go where the destination says")}
+    later_values: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "mode": {"redirect": "the only mode is live", "dry": "the only mode is live"},
+    }
+    unknown: ClassVar[tuple[str, str]] = (
+        "is nothing an environment may set",
+        "only mode, kafka, registry, telemetry and destinations",
+    )
+
+
+def lay_over(
+    trees: Mapping[str, object], overlay: Mapping[Any, object], origin: str, places: Places
+) -> tuple[dict[str, object], list[Problem]]:
+    """Return the parsed files with `overlay` (the parsed file `origin`) laid over them, and what it names in vain.
+
+    Keys that an overlay may not set are passed over: `EnvFile` has refused them. `places` is told where
+    parts came from.
+    """
+    laid = dict(trees)
+    problems: list[Problem] = []
+    for key in MERGED:
+        if key in overlay:
+            laid[MAIN_FILE] = _set(laid[MAIN_FILE], key, overlay[key], _Graft(places, MAIN_FILE, origin, (key,)))
+    destinations = overlay.get("destinations")
+    for name, part in destinations.items() if isinstance(destinations, dict) else ():
+        file = f"destinations/{name}.yaml"
+        if file not in laid:
+            known = [each[len("destinations/") : -len(".yaml")] for each in laid if each.startswith("destinations/")]
+            path, hint = ("destinations", name), suggestion(name, known)
+            problems.append(places.problem(origin, path, "there is no such destination", hint, at_key=True))
+            continue
+        for key in DestinationOverlay.model_fields if isinstance(part, dict) else ():
+            if key in part:
+                graft = _Graft(places, file, origin, ("destinations", name, key))
+                laid[file] = _set(laid[file], key, part[key], graft)
+    return laid, problems
+
+
+class _Graft(NamedTuple):
+    places: Places
+    file: str
+    origin: str
+    at: Path
+
+    def __call__(self, path: Path, *below: str | int) -> None:
+        self.places.graft(self.file, path, self.origin, (*self.at, *below))
+
+
+def _set(tree: object, key: str, part: object, graft: _Graft) -> object:
+    """Return `tree` with `part` at `key`: merged key by key, or instead of what was there."""
+    if not isinstance(tree, dict):
+        return tree
+    before = tree.get(key)
+    if key in MERGED and isinstance(before, dict) and isinstance(part, dict):
+        for each in part:
+            graft((key, each), each)
+        return tree | {key: before | part}
+    graft((key,))
+    return tree | {key: part}
