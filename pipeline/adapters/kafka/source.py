@@ -170,7 +170,8 @@ class KafkaSource:
             self._send_commits(consumer, wait=True)
             consumer.close()
         except BaseException as error:  # noqa: BLE001 - whatever it is, the consumer is discarded uncommitted
-            self._owned.clear()
+            self._stopping.set()  # a revoke during close must wait for nobody
+            self._owned.clear()  # and commit nothing
             self._post(Fatal(error if isinstance(error, Exception) else BrokerError(repr(error))))
             if consumer is not None:
                 _discard(consumer)
@@ -344,7 +345,6 @@ def _bytes(content: object) -> bytes | None:
 def _discard(consumer: Consumer) -> None:
     """Leave the group without committing anything; a consumer that cannot even do that is left to its process."""
     try:
-        consumer.unassign()
         consumer.close()
     except Exception:  # noqa: BLE001, S110 - already failing for a reason that was reported
         pass

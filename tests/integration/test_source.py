@@ -1,0 +1,211 @@
+"""adapters/kafka/source on a real Kafka: order, back-pressure, commits, rebalances, and no record lost to a callback."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pipeline.adapters.kafka import source as source_module
+from pipeline.adapters.kafka.source import KafkaSource
+from pipeline.errors import BrokerError
+from pipeline.model import Record
+from pipeline.ports import Assigned, Fatal, Revoked
+from tests.support.conditions import eventually
+
+
+def _log(*_: object, **__: object) -> None:
+    """Tests look at what happens, not at logs."""
+
+
+class Inbox:
+    """Keeps notices in order, takes records at once unless told not to, and lets revoked partitions go."""
+
+    def __init__(self, source: KafkaSource) -> None:
+        self.source = source
+        self.records: list[Record] = []
+        self.owned: set[tuple[str, int]] = set()
+        self.fatal: list[Exception] = []
+        self.revocations: list[Revoked] = []
+        self.taking = True
+        source.start(self)
+
+    def __call__(self, notice) -> None:
+        match notice:
+            case list():
+                assert all((each.topic, each.partition) in self.owned for each in notice)
+                self.records += notice
+                if self.taking:
+                    self.source.taken(len(notice))
+            case Assigned():
+                self.owned |= {(topic, partition) for topic, partition, _ in notice.partitions}
+            case Revoked():
+                self.owned -= set(notice.partitions)
+                self.revocations.append(notice)
+                notice.done()
+            case Fatal():
+                self.fatal.append(notice.error)
+
+    def offsets(self, partition: int = 0) -> list[int]:
+        return [each.offset for each in self.records if each.partition == partition]
+
+
+@pytest.fixture
+def open_source(kafka, unique):
+    made: list[KafkaSource] = []
+
+    def create(topic: str, role: str = "input", **settings: str) -> Inbox:
+        source = KafkaSource({"bootstrap.servers": kafka.bootstrap, **settings}, unique, [topic], role, _log)
+        made.append(source)
+        return Inbox(source)
+
+    yield create
+    for source in made:
+        source._stopping.set()
+        source._room.set()
+        source._finished.wait(30)
+
+
+async def test_records_come_in_order_from_the_beginning(kafka, topic_factory, open_source) -> None:
+    topic = topic_factory(partitions=2)
+    kafka.produce(topic, [f"{number}".encode() for number in range(1_000)])
+    inbox = open_source(topic)
+    await eventually(lambda: len(inbox.records) == 1_000)
+    for partition in (0, 1):
+        assert inbox.offsets(partition) == list(range(len(inbox.offsets(partition))))
+    assert inbox.source.partitions_total(topic) == 2
+    await inbox.source.stop()
+
+
+async def test_a_commit_is_where_the_next_one_starts(kafka, topic_factory, open_source, unique) -> None:
+    topic = topic_factory()
+    kafka.produce(topic, [b"x"] * 10)
+    first = open_source(topic)
+    await eventually(lambda: len(first.records) == 10)
+    first.source.commit([(topic, 0, 4, "")])
+    await first.source.stop()
+    assert kafka.committed(unique, topic) == {0: (4, "")}
+    second = open_source(topic)
+    await eventually(lambda: len(second.records) == 6)
+    assert second.offsets() == [4, 5, 6, 7, 8, 9]
+    await second.source.stop()
+
+
+async def test_fetching_waits_while_nothing_is_taken_and_nothing_is_lost(kafka, topic_factory, open_source) -> None:
+    topic = topic_factory()
+    kafka.produce(topic, [b"x"] * 9_000)
+    inbox = open_source(topic)
+    inbox.taking = False
+    await eventually(lambda: len(inbox.records) >= source_module.BACKLOG_RECORDS)
+    await eventually(lambda: inbox.source._all_paused)
+    bound = source_module.BACKLOG_RECORDS + source_module.BATCH_RECORDS
+    assert len(inbox.records) <= bound
+    inbox.taking = True
+    inbox.source.taken(len(inbox.records))
+    await eventually(lambda: len(inbox.records) == 9_000)
+    assert inbox.offsets() == list(range(9_000))
+    await inbox.source.stop()
+
+
+async def test_one_partition_pauses_alone_and_goes_on_where_it_stopped(kafka, topic_factory, open_source) -> None:
+    topic = topic_factory(partitions=2)
+    inbox = open_source(topic)
+    await eventually(lambda: len(inbox.owned) == 2)
+    inbox.source.pause(topic, 0)
+    await eventually(lambda: (topic, 0) in inbox.source._paused)
+    kafka.produce(topic, [b"x"] * 400)
+    await eventually(lambda: len(inbox.offsets(1)) > 0)
+    ends = {partition: end for partition, (_, end) in kafka.ends(topic).items()}
+    await eventually(lambda: len(inbox.offsets(1)) == ends[1])
+    assert inbox.offsets(0) == []
+    inbox.source.resume(topic, 0)
+    await eventually(lambda: len(inbox.offsets(0)) == ends[0])
+    await inbox.source.stop()
+
+
+async def test_a_second_member_shares_cooperatively_without_loss_or_repeat(
+    kafka, topic_factory, open_source
+) -> None:
+    topic = topic_factory(partitions=4)
+    first = open_source(topic)
+    await eventually(lambda: len(first.owned) == 4)
+    second = open_source(topic)
+    await eventually(lambda: len(first.owned) == 2 and len(second.owned) == 2, timeout_s=60)
+    assert not first.owned & second.owned
+    kafka.produce(topic, [b"x"] * 1_000)
+    await eventually(lambda: len(first.records) + len(second.records) == 1_000)
+    await second.source.stop()
+    await eventually(lambda: len(first.owned) == 4, timeout_s=60)
+    await first.source.stop()
+
+
+async def test_an_exception_in_a_callback_discards_the_consumer_uncommitted(
+    kafka, topic_factory, open_source, unique, monkeypatch
+) -> None:
+    topic = topic_factory()
+    kafka.produce(topic, [b"x"] * 10)
+
+    def broken(self, keys) -> None:
+        raise ZeroDivisionError
+
+    inbox = open_source(topic)
+    await eventually(lambda: len(inbox.records) == 10)
+    monkeypatch.setattr(KafkaSource, "_forget", broken)
+    inbox.source.commit([(topic, 0, 10, "")])
+    await eventually(lambda: kafka.committed(unique, topic) == {0: (10, "")})
+    inbox.source._on_lost(None, [])  # what librdkafka would call inside consume()
+    kafka.produce(topic, [b"x"] * 5)
+    await eventually(lambda: bool(inbox.fatal))
+    assert isinstance(inbox.fatal[0], ZeroDivisionError)
+    assert kafka.committed(unique, topic) == {0: (10, "")}
+    monkeypatch.undo()
+    again = open_source(topic)
+    await eventually(lambda: len(again.records) == 5, timeout_s=60)
+    assert again.offsets() == [10, 11, 12, 13, 14]
+    await again.source.stop()
+
+
+async def test_a_start_that_retention_deleted_is_an_error_with_a_remedy(
+    kafka, topic_factory, open_source, unique
+) -> None:
+    topic = topic_factory()
+    kafka.produce(topic, [b"x"] * 3)
+    kafka.commit(unique, topic, {0: (50, "")})
+    inbox = open_source(topic)
+    await eventually(lambda: bool(inbox.fatal))
+    assert isinstance(inbox.fatal[0], BrokerError)
+    assert "no longer exists" in str(inbox.fatal[0])
+    assert kafka.committed(unique, topic) == {0: (50, "")}
+
+
+async def test_a_revoke_waits_until_the_loop_let_go(kafka, topic_factory, unique) -> None:
+    topic = topic_factory()
+    source = KafkaSource({"bootstrap.servers": kafka.bootstrap}, unique, [topic], "input", _log)
+    notices: list[object] = []
+    source.start(notices.append)
+    await eventually(lambda: any(isinstance(each, Assigned) for each in notices))
+    thread = asyncio.to_thread(source._on_revoke, _Commits(), [_partition(topic)])
+    waiting = asyncio.ensure_future(thread)
+    await eventually(lambda: any(isinstance(each, Revoked) for each in notices))
+    assert not waiting.done()
+    source.commit([(topic, 0, 7, "")])
+    next(each for each in notices if isinstance(each, Revoked)).done()
+    await waiting
+    assert _Commits.made == [(topic, 0, 7)]
+    await source.stop()
+
+
+class _Commits:
+    """Only notes what would be committed: the thread's own consumer is busy polling."""
+
+    made: list[tuple[str, int, int]] = []  # noqa: RUF012
+
+    def commit(self, *, offsets, asynchronous) -> None:
+        assert not asynchronous
+        self.made += [(each.topic, each.partition, each.offset) for each in offsets]
+
+
+def _partition(topic: str):
+    from confluent_kafka import TopicPartition
+
+    return TopicPartition(topic, 0)
