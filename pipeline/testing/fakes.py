@@ -170,13 +170,17 @@ class FakeConnection:
         self._endpoint = endpoint
         self._waiting: asyncio.Future[Answer | Failure] | None = None
         self._open = True
+        self._busy = False
 
     def usable(self) -> bool:
         """See ports.Connection."""
-        return self._open
+        return self._open and not self._busy
 
     async def exchange(self, head: bytes, body: bytes) -> Answer | Failure:
         """See ports.Connection."""
+        if not self.usable():
+            return Failure(FailureClass.CONNECTION, sent=False, detail="closed_before_write")
+        self._busy = True  # and so it stays if this exchange breaks off
         self._endpoint.requests.append((head, body))
         answer = self._endpoint.script(head, body)
         if answer is None:
@@ -184,8 +188,7 @@ class FakeConnection:
             answer = await self._waiting
         else:
             await asyncio.sleep(self._endpoint.latency_s)
-        if isinstance(answer, Failure):
-            self._open = False
+        self._busy = isinstance(answer, Failure)
         return answer
 
     def abort(self, cls: FailureClass) -> None:

@@ -22,6 +22,7 @@ from pipeline.model import Answer, Failure, FailureClass
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from aiohttp.connector import Connection as Lease
     from aiohttp.http import RawResponseMessage
@@ -38,6 +39,7 @@ _FINAL: Final = 200
 _DELIVERED: Final = {status: Answer(status) for status in range(200, 300)}
 _CLOSED_BEFORE_WRITE: Final = Failure(FailureClass.CONNECTION, sent=False, detail="closed_before_write")
 _CLOSED_BEFORE_ANSWER: Final = Failure(FailureClass.CONNECTION, sent=True, detail="closed_before_answer")
+_CLOSED_IN_HEAD: Final = Failure(FailureClass.CONNECTION, sent=True, detail="closed_in_head")
 _CLOSED_IN_BODY: Final = Failure(FailureClass.CONNECTION, sent=True, detail="closed_in_body")
 _BAD_RESPONSE: Final = Failure(FailureClass.CONNECTION, sent=True, detail="bad_response")
 _TLS_BROKEN: Final = Failure(FailureClass.TLS, sent=True, detail="broken")
@@ -65,19 +67,27 @@ class HttpConnection:
 
     A receiver may close an idle connection just as a request goes out (RFC 9112, section 9.3.1). Nobody can tell then
     whether the request was taken: the exchange ends as `Failure(CONNECTION, sent=True, "closed_before_answer")`, and
-    its caller must treat it as ambiguous. `sent` is False only where nothing was written.
+    its caller must treat it as ambiguous. Not one byte of an answer came then. `sent` is False only where nothing was
+    written.
     """
 
-    __slots__ = ("_aborted", "_body_max", "_busy", "_lease", "_loop", "_protocol", "_retire_at_s")
+    __slots__ = ("_aborted", "_body_max", "_busy", "_closed", "_lease", "_loop", "_protocol", "_retire_at_s")
 
-    def __init__(self, lease: Lease, loop: asyncio.AbstractEventLoop, response_bytes_max: int) -> None:
-        """Take over a fresh connection from aiohttp's connector; it is never given back but closed."""
+    def __init__(
+        self,
+        lease: Lease,
+        loop: asyncio.AbstractEventLoop,
+        response_bytes_max: int,
+        closed: Callable[[HttpConnection], None],
+    ) -> None:
+        """Take over a fresh connection from aiohttp's connector. It never goes back to the pool; `close` tells `closed`."""
         protocol = lease.protocol
         assert protocol is not None
         self._lease = lease
         self._protocol: ResponseHandler = protocol
         self._loop = loop
         self._body_max = response_bytes_max
+        self._closed = closed
         self._retire_at_s = loop.time() + LIFETIME_S
         self._busy = False
         self._aborted: FailureClass | None = None
@@ -136,6 +146,7 @@ class HttpConnection:
     def close(self) -> None:
         """Close; idempotent."""
         self._lease.close()
+        self._closed(self)
 
     async def _final_answer(self) -> tuple[RawResponseMessage, StreamReader]:
         """Read on until the answer that is not interim. Raises HttpProcessingError for 101 and too many others."""
@@ -163,6 +174,8 @@ class HttpConnection:
             return Failure(self._aborted, sent=True, detail="aborted")
         if isinstance(error, ssl.SSLError) or isinstance(error.__cause__, ssl.SSLError):
             return _TLS_BROKEN
+        if isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(error.message, str):
+            return _CLOSED_IN_HEAD  # the message is what there was of a head
         if isinstance(error, aiohttp.ServerDisconnectedError | OSError | EofStream):
             return _CLOSED_BEFORE_ANSWER
         if isinstance(error, aiohttp.ClientPayloadError) and self._protocol.transport is None:

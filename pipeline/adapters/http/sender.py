@@ -59,6 +59,7 @@ class HttpSender:
         self._resolver = resolver
         self._connector: aiohttp.TCPConnector | None = None
         self._request: ClientRequest | None = None
+        self._open: set[HttpConnection] = set()
         self._closed = False
         timeout_s = destination.timeout_ms / 1000
         self._timeout = aiohttp.ClientTimeout(connect=timeout_s, sock_connect=timeout_s, ceil_threshold=math.inf)
@@ -81,11 +82,17 @@ class HttpSender:
             lease.close()
             return Failure(FailureClass.BLOCKED_ADDRESS, sent=False, detail=reason)
         self._stats.connections_opened += 1
-        return HttpConnection(lease, asyncio.get_running_loop(), self._destination.response_bytes_max)
+        connection = HttpConnection(
+            lease, asyncio.get_running_loop(), self._destination.response_bytes_max, self._open.discard
+        )
+        self._open.add(connection)
+        return connection
 
     async def close(self) -> None:
         """Close every connection of this sender; idempotent."""
         self._closed = True
+        for connection in tuple(self._open):
+            connection.close()
         connector, self._connector = self._connector, None
         if connector is not None:
             await connector.close()
