@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from pipeline.core.decode.framing import GUID_HEADER, confluent, describe, guid_header, locate, single_object
 from pipeline.core.decode.reading import reader
-from pipeline.core.decode.schema import SchemaError, encode, fingerprint, strip
+from pipeline.core.decode.schema import SchemaError, encode, fingerprint, full_name, inline, strip
 
 __all__ = [
     "GUID_HEADER",
@@ -22,7 +22,9 @@ __all__ = [
     "describe",
     "encode",
     "fingerprint",
+    "full_name",
     "guid_header",
+    "inline",
     "locate",
     "reader",
     "single_object",

@@ -9,12 +9,13 @@ import fastavro
 from fastavro import schema as avro
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pipeline.model import Datum
 
 _LOGICAL: Final = frozenset({"logicalType", "precision", "scale"})
 _NESTED: Final = ("type", "items", "values")
+_NAMED: Final = ("record", "error", "enum", "fixed")
 
 
 class SchemaError(ValueError):
@@ -57,6 +58,53 @@ def _copy(schema: Any, *, strip_logical: bool) -> Any:
         else:
             plain[key] = content
     return plain
+
+
+def full_name(schema: Any) -> str:
+    """Return the full name of a record, enum or fixed; empty for a schema without a name."""
+    if not isinstance(schema, dict) or not isinstance(schema.get("name"), str):
+        return ""
+    return _qualified(schema["name"], schema.get("namespace") or "")
+
+
+def inline(schema: Any, known: Mapping[str, Any]) -> Any:
+    """Return a copy in which types defined elsewhere (`known`, by full name) are written out at their first use.
+
+    Names known to neither stay as they are. Raises SchemaError for schemas nested too deep.
+    """
+    try:
+        return _inline(schema, "", known, set())
+    except RecursionError:
+        raise SchemaError("nested too deep") from None
+
+
+def _inline(schema: Any, namespace: str, known: Mapping[str, Any], defined: set[str]) -> Any:
+    if isinstance(schema, list):
+        return [_inline(branch, namespace, known, defined) for branch in schema]
+    if isinstance(schema, str):
+        for name in (_qualified(schema, namespace), schema):
+            if name in known and name not in defined:
+                return _inline(known[name], name.rpartition(".")[0], known, defined)
+        return schema
+    if not isinstance(schema, dict):
+        return schema
+    plain = dict(schema)
+    if isinstance(schema.get("name"), str) and schema.get("type") in _NAMED:
+        name = _qualified(schema["name"], schema.get("namespace") or namespace)
+        namespace = name.rpartition(".")[0]
+        plain |= {"name": name}
+        plain.pop("namespace", None)
+        defined.add(name)
+    for key in _NESTED:
+        if key in plain and plain[key] not in _NAMED:
+            plain[key] = _inline(plain[key], namespace, known, defined)
+    if isinstance(schema.get("fields"), list):
+        plain["fields"] = [_inline(field, namespace, known, defined) for field in schema["fields"]]
+    return plain
+
+
+def _qualified(name: str, namespace: str) -> str:
+    return name if "." in name or not namespace else f"{namespace}.{name}"
 
 
 def fingerprint(schema: Any) -> bytes:
