@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, mo
 
 from pipeline.config.section import (
     DurationMs,
+    FileRef,
     Items,
     Later,
     Line,
@@ -31,10 +32,13 @@ OPERATIONS_MAX: Final = 64
 QUEUE_MAX: Final = 100_000
 CONCURRENCY_MAX: Final = 10_000
 ATTEMPTS_MAX: Final = 100
+TIMEOUT_MAX_MS: Final = 300_000
+RESPONSE_BYTES_MAX: Final = 16 * 1024 * 1024
 PORT_MAX: Final = 65_535
 
+PersonalClass = Literal["identifier", "contact", "free_text"]
 DataClass = Literal["identifier", "contact", "free_text", "public"]
-"""Classes of a payload field. `public` is not personal data and may be sent to every destination."""
+"""Classes of a field. `public` is not personal data and may be sent to every destination."""
 
 StatusVerdict = Literal["delivered", "rejected", "retry", "hold"]
 
@@ -165,18 +169,11 @@ class Sign(Section):
 class Tls(Section):
     """Whom to trust."""
 
-    ca: SecretRef | None = Field(None, description="PEM file of the authorities to trust; default the system's.")
+    ca: FileRef | None = Field(None, description="PEM file of the authorities to trust; default the system's.")
 
     later: ClassVar[Mapping[str, Later]] = {
         key: Later("there are no client certificates yet") for key in ("client_cert", "client_key")
     }
-
-    @field_validator("ca")
-    @classmethod
-    def _file(cls, ca: str | None) -> str | None:
-        if ca is not None and not ca.startswith("file:"):
-            refuse("must be file:PATH")
-        return ca
 
 
 def _concurrency(given: object) -> object:
@@ -266,6 +263,12 @@ class Operation(Section):
         "metadata": {"headers_and_body": "metadata goes into headers"},
     }
 
+    @model_validator(mode="after")
+    def _get_has_no_body(self) -> Operation:
+        if self.method == "GET" and self.body != "none":
+            refuse("a GET request has no body", "add body: none")
+        return self
+
 
 def _idempotency(given: object) -> object:
     if not isinstance(given, str) or (
@@ -294,7 +297,9 @@ class DestinationConfig(Section):
     base_url: BaseUrl = Field(
         description="Where it is. `env:NAME` takes it from the environment. Plain http needs `private_networks`."
     )
-    receives: Items[DataClass] = Field(description="Classes of personal data that may be sent; others are refused.")
+    receives: Items[PersonalClass] = Field(
+        description="Classes of personal data that may be sent; others are refused. `public` always may."
+    )
     data: Data = Field(Data.model_validate({}), description="Where it keeps data.")
     private_networks: Items[Network] = Field((), description="Private networks that may be called.")
     auth: Annotated[Auth | None, BeforeValidator(none_word, json_schema_input_type=Auth | Literal["none"])] = Field(
@@ -311,7 +316,7 @@ class DestinationConfig(Section):
         Shown("`delivery_id`, `header:NAME` or `none`"),
     ] = Field(description="Whether it drops a repeat, and by what: `webhook-id`, a header of that name, or not at all.")
     timeout_ms: DurationMs = Field(
-        10_000, alias="timeout", le=300_000, description="Longest a whole exchange may take, at most 5m."
+        10_000, alias="timeout", description="Longest a whole exchange may take, at most 5m."
     )
     limits: Limits = Field(Limits.model_validate({}), description="What it can take.")
     breaker: Breaker = Field(Breaker.model_validate({}), description="When it is left alone.")
@@ -322,7 +327,7 @@ class DestinationConfig(Section):
         default={}, description="Verdicts that differ from the rules, by status."
     )
     response_bytes_max: SizeBytes = Field(
-        65_536, le=16_777_216, description="Longest response that is read, after decompression."
+        65_536, description="Longest response that is read, after decompression; at most 16MiB."
     )
     operations: Mapping[Name, Operation] = Field(
         min_length=1, max_length=OPERATIONS_MAX, description="The requests it takes, by name."
@@ -335,6 +340,20 @@ class DestinationConfig(Section):
     later_values: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "on_status": {"disable": "an operation cannot be disabled; use hold or rejected"},
     }
+
+    @field_validator("timeout_ms")
+    @classmethod
+    def _timeout(cls, timeout_ms: int) -> int:
+        if timeout_ms > TIMEOUT_MAX_MS:
+            refuse("must be at most 5m")
+        return timeout_ms
+
+    @field_validator("response_bytes_max")
+    @classmethod
+    def _response(cls, size: int) -> int:
+        if size > RESPONSE_BYTES_MAX:
+            refuse("must be at most 16MiB")
+        return size
 
     @property
     def drops_repeats(self) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from pipeline.config.section import suggestion
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 

@@ -9,7 +9,18 @@ from pydantic import BeforeValidator, Field
 
 from pipeline.config.destination import Auth, BaseUrl, Limits, Sign, Tls
 from pipeline.config.policy import KafkaSettings, Telemetry
-from pipeline.config.section import Items, Later, Line, Name, Network, SecretRef, Section, none_word, suggestion
+from pipeline.config.section import (
+    FileRef,
+    Items,
+    Later,
+    Line,
+    Name,
+    Network,
+    SecretRef,
+    Section,
+    none_word,
+    suggestion,
+)
 
 if TYPE_CHECKING:
     from pipeline.config.places import Path, Places
@@ -54,7 +65,7 @@ class RegistryOverlay(Section):
     url: Line | None = Field(None, description="Base URL, or `env:NAME`.")
     user: Line | None = Field(None, description="User of basic authentication, or `env:NAME`.")
     password: SecretRef | None = Field(None, description="Password of that user.")
-    ca: SecretRef | None = Field(None, description="PEM file of the authorities to trust.")
+    ca: FileRef | None = Field(None, description="PEM file of the authorities to trust.")
 
 
 class EnvFile(Section):

@@ -13,6 +13,7 @@ from pipeline.config import units
 from pipeline.config.destination import DataClass  # noqa: TC001 - pydantic reads annotations at run time
 from pipeline.config.section import (
     DurationMs,
+    FileRef,
     Items,
     Later,
     Line,
@@ -109,7 +110,7 @@ class Registry(Section):
     url: Line = Field(description="Base URL, or `env:NAME`.")
     user: Line | None = Field(None, description="User of basic authentication, or `env:NAME`.")
     password: SecretRef | None = Field(None, description="Password of that user.")
-    ca: SecretRef | None = Field(None, description="PEM file of the authorities to trust; default the system's.")
+    ca: FileRef | None = Field(None, description="PEM file of the authorities to trust; default the system's.")
 
     @model_validator(mode="after")
     def _pair(self) -> Registry:
@@ -231,14 +232,16 @@ class HooklineFile(Section):
         description="Consumer group; also the prefix of our own topics."
     )
     kafka: Kafka = Field(description="The brokers.")
-    registry: Registry | None = Field(None, description="Schema Registry; default: only the `schemas/` folder.")
+    registry: Registry | None = Field(None, description="Where writer schemas are found; default: in `schemas/` only.")
     retry_tiers: Items[Tier] = Field(
         _tiers(), min_length=1, max_length=TIERS_MAX, description="Delays of the retry topics, ascending."
     )
     retention: Retention = Field(Retention.model_validate({}), description="How long our own topics keep things.")
     events: Items[EventMapping] = Field(min_length=1, max_length=EVENTS_MAX, description="What becomes an event.")
     classes: Mapping[FieldPath, DataClass] = Field(
-        default={}, description="Personal-data class by event field; also the Avro attribute `hookline.class`."
+        default={},
+        description="Personal-data class by event field, also of all below it; wins over the Avro attribute "
+        "`hookline.class`. `public` is not personal.",
     )
     purposes: Items[Name] = Field((), description="Purposes that journeys may name.")
     consent: Consent = Field(Consent.model_validate({}), description="When consent counts.")

@@ -26,6 +26,7 @@ NAME_MAX_CHARS: Final = 64
 NAME_PATTERN: Final = r"^[a-z][a-z0-9_]{0,63}$"
 TYPE_PATTERN: Final = r"^[A-Za-z][A-Za-z0-9_.:-]{0,127}$"
 REFERENCE_PATTERN: Final = r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:[^\s\x00][^\x00]*)$"
+FILE_PATTERN: Final = r"^file:[^\s\x00][^\x00]*$"
 
 _NAME: Final = re.compile(NAME_PATTERN, re.ASCII)
 _REFERENCE: Final = re.compile(REFERENCE_PATTERN, re.ASCII)
@@ -151,6 +152,12 @@ def _reference(text: str) -> str:
     return text
 
 
+def _file(text: str) -> str:
+    if re.fullmatch(FILE_PATTERN, text) is None:
+        refuse("must be file:PATH", "relative to the configuration folder")
+    return text
+
+
 def _expression(given: object) -> str:
     if isinstance(given, bool):
         return "true" if given else "false"
@@ -177,6 +184,7 @@ EventType = Annotated[str, BeforeValidator(_text(_event_type)), _string_schema(T
 SecretRef = Annotated[
     str, BeforeValidator(_text(_reference)), _string_schema(REFERENCE_PATTERN), Shown("`env:NAME` or `file:PATH`")
 ]
+FileRef = Annotated[str, BeforeValidator(_text(_file)), _string_schema(FILE_PATTERN), Shown("`file:PATH`")]
 Expression = Annotated[
     str, BeforeValidator(_expression), WithJsonSchema({"type": ["string", "boolean"]}), Shown("CEL expression")
 ]
