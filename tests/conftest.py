@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import uuid
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support import collector, zipkin
 from tests.support.broker import Broker
-from tests.support.kafka import RealKafka
+from tests.support.kafka import JARS, RealKafka
 from tests.support.parts import MISSING, PartMissingError, unavailable
 
 if TYPE_CHECKING:
@@ -19,6 +21,12 @@ if TYPE_CHECKING:
 
 BOOTSTRAP = "KAFKA_BOOTSTRAP"
 NEED_KAFKA = {"kafka", "kafka_private", "kafka_secured"}
+PARTS = {
+    JARS: NEED_KAFKA,
+    zipkin.JAR: {"zipkin"},
+    collector.PROGRAM: {"collector", "collector_to_zipkin"},
+}
+"""What is fetched, and the fixtures that need it."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -26,6 +34,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if NEED_KAFKA.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.kafka)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Fetch what the chosen tests need before the first one runs: a test's timeout is no measure for a download."""
+    if session.config.option.collectonly:
+        return
+    wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    writer = session.config.get_terminal_writer()
+    for part, fixtures in PARTS.items():
+        if part.here or wanted.isdisjoint(fixtures):
+            continue
+        writer.line(f"Getting {part.what} for the tests, once ...")
+        with contextlib.suppress(PartMissingError):  # the fixture tells
+            part.get()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -76,7 +98,7 @@ def unique(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def topic_factory(kafka: Broker, unique: str) -> Callable[..., str]:
-    """`topic_factory("events", partitions=8, cleanup_policy="compact")` makes a topic of this test and returns its name."""
+    """`topic_factory("events", partitions=8, cleanup_policy="compact")` makes a topic and returns its name."""
 
     def create(name: str = "events", partitions: int = 1, **config: str) -> str:
         return kafka.create_topic(f"{unique}.{name}", partitions, **config)

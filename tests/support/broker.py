@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import OFFSET_INVALID, Consumer, ConsumerGroupTopicPartitions, KafkaException, Producer
 from confluent_kafka import TopicPartition as Position
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -51,7 +52,7 @@ class Outgoing:
 
 
 class Broker:
-    """A Kafka one can reach under `bootstrap` with the librdkafka `settings`. All calls block, at most the timeouts above."""
+    """A Kafka reached under `bootstrap` with librdkafka `settings`. Calls block, at most for the timeouts above."""
 
     def __init__(self, bootstrap: str, settings: Mapping[str, str] | None = None) -> None:
         self.bootstrap = bootstrap
@@ -82,7 +83,13 @@ class Broker:
     def produce(self, topic: str, records: Iterable[Outgoing | bytes]) -> list[tuple[int, int]]:
         """Produce in order and return each record's (partition, offset) once the broker has acked them all."""
         producer = Producer(
-            {**self.settings, "linger.ms": 1, "enable.idempotence": True, "message.max.bytes": 16_000_000}
+            {
+                **self.settings,
+                "linger.ms": 1,
+                "topic.metadata.propagation.max.ms": 2_000,
+                "enable.idempotence": True,
+                "message.max.bytes": 16_000_000,
+            }
         )
         places: dict[int, tuple[int, int]] = {}
         failures: list[object] = []
@@ -126,9 +133,8 @@ class Broker:
             while open_ends:
                 if time.monotonic() > deadline:
                     raise AssertionError(f"{topic} not read whole within {timeout_s:g} s; open: {open_ends}")
-                for message in consumer.consume(BATCH_RECORDS, 0.1):
-                    if message.error() is None:
-                        found.append(stored(message))
+                batch = consumer.consume(BATCH_RECORDS, 0.1)
+                found.extend(stored(message) for message in batch if message.error() is None)
                 for position in consumer.position([Position(topic, partition) for partition in open_ends]):
                     if position.offset >= open_ends[position.partition]:
                         del open_ends[position.partition]
@@ -197,7 +203,9 @@ class Broker:
 
 def stored(message: Message) -> Stored:
     """A consumed message as a value."""
-    headers = tuple((name, content if content is None else bytes(content)) for name, content in message.headers() or [])
+    found = message.headers() or []
+    pairs = found.items() if isinstance(found, dict) else found
+    headers = tuple((name, content.encode() if isinstance(content, str) else content) for name, content in pairs)
     return Stored(
         topic=message.topic() or "",
         partition=message.partition() or 0,

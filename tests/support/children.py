@@ -20,7 +20,7 @@ TAIL_CHARS = 3_000
 
 
 class Child:
-    """One program with its output in a file. It dies with the test run even if that is killed (where `setpriv` exists)."""
+    """One program with its output in a file. It dies with the test run even if that is killed (given `setpriv`)."""
 
     def __init__(self, argv: Sequence[str], log: Path, **environment: str) -> None:
         self.log = log
@@ -71,7 +71,7 @@ class Child:
         self._process.wait(STOP_TIMEOUT_S)
 
     def wait_ready(self, ready: Callable[[], bool], timeout_s: float) -> None:
-        """Block until `ready()`; AssertionError with the end of its log if it ends or takes over `timeout_s` seconds."""
+        """Block until `ready()`; AssertionError with its last output if it ends or takes over `timeout_s` seconds."""
         deadline = time.monotonic() + timeout_s
         while not ready():
             if self.returncode is not None:

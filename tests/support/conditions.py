@@ -16,7 +16,7 @@ POLL_S = 0.02
 
 
 def wait_until(condition: Callable[[], T], timeout_s: float = 20.0, what: str = "the condition") -> T:
-    """Block until `condition()` is truthy and return its value; AssertionError naming `what` after `timeout_s` seconds."""
+    """Block until `condition()` is truthy and return its value; AssertionError after `timeout_s` seconds."""
     deadline = time.monotonic() + timeout_s
     while True:
         value = condition()

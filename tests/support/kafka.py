@@ -1,4 +1,4 @@
-"""Starts a real Apache Kafka broker (KRaft, one node) from its Maven Central jars, for tests that must not trust a fake."""
+"""Starts a real Apache Kafka broker (KRaft, one node) from its Maven Central jars."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tests.support.broker import Broker
 from tests.support.children import Child
-from tests.support.parts import COPY, ROOT, build, cached, java, tool
+from tests.support.parts import COPY, ROOT, Part, build, java, tool
 from tests.support.ports import free_port
 from tests.support.tls import Certificate, self_signed
 
@@ -70,7 +70,7 @@ class Security:
 
 
 class RealKafka(Broker):
-    """One broker process with its data in `folder`. Use `bootstrap`; `stop`, `kill` and `restart` keep ports and data."""
+    """One broker process with its data in `folder`; `stop`, `kill`, `start` and `restart` keep ports and data."""
 
     def __init__(self, folder: Path, *, secured: bool = False) -> None:
         """Start it and wait until it answers (about 3 s); PartMissingError without Java or jars."""
@@ -78,7 +78,7 @@ class RealKafka(Broker):
         self.log = folder / "broker.log"
         self._secured = secured
         self._java = java()
-        self._jars = jars()
+        self._jars = JARS.get()
         self._child: Child | None = None
         self._certificate = self_signed(folder) if secured else None
         for attempt in range(1, START_TRIES_MAX + 1):
@@ -202,12 +202,9 @@ def _security(certificate: Certificate) -> dict[str, str]:
     }
 
 
-def jars() -> Path:
-    """The folder with the broker's jars, fetched by Maven the first time (15 s, 43 MB); else PartMissingError."""
+def _fetch(folder: Path) -> None:
+    pom = ROOT / "tests" / "support" / "kafka-pom.xml"
+    build([tool("mvn"), "-q", "-B", "-f", str(pom), f"{COPY}:copy-dependencies", f"-DoutputDirectory={folder}"], folder)
 
-    def fetch(folder: Path) -> None:
-        pom = ROOT / "tests" / "support" / "kafka-pom.xml"
-        argv = [tool("mvn"), "-q", "-B", "-f", str(pom), f"{COPY}:copy-dependencies", f"-DoutputDirectory={folder}"]
-        build(argv, folder)
 
-    return cached(f"kafka-{KAFKA_VERSION}", fetch)
+JARS = Part(f"kafka-{KAFKA_VERSION}", f"Apache Kafka {KAFKA_VERSION} (43 MB)", _fetch)

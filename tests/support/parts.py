@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -99,15 +100,24 @@ def cached(name: str, fetch: Callable[[Path], None]) -> Path:
     final = CACHE / name
     if final.exists():
         return final
+    if name in _failed:
+        raise _failed[name]
     with _locked(name):
-        if final.exists():
-            return final
-        partial = CACHE / f"{name}.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        fetch(partial)
-        partial.rename(final)
+        if not final.exists():
+            partial = CACHE / f"{name}.partial"
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            try:
+                fetch(partial)
+            except PartMissingError as error:
+                _failed[name] = error
+                raise
+            partial.rename(final)
     return final
+
+
+_failed: dict[str, PartMissingError] = {}
+"""Parts that could not be had: asking again would make every test wait for the same refusal."""
 
 
 @contextlib.contextmanager
@@ -118,13 +128,39 @@ def _locked(name: str) -> Iterator[None]:
         yield
 
 
-def jar(artifact: str) -> Path:
-    """The file of one Maven artifact (`group:name:version[:packaging[:classifier]]`); else PartMissingError."""
+@dataclass(frozen=True)
+class Part:
+    """Something to be fetched or built once: its folder in `.cache/`, what to call it, and how to fill the folder."""
+
+    name: str
+    what: str
+    fetch: Callable[[Path], None]
+
+    @property
+    def here(self) -> bool:
+        """Whether it is in `.cache/` already."""
+        return (CACHE / self.name).exists()
+
+    def get(self) -> Path:
+        """Its folder; PartMissingError if it cannot be had."""
+        return cached(self.name, self.fetch)
+
+    def file(self) -> Path:
+        """The one file it consists of; PartMissingError if it cannot be had."""
+        return next(path for path in self.get().iterdir() if path.is_file())
+
+
+def maven_part(artifact: str, what: str) -> Part:
+    """One file from Maven Central (`group:name:version[:packaging[:classifier]]`) as a part."""
     _, name, version, *_ = artifact.split(":")
 
     def fetch(folder: Path) -> None:
         argv = [tool("mvn"), "-q", "-B", f"{COPY}:copy", f"-DoutputDirectory={folder}", f"-Dartifact={artifact}"]
         build(argv, folder)
 
-    folder = cached(f"{name}-{version}", fetch)
-    return next(path for path in folder.iterdir() if path.is_file())
+    return Part(f"{name}-{version}", what, fetch)
+
+
+def jar(artifact: str) -> Path:
+    """The file of one Maven artifact (`group:name:version[:packaging[:classifier]]`); else PartMissingError."""
+    return maven_part(artifact, artifact).file()

@@ -1,0 +1,63 @@
+# Every target works from a fresh clone: the first one run makes the environment in .venv.
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+BIN := .venv/bin
+READY := .venv/.ready
+SUPPORTED := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
+
+.PHONY: help demo test check lint soak bench docs clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|'
+
+demo: $(READY) ## see it work: embedded broker, receivers, real events, and an account of every one
+	@$(BIN)/hookline demo $(ARGS)
+
+test: lint ## all checks and all tests, with a real Apache Kafka
+	@$(BIN)/pytest $(ARGS)
+
+check: lint ## the fast part: lint, types, import contracts, unit tests
+	@$(BIN)/pytest tests/unit $(ARGS)
+
+lint: $(READY) ## lint, format, types, import contracts
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check . || { echo 'Run .venv/bin/ruff format .'; exit 1; }
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports > .venv/contracts.log || { cat .venv/contracts.log; exit 1; }
+	@echo 'Lint, format, types and import contracts: good.'
+
+soak: $(READY) ## the whole CDNOW data through a real Kafka and two workers
+	@HOOKLINE_SOAK=1 HOOKLINE_REQUIRE_KAFKA=1 $(BIN)/pytest --capture=no --timeout=3600 -m soak tests/integration $(ARGS)
+
+bench: $(READY) ## deliveries per second and CPU-second, memory
+	@$(BIN)/hookline bench $(ARGS)
+
+docs: $(READY) ## build the documentation into site/
+	@$(BIN)/mkdocs build --quiet --strict --config-file docs/_mkdocs/mkdocs.yml
+	@echo 'Documentation: site/index.html'
+
+clean: ## remove everything these targets made, downloads included
+	@rm -rf .venv .cache site build *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	@find pipeline tests docs deploy -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Made anew when pyproject.toml or constraints.txt changed, or when its Python is gone.
+$(READY): pyproject.toml constraints.txt $(if $(shell $(BIN)/python -c '' 2>&1),no-python)
+	@if ! $(BIN)/python -c '$(SUPPORTED)' 2> /dev/null; then \
+		for python in $(PYTHON) python3 python3.13 python3.12 python3.11 python3.14; do \
+			if $$python -c '$(SUPPORTED)' 2> /dev/null; then found=$$python; break; fi; \
+		done; \
+		if [ -z "$$found" ]; then \
+			echo 'Hookline needs Python 3.11, 3.12, 3.13 or 3.14 with its venv module (Debian, Ubuntu: apt install python3-venv).' >&2; \
+			echo 'If you have one under another name: make PYTHON=/path/to/python' >&2; \
+			exit 1; \
+		fi; \
+		echo "Making .venv with $$($$found --version) ..."; \
+		rm -rf .venv && $$found -m venv .venv || exit 1; \
+	fi
+	@echo 'Installing Hookline and its tools into .venv (a minute or so the first time) ...'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $(READY)
+
+.PHONY: no-python
+no-python:

@@ -1,0 +1,46 @@
+"""The real systems around Hookline that only integration tests need."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.collector import Collector
+from tests.support.parts import PartMissingError, unavailable
+from tests.support.zipkin import Zipkin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def zipkin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zipkin]:
+    """A real Zipkin all tests share; traces are told apart by their IDs."""
+    try:
+        running = Zipkin(tmp_path_factory.mktemp("zipkin"))
+    except PartMissingError as error:
+        unavailable("Zipkin", str(error))
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def collector(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
+    """A real OpenTelemetry Collector of this test's own."""
+    yield from _collector(tmp_path_factory, None)
+
+
+@pytest.fixture
+def collector_to_zipkin(tmp_path_factory: pytest.TempPathFactory, zipkin: Zipkin) -> Iterator[Collector]:
+    """A collector of this test's own that passes spans on to `zipkin` too."""
+    yield from _collector(tmp_path_factory, zipkin.url)
+
+
+def _collector(folders: pytest.TempPathFactory, zipkin: str | None) -> Iterator[Collector]:
+    try:
+        running = Collector(folders.mktemp("collector"), zipkin)
+    except PartMissingError as error:
+        unavailable("OpenTelemetry Collector", str(error))
+    yield running
+    running.stop()
