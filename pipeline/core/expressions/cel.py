@@ -1,0 +1,297 @@
+"""Decides what a CEL expression means: compiled with only the paths it names bound, evaluated without ever raising.
+
+Each dotted path is declared as a variable of that qualified name, so that an evaluation costs the same whatever the
+event's size. `has(event.a.b)` becomes the variable `has_.event.a.b`, of the same length, so that the columns of CEL's
+messages stay true.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
+from typing import Any, Final, TypeAlias
+
+from cel_expr_python import cel  # type: ignore[import-untyped]  # its stubs are not marked as typed
+
+from pipeline.core.expressions import functions, scan
+from pipeline.model import ABSENT, Datum, Getter, value
+
+_ERROR: Final = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
+_CEL_ERROR: Final = cel.Type.ERROR
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_CONTAINER_AT_END: Final = re.compile(r" \(in container '[^']*'\)$")
+
+Test: TypeAlias = Callable[[Datum, int], bool | None]
+"""A condition: true, false, or None for an error. Never raises."""
+
+
+@value
+class Variable:
+    """What a path stands for. `cel` is its CEL type, as `list(timestamp)`.
+
+    `leaf` is false for a record or a map; `text` says whether it may hold a person's words; `cls` is its data class.
+    """
+
+    path: str
+    cel: str
+    get_cel: Getter
+    get_json: Getter
+    leaf: bool = True
+    text: bool = False
+    cls: str = ""
+    symbols: tuple[str, ...] = ()
+
+
+@value
+class Unknown:
+    """A path that leads nowhere from its `at`-th name on; `known` are the names there are."""
+
+    at: int
+    message: str
+    known: tuple[str, ...] = ()
+
+
+Scope: TypeAlias = Callable[[tuple[str, ...]], Variable | Unknown | None]
+"""Finds the variable of a path. None: the first name is none of ours (a macro's variable, a function's namespace)."""
+
+
+@value
+class Flaw:
+    """One thing wrong with an expression, `offset` characters from its start. Quotes configuration, never data."""
+
+    offset: int
+    message: str
+    hint: str = ""
+
+
+@value
+class Expression:
+    """A compiled expression. `get` gives a JSON-ready value, ABSENT when what it needs is, or None for an error.
+
+    `type` is its CEL type, "dyn" if only its values tell. `bare` is the path it consists of, if nothing else.
+    `evaluate` gives the CEL value as a Python value instead, with the same ABSENT and None.
+    """
+
+    type: str
+    get: Getter
+    evaluate: Getter
+    variables: tuple[Variable, ...]
+    bare: Variable | None = None
+
+
+def expression(text: str, scope: Scope) -> Expression | tuple[Flaw, ...]:
+    """Compile an expression, or say all that is wrong with it."""
+    names = scan.chains(text)
+    if len(names) == 1 and names[0].has is None and _spans(text, names[0]):
+        variable = scope(names[0].names)
+        if isinstance(variable, Variable):
+            return Expression(variable.cel, variable.get_json, variable.get_cel, (variable,), variable)
+    compiled = _compile(text, names, scope)
+    if isinstance(compiled, tuple):
+        return compiled
+    evaluate = _evaluation(compiled, plain=False)
+    return Expression(compiled.type, _evaluation(compiled, plain=True), evaluate, tuple(compiled.variables))
+
+
+def condition(text: str, scope: Scope) -> tuple[Test, tuple[Variable, ...]] | tuple[Flaw, ...]:
+    """Compile a condition, with the paths it reads, or say all that is wrong with it. Only a BOOL true is true."""
+    compiled = _compile(text, scan.chains(text), scope)
+    if isinstance(compiled, tuple):
+        return compiled
+    if compiled.type not in ("bool", "dyn"):
+        return (Flaw(0, f"a condition must be true or false, this is {compiled.type}"),)
+    return _test(compiled), tuple(compiled.variables)
+
+
+# ---------------------------------------------------------------------------------------------------------- compiling
+
+
+@value
+class _Compiled:
+    type: str
+    eval: Callable[..., cel.Value]
+    bound: tuple[tuple[str, Getter], ...]
+    present: tuple[tuple[str, Getter], ...]
+    variables: list[Variable]
+
+
+def _spans(text: str, chain: scan.Chain) -> bool:
+    """Whether the expression is the path and nothing else: then no CEL is needed at all."""
+    return sum(1 for _ in scan.tokens(text)) == 2 * len(chain.names) - 1
+
+
+def _compile(text: str, names: list[scan.Chain], scope: Scope) -> _Compiled | tuple[Flaw, ...]:
+    flaws: list[Flaw] = [
+        Flaw(token.start, f"`{token.text}` cannot name the variable of a macro", "choose another name")
+        for token in scan.bound_names(text)
+        if scope((token.text,)) is not None
+    ]
+    variables: dict[str, Variable] = {}
+    present: dict[str, Variable] = {}
+    rewritten = text
+    for chain in names:
+        found = scope(chain.names)
+        if found is None:
+            continue
+        if isinstance(found, Unknown):
+            flaws.append(_unknown(chain, found))
+            continue
+        flaws.extend(_wrong_constants(chain, found))
+        path = ".".join(chain.names)
+        if chain.has is not None:
+            present[f"has_.{path}"] = found
+            start, end = chain.has
+            rewritten = rewritten[:start] + f"has_.{path}".ljust(end - start) + rewritten[end:]
+        else:
+            variables[path] = found
+    if flaws:
+        return tuple(flaws)
+    declared = {path: cel.Type(found.cel) for path, found in variables.items()}
+    declared |= dict.fromkeys(present, cel.Type.BOOL)
+    try:
+        env = cel.NewEnv(variables=declared, extensions=functions.EXTENSIONS, functions=functions.DECLARED)
+        compiled = env.compile(rewritten)
+    except RuntimeError as error:
+        return _translated(text, str(error))
+    return _Compiled(
+        _type_name(compiled.return_type()),
+        compiled.eval,
+        tuple((path, found.get_cel) for path, found in variables.items()),
+        tuple((name, found.get_cel) for name, found in present.items()),
+        list({id(found): found for found in (*variables.values(), *present.values())}.values()),
+    )
+
+
+def _type_name(type_: cel.Type) -> str:
+    return str(type_.name()).lower()
+
+
+def _unknown(chain: scan.Chain, unknown: Unknown) -> Flaw:
+    offset = chain.starts[min(unknown.at, len(chain.starts) - 1)]
+    name = chain.names[min(unknown.at, len(chain.names) - 1)]
+    return Flaw(offset, unknown.message, suggestion(name, unknown.known))
+
+
+def _wrong_constants(chain: scan.Chain, variable: Variable) -> list[Flaw]:
+    if not variable.symbols:
+        return []
+    return [
+        Flaw(offset, f'`{variable.path}` is never "{constant}"', suggestion(constant, variable.symbols))
+        for offset, constant in chain.constants
+        if constant not in variable.symbols
+    ]
+
+
+def suggestion(name: str, known: tuple[str, ...]) -> str:
+    """Say which known name was probably meant, else which there are (at most ten)."""
+    close = get_close_matches(name, known, n=1)
+    if close:
+        return f"did you mean `{close[0]}`?"
+    listed = ", ".join(known[:10]) + (", …" if len(known) > 10 else "")  # noqa: PLR2004
+    return f"there are: {listed}" if known else ""
+
+
+def _translated(text: str, message: str) -> tuple[Flaw, ...]:
+    """Turn CEL's compile errors, which quote the expression and never data, into flaws."""
+    lines = text.split("\n")
+    flaws = []
+    for line, column, what in _ERROR.findall(message):
+        before = sum(len(each) + 1 for each in lines[: int(line) - 1])
+        flaws.append(Flaw(min(before + int(column) - 1, len(text)), _CONTAINER_AT_END.sub("", what)))
+    return tuple(flaws) or (Flaw(0, "not a CEL expression"),)
+
+
+# --------------------------------------------------------------------------------------------------------- evaluating
+
+
+def _test(compiled: _Compiled) -> Test:
+    run, bound, present = compiled.eval, compiled.bound, compiled.present
+    if len(bound) == 1 and not present:
+        return _test_of_one(run, *bound[0])
+
+    def test(datum: Datum, now_ms: int) -> bool | None:
+        data: dict[str, object] = {}
+        for name, get in bound:
+            found = get(datum, now_ms)
+            if found is not ABSENT:
+                data[name] = found
+        for name, get in present:
+            data[name] = get(datum, now_ms) is not ABSENT
+        try:
+            result = run(data=data).value()
+        except Exception:  # noqa: BLE001 - whatever CEL's binding raises is a condition that erred
+            return None
+        return True if result is True else False if result is False else None
+
+    return test
+
+
+def _test_of_one(run: Callable[..., cel.Value], name: str, get: Getter) -> Test:
+    """Compile the commonest condition: one path and constants."""
+
+    def test(datum: Datum, now_ms: int) -> bool | None:
+        found = get(datum, now_ms)
+        try:
+            result = run(data={} if found is ABSENT else {name: found}).value()
+        except Exception:  # noqa: BLE001 - as above
+            return None
+        return True if result is True else False if result is False else None
+
+    return test
+
+
+def _evaluation(compiled: _Compiled, *, plain: bool) -> Getter:
+    run, bound, present = compiled.eval, compiled.bound, compiled.present
+
+    def evaluate(datum: Datum, now_ms: int) -> object:
+        data: dict[str, object] = {}
+        for name, get in bound:
+            found = get(datum, now_ms)
+            if found is not ABSENT:
+                data[name] = found
+        for name, get in present:
+            data[name] = get(datum, now_ms) is not ABSENT
+        try:
+            result = run(data=data)
+            made = result.plain_value()
+            # An error's value is its message, which may quote data: it must never pass for text.
+            if isinstance(made, str) and result.type() == _CEL_ERROR:
+                made = _ERRED
+            else:
+                made = ABSENT if made is None else to_json(made) if plain else made
+        except Exception:  # noqa: BLE001 - whatever CEL's binding raises is a value that erred
+            made = _ERRED
+        if made is not _ERRED:
+            return made
+        return ABSENT if len(data) < len(bound) + len(present) else None
+
+    return evaluate
+
+
+_ERRED: Final = object()
+
+
+def to_json(found: Any) -> object:
+    """Return the JSON form of a CEL value. Raises TypeError for what has none (durations, types), NaN among them."""
+    if found is None or isinstance(found, (str, bool, int)):
+        return found
+    if isinstance(found, float):
+        if found - found != 0.0:
+            raise TypeError("not finite")
+        return found
+    if isinstance(found, datetime):
+        return _rfc3339((found - _EPOCH) // timedelta(milliseconds=1))
+    if isinstance(found, (bytes, bytearray)):
+        return b64encode(found).decode("ascii")
+    if isinstance(found, list):
+        return [to_json(item) for item in found]
+    if isinstance(found, dict):
+        return {str(key): to_json(item) for key, item in found.items() if item is not None}
+    raise TypeError(type(found).__name__)
+
+
+def _rfc3339(ms: int) -> str:
+    return (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")

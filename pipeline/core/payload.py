@@ -1,0 +1,273 @@
+"""6: decides what is sent: the body from its prepared parts, the request head, its signature, the delivery ID.
+
+Sources: RFC 9112 (the head), Standard Webhooks 1.0 (webhook-id, webhook-timestamp, webhook-signature), RFC 9562 section
+5.5 (UUIDv5). Everything constant is bytes before the first event comes.
+"""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from hashlib import sha1, sha256
+from typing import Any, Final, TypeAlias
+from urllib.parse import quote
+
+import orjson
+
+from pipeline.model import ABSENT, Datum, Event, FailureClass, Getter, Refused, value
+
+LIST_ITEMS_MAX: Final = 500
+"""Items of a list mapping; a longer list makes the delivery dead(schema)."""
+
+SECRET_BYTES_MIN: Final = 24
+SECRET_BYTES_MAX: Final = 64
+"""Standard Webhooks 1.0, "Signature scheme": a secret is between 24 and 64 bytes."""
+
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - naive on purpose: "Z" is appended as text
+_NAMESPACE: Final = bytes.fromhex("6f9d1c3a52c45d0e9a530d3f2b7a8c11")
+_NAMED: Final = sha1(_NAMESPACE, usedforsecurity=False)
+_VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+_BLOCK_BYTES: Final = 64  # of SHA-256, for HMAC (RFC 2104)
+_PLAIN: Final = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
+
+Build: TypeAlias = Callable[[Datum, int], object]
+"""`(datum, now_ms)` to a JSON-ready value, ABSENT, or a Refused that names the key. Never raises."""
+
+
+@value
+class Constant:
+    """A part of a body that no event changes."""
+
+    content: object
+
+
+# --------------------------------------------------------------------------------------------------------------- body
+
+
+def leaf(get: Getter, field: str) -> Build:
+    """Wrap a getter: its error (None) becomes Refused(condition_error). `field` is the payload key path."""
+    erred = Refused(FailureClass.CONDITION_ERROR, field)
+
+    def build(datum: Datum, now_ms: int) -> object:
+        found = get(datum, now_ms)
+        return erred if found is None else found
+
+    return build
+
+
+def mapping(entries: Sequence[tuple[str, bool, Constant | Build]], field: str = "") -> Constant | Build:
+    """Build a JSON object of `(key, optional, part)` in their order.
+
+    An absent required value is Refused(missing_field) with the key's path; an optional one is left out, and so is an
+    optional object or list that lacks a required part. `field` is the path of the object itself.
+    """
+    if all(isinstance(part, Constant) for _, _, part in entries):
+        return Constant({key: part.content for key, _, part in entries if isinstance(part, Constant)})
+    # The order of keys is the configuration's: a copy of the whole object, whose changing values are then replaced.
+    pattern = {key: part.content if isinstance(part, Constant) else None for key, _, part in entries}
+    parts = tuple(
+        (key, None if optional else Refused(FailureClass.MISSING_FIELD, _path(field, key)), part)
+        for key, optional, part in entries
+        if not isinstance(part, Constant)
+    )
+
+    def build(datum: Datum, now_ms: int) -> object:
+        made = pattern.copy()
+        for key, missing, part in parts:
+            found = part(datum, now_ms)
+            if found is ABSENT:
+                if missing is not None:
+                    return missing
+                del made[key]
+            elif type(found) is Refused:
+                if missing is not None or found.cls is not FailureClass.MISSING_FIELD:
+                    return found
+                del made[key]
+            else:
+                made[key] = found
+        return made
+
+    return build
+
+
+def sequence(parts: Sequence[Constant | Build], field: str) -> Constant | Build:
+    """Build a JSON array; an absent item is Refused(missing_field)."""
+    if all(isinstance(part, Constant) for part in parts):
+        return Constant([part.content for part in parts if isinstance(part, Constant)])
+    missing = Refused(FailureClass.MISSING_FIELD, f"{field}[]")
+
+    def build(datum: Datum, now_ms: int) -> object:
+        made: list[object] = []
+        for part in parts:
+            found = part.content if isinstance(part, Constant) else part(datum, now_ms)
+            if found is ABSENT:
+                return missing
+            if type(found) is Refused:
+                return found
+            made.append(found)
+        return made
+
+    return build
+
+
+def each(items: Getter, item: Constant | Build, field: str) -> Build:
+    """Build one `item` for each item of a list. `item` is given the pair (datum, list item) as its datum."""
+    erred = Refused(FailureClass.CONDITION_ERROR, field)
+    too_long = Refused(FailureClass.SCHEMA, field)
+    missing = Refused(FailureClass.MISSING_FIELD, f"{field}[]")
+
+    def build(datum: Datum, now_ms: int) -> object:
+        found = items(datum, now_ms)
+        if found is ABSENT:
+            return ABSENT
+        if not isinstance(found, list):
+            return erred
+        if len(found) > LIST_ITEMS_MAX:
+            return too_long
+        made: list[object] = []
+        for entry in found:
+            part = item.content if isinstance(item, Constant) else item((datum, entry), now_ms)
+            if part is ABSENT:
+                return missing
+            if type(part) is Refused:
+                return part
+            made.append(part)
+        return made
+
+    return build
+
+
+def render(body: Constant | Build | None) -> Callable[[Datum, int], bytes | Refused]:
+    """Return the function that builds the body's bytes, compact JSON in UTF-8; None is an empty body."""
+    if body is None or isinstance(body, Constant):
+        ready = b"" if body is None else orjson.dumps(body.content)
+        return lambda _datum, _now_ms: ready
+    dumps = orjson.dumps
+    unsaid = Refused(FailureClass.SCHEMA, "")
+
+    def rendered(datum: Datum, now_ms: int) -> bytes | Refused:
+        made = body(datum, now_ms)
+        if type(made) is Refused:
+            return made
+        try:
+            return dumps(made)
+        except TypeError:  # an integer beyond 64 bits, the one thing CEL can make that JSON cannot say
+            return unsaid
+
+    return rendered
+
+
+def _path(field: str, key: str) -> str:
+    return f"{field}.{key}" if field else key
+
+
+# --------------------------------------------------------------------------------------------------------------- head
+
+
+def delivery_id(event_id: str, id_suffix: bytes) -> str:
+    """Return the UUIDv5 of event ID + suffix in Hookline's namespace: the same over retries, replays and restarts."""
+    named = _NAMED.copy()
+    named.update(event_id.encode() + id_suffix)
+    digits = named.hexdigest()
+    return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:32]}"
+
+
+def header_text(text: str) -> bytes:
+    """Return text as the value of a header: printable ASCII but `%` as it is, the rest percent-encoded as UTF-8.
+
+    No CR, LF or other control character can pass; percent-decoding gives the text back.
+    """
+    if text.isascii() and text.isprintable() and "%" not in text and text == text.strip():
+        return text.encode("ascii")
+    kept = text.strip(" ")
+    lead = len(text) - len(text.lstrip(" "))
+    tail = len(text) - len(kept) - lead
+    return ("%20" * lead + quote(kept, safe=_PLAIN, errors="surrogatepass") + "%20" * tail).encode("ascii")
+
+
+def event_headers(event: Event) -> bytes:
+    """Return the header lines about the event: the same for all its deliveries."""
+    happened = (_EPOCH + timedelta(milliseconds=event.time_ms)).isoformat(timespec="milliseconds")
+    return b"hookline-event-id: %b\r\nhookline-event-type: %b\r\nhookline-event-time: %bZ\r\n" % (
+        header_text(event.id),
+        header_text(event.type),
+        happened.encode("ascii"),
+    )
+
+
+def head(
+    method: str,
+    target: str,
+    host: str,
+    headers: Sequence[tuple[str, str]],
+    keys: Sequence[bytes],
+    *,
+    id_header: str = "",
+) -> Callable[[str, bytes, str, int, bytes], bytes]:
+    """Return the builder of whole request heads (see model.Step.head), blank line included.
+
+    `target` is path and query, `host` the Host header, `headers` whatever is constant, secrets included; `keys` are
+    signing keys in order, none leaves the signature out; `id_header` is one more header that carries the delivery ID.
+    Raises ValueError for a header or target that would break the head.
+    """
+    for text in (method, target, host, *(part for pair in headers for part in pair)):
+        if not text.isascii() or not text.isprintable():
+            raise ValueError("a header or the target is not printable ASCII")
+    if " " in target or not target.startswith("/"):
+        raise ValueError("the target is no path")
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *(f"{name}: {text}" for name, text in headers)]
+    start = "".join(line + "\r\n" for line in lines).encode("ascii")
+    with_id = f"{id_header}: ".encode("ascii") if id_header else b""
+    sign = signer(keys) if keys else None
+
+    def built(delivery: str, event_lines: bytes, traceparent: str, now_s: int, body: bytes) -> bytes:
+        name = delivery.encode("ascii")
+        extra = b"%b%b\r\n" % (with_id, name) if with_id else b""
+        if sign is not None:
+            extra += sign(name, b"%d" % now_s, body)
+        return b"%b%b%bwebhook-id: %b\r\ntraceparent: %b\r\nContent-Length: %d\r\n\r\n" % (
+            start, event_lines, extra, name, traceparent.encode("ascii"), len(body),
+        )  # fmt: skip
+
+    return built
+
+
+def signer(keys: Sequence[bytes]) -> Callable[[bytes, bytes, bytes], bytes]:
+    """Return `sign(id, timestamp, body)`: the webhook-timestamp and webhook-signature lines, one signature per key."""
+    padded = tuple(_padded(key) for key in keys)
+
+    def sign(name: bytes, stamp: bytes, body: bytes) -> bytes:
+        signed = b"%b.%b.%b" % (name, stamp, body)
+        signatures = []
+        for inner, outer in padded:
+            # HMAC by its definition (RFC 2104) with both padded keys hashed once: a third of what hmac.new costs.
+            within, around = inner.copy(), outer.copy()
+            within.update(signed)
+            around.update(within.digest())
+            signatures.append(b"v1," + binascii.b2a_base64(around.digest(), newline=False))
+        return b"webhook-timestamp: %b\r\nwebhook-signature: %b\r\n" % (stamp, b" ".join(signatures))
+
+    return sign
+
+
+def _padded(key: bytes) -> tuple[Any, Any]:
+    block = (sha256(key).digest() if len(key) > _BLOCK_BYTES else key).ljust(_BLOCK_BYTES, b"\0")
+    return sha256(bytes(byte ^ 0x36 for byte in block)), sha256(bytes(byte ^ 0x5C for byte in block))
+
+
+def signing_key(secret: str) -> bytes:
+    """Return the key in a Standard Webhooks secret, `whsec_` and base64. Raises ValueError, never naming the secret."""
+    try:
+        key = b64decode(secret.removeprefix("whsec_"), validate=True) if secret.startswith("whsec_") else b""
+    except binascii.Error:
+        key = b""
+    if not SECRET_BYTES_MIN <= len(key) <= SECRET_BYTES_MAX:
+        raise ValueError("must be whsec_ and the base64 of 24 to 64 bytes")
+    return key
+
+
+def secret_of(key: bytes) -> str:
+    """Return a key as the secret a receiver is given."""
+    return "whsec_" + b64encode(key).decode("ascii")
