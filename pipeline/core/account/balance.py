@@ -1,0 +1,215 @@
+"""Decides which committed positions of one input partition are accounted for, and adds up what became of them."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections import Counter
+from itertools import groupby
+from math import ceil
+from operator import itemgetter
+from typing import TYPE_CHECKING, Final
+
+from pipeline.core.account import ranges, rows
+from pipeline.model import Outcome, value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipeline.core.account.ranges import Ranges
+    from pipeline.core.account.rows import PartitionRows, Reasons, Waiting
+
+NAMED_MAX: Final = 20
+"""Missing positions and waiting deliveries that are named; all of them are counted."""
+OVERDUE_MS: Final = 60_000
+"""How late a waiting delivery may be before it is called overdue: its release and one exchange with its timeout."""
+ACK_SPREAD_MS: Final = 60_000
+"""How far apart the broker may have taken a hand-over and the `retrying` outcome that tells of it."""
+
+Place = tuple[str, int]
+
+
+@value
+class Missing:
+    """Committed positions `first` to `last` that are not accounted for, and what is known of them."""
+
+    topic: str
+    partition: int
+    first: int
+    last: int
+    why: str
+
+
+@value
+class Report:
+    """The balance of one group. Positions and deliveries are those of the committed window; times in ms."""
+
+    positions: int  # committed positions that were judged
+    events: int  # those with all their deliveries
+    ledger: Mapping[str, int]  # those without any delivery, by reason
+    deliveries: Mapping[str, int]  # by outcome, each delivery once
+    reasons: Mapping[str, Mapping[str, int]]  # by outcome, then by reason or failure class
+    missing_count: int
+    missing: tuple[Missing, ...]
+    waiting: int
+    overdue_count: int
+    overdue: tuple[Waiting, ...]
+    stranded_count: int  # waiting, though no retry topic has a record of them any more
+    stranded: tuple[Waiting, ...]
+    repeats: int  # rows that settled or handed over a delivery once more; of all rows read
+    rows: int
+    unreadable: int
+    outside: int  # committed positions from before the rows that could be read
+    beyond: int  # positions with outcomes that are not committed yet
+    trigger_count: int  # deliveries with an attempt
+    trigger_p50_ms: int
+    trigger_p95_ms: int
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every judged position is accounted for and no waiting delivery is lost."""
+        return self.missing_count == 0 and self.stranded_count == 0
+
+
+class Tally:
+    """Adds up over all partitions. `stranded_before_ms`: what was handed over before that cannot still be waiting."""
+
+    def __init__(self, reasons: Reasons, now_ms: int, stranded_before_ms: int) -> None:
+        self._names = reasons
+        self._overdue_before_ms = now_ms - OVERDUE_MS
+        self._stranded_before_ms = stranded_before_ms
+        self._positions = self._events = self._outside = self._beyond = self._waiting = 0
+        self._ledger: Counter[str] = Counter()
+        self._deliveries: Counter[str] = Counter()
+        self._reasons: dict[str, Counter[str]] = {}
+        self._missing_count = 0
+        self._missing: list[Missing] = []
+        self._overdue: list[Waiting] = []
+        self._stranded: list[Waiting] = []
+        self._triggers = array("q")
+
+    def judge(self, place: Place, read: PartitionRows, committed: int, begin: int, *, whole: bool) -> None:
+        """Judge one partition below its committed offset; `whole`: all of the outcomes topic was read."""
+        window = _window(read, committed, whole=whole)
+        covered = ranges.intersect(window, ranges.merge(read.covers + read.old_covers))
+        wanted = ranges.subtract(covered, self._count_empty(read, covered))
+        done: Ranges = []
+        partial: list[tuple[int, str]] = []
+        for offset, keys in groupby(sorted(read.deliveries), rows.offset_of):
+            members = list(keys)
+            if offset >= committed:
+                self._beyond += 1
+                continue
+            why = _incomplete(members)
+            if why:
+                partial.append((offset, why))
+            elif done and done[-1][1] == offset:
+                done[-1] = (done[-1][0], offset + 1)
+            else:
+                done.append((offset, offset + 1))
+            if _inside(offset, window):
+                self._count_deliveries(read, members)
+        self._positions += ranges.size(window)
+        self._outside += max(committed - begin, 0) - ranges.size(ranges.intersect(window, [(begin, committed)]))
+        self._events += ranges.size(ranges.intersect(wanted, done))
+        self._name_missing(place, ranges.subtract(window, covered), "committed, but in no ledger")
+        lost = ranges.subtract(wanted, done)
+        known = [offset for offset, _ in partial]
+        self._name_missing(place, ranges.subtract(lost, [(offset, offset + 1) for offset in known]), "no outcome")
+        for offset, why in partial:
+            if _inside(offset, lost):
+                self._name_missing(place, [(offset, offset + 1)], why)
+
+    def _count_empty(self, read: PartitionRows, covered: Ranges) -> Ranges:
+        """Count each empty position once, whatever number of reasons a repeat under other rules gave it."""
+        counted: Ranges = []
+        for reason in sorted(read.empty):
+            fresh = ranges.subtract(ranges.intersect(ranges.merge(read.empty[reason]), covered), counted)
+            if fresh:
+                self._ledger[reason] += ranges.size(fresh)
+                counted = ranges.merge(counted + fresh)
+        return counted
+
+    def _count_deliveries(self, read: PartitionRows, keys: list[int]) -> None:
+        states: dict[int, int] = {}
+        for key in keys:
+            state = read.deliveries[key]
+            known = states.setdefault(rows.identity(key), state)
+            states[rows.identity(key)] = self._names.larger(known, state)
+        for state in states.values():
+            settled = self._names.read(state)
+            self._deliveries[settled.outcome.value] += 1
+            if settled.reason:
+                self._reasons.setdefault(settled.outcome.value, Counter())[settled.reason] += 1
+            if settled.trigger_ms is not None:
+                self._triggers.append(settled.trigger_ms)
+        for key in keys:
+            waiting = read.waiting.get(key)
+            if waiting is not None and not rows.final(states[rows.identity(key)]):
+                self._count_waiting(waiting, self._names.read(read.deliveries[key]).settled_at_ms)
+
+    def _count_waiting(self, waiting: Waiting, since_ms: int) -> None:
+        self._waiting += 1
+        if since_ms < self._stranded_before_ms:
+            self._stranded.append(waiting)
+        elif waiting.due_ms < self._overdue_before_ms:
+            self._overdue.append(waiting)
+
+    def _name_missing(self, place: Place, missing: Ranges, why: str) -> None:
+        self._missing_count += ranges.size(missing)
+        for first, end in missing[:NAMED_MAX]:
+            self._missing.append(Missing(*place, first, end - 1, why))
+
+    def report(self, repeats: int, read: int, unreadable: int) -> Report:
+        """Return the sums."""
+        triggers = sorted(self._triggers)
+        missing = sorted(self._missing, key=lambda each: (each.topic, each.partition, each.first))
+        overdue, stranded = (sorted(each, key=_by_due)[:NAMED_MAX] for each in (self._overdue, self._stranded))
+        return Report(
+            positions=self._positions, events=self._events, ledger=dict(sorted(self._ledger.items())),
+            deliveries={each.value: self._deliveries[each.value] for each in Outcome if self._deliveries[each.value]},
+            reasons={each: dict(sorted(counts.items())) for each, counts in sorted(self._reasons.items())},
+            missing_count=self._missing_count, missing=tuple(missing[:NAMED_MAX]), waiting=self._waiting,
+            overdue_count=len(self._overdue), overdue=tuple(overdue),
+            stranded_count=len(self._stranded), stranded=tuple(stranded),
+            repeats=repeats, rows=read, unreadable=unreadable, outside=self._outside, beyond=self._beyond,
+            trigger_count=len(triggers), trigger_p50_ms=_rank(triggers, 0.5), trigger_p95_ms=_rank(triggers, 0.95),
+        )  # fmt: skip
+
+
+def _window(read: PartitionRows, committed: int, *, whole: bool) -> Ranges:
+    """Return the committed positions that can be judged.
+
+    From the first ledger that can be trusted, what trusted ledgers cover and what no ledger covers at all: a hole is
+    a committed position nobody accounts for. What only older ledgers cover may have lost its outcomes to retention.
+    """
+    firsts = [first for first, _ in read.covers]
+    if whole and read.deliveries:
+        firsts.append(rows.offset_of(min(read.deliveries)))
+    if not firsts:
+        return []
+    span = ranges.merge([(min(firsts), committed)])
+    return ranges.subtract(span, ranges.subtract(ranges.merge(read.old_covers), ranges.merge(read.covers)))
+
+
+def _incomplete(keys: list[int]) -> str:
+    """Say which deliveries of one position are missing; "" when all of one processing are there."""
+    counts = Counter(map(rows.stated, keys))
+    if any(have >= max(want, 1) for want, have in counts.items()):
+        return ""
+    want, have = max(counts.items())
+    return f"{have} of {want} deliveries have an outcome"
+
+
+def _inside(offset: int, where: Ranges) -> bool:
+    at = bisect_right(where, offset, key=itemgetter(0)) - 1
+    return at >= 0 and offset < where[at][1]
+
+
+def _by_due(waiting: Waiting) -> tuple[int, str, str]:
+    return waiting.due_ms, waiting.event_id, waiting.delivery_id
+
+
+def _rank(ascending: list[int], share: float) -> int:
+    """Return the nearest-rank percentile; 0 of nothing."""
+    return ascending[ceil(share * len(ascending)) - 1] if ascending else 0

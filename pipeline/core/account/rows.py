@@ -1,0 +1,196 @@
+"""Decides which of several rows about one delivery counts, and keeps what was read of one input partition.
+
+A delivery is two ints: its key (offset, stated number of deliveries, ID) and its state, ordered so that the larger one
+counts: a final outcome beats `retrying`, `delivered` beats all, then the newest.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final, Protocol
+
+from pipeline.model import Outcome, value
+
+if TYPE_CHECKING:
+    from pipeline.core.account.ranges import Range
+
+_ID_BITS: Final = 64
+_COUNT_BITS: Final = 32
+_TRIGGER_BITS: Final = 40  # 34 years in ms
+_CODE_BITS: Final = 16
+_HOP_BITS: Final = 16
+_SETTLED_BITS: Final = 48
+_HOPS_MAX: Final = 1_024
+_RANKS: Final = {Outcome.RETRYING: 0, Outcome.DELIVERED: 2}  # every other outcome: 1
+
+
+class OutcomeLike(Protocol):
+    """What is read of an outcome row (schemas/outcome.avsc). Times are Unix ms."""
+
+    event_id: str
+    delivery_id: str
+    topic: str
+    partition: int
+    offset: int
+    record_time_ms: int
+    deliveries: int
+    outcome: Outcome
+    reason: str
+    first_attempt_at_ms: int
+    settled_at_ms: int
+    hop: int
+    due_ms: int
+
+
+class LedgerLike(Protocol):
+    """What is read of a ledger row (schemas/ledger.avsc)."""
+
+    topic: str
+    partition: int
+    first: int
+    next: int
+    at_ms: int
+    empty: tuple[tuple[int, int, str], ...]
+
+
+@value
+class Waiting:
+    """A delivery whose newest outcome is `retrying`. `due_ms` is Unix ms."""
+
+    due_ms: int
+    event_id: str
+    delivery_id: str
+
+
+@value
+class Settled:
+    """What counts of a delivery. `trigger_ms` is record time to first attempt, None without an attempt."""
+
+    outcome: Outcome
+    reason: str
+    settled_at_ms: int
+    trigger_ms: int | None
+
+
+class Reasons:
+    """Numbers for pairs of outcome and reason: there are few, so a state holds a number."""
+
+    def __init__(self) -> None:
+        self._codes: dict[tuple[Outcome, str], int] = {}
+        self._pairs: list[tuple[Outcome, str]] = []
+
+    def code(self, outcome: Outcome, reason: str) -> int:
+        """Return the number of a pair."""
+        pair = (outcome, reason)
+        code = self._codes.get(pair)
+        if code is None:
+            code = self._codes[pair] = len(self._pairs)
+            self._pairs.append(pair)
+        return code
+
+    def read(self, state: int) -> Settled:
+        """Unpack a delivery's state."""
+        trigger = state & (1 << _TRIGGER_BITS) - 1
+        outcome, reason = self._pairs[state >> _TRIGGER_BITS & (1 << _CODE_BITS) - 1]
+        settled_at_ms = state >> _TRIGGER_BITS + _CODE_BITS + _HOP_BITS & (1 << _SETTLED_BITS) - 1
+        return Settled(outcome, reason, settled_at_ms, trigger - 1 if trigger else None)
+
+    def larger(self, one: int, other: int) -> int:
+        """Return the state that counts. Pairs decide only full ties, by name: order of arrival must not."""
+        above = _TRIGGER_BITS + _CODE_BITS
+        if one == other or one >> above != other >> above:
+            return max(one, other)
+        return max(one, other, key=self._tie)
+
+    def _tie(self, state: int) -> tuple[str, str, int]:
+        outcome, reason = self._pairs[state >> _TRIGGER_BITS & (1 << _CODE_BITS) - 1]
+        return outcome.value, reason, state & (1 << _TRIGGER_BITS) - 1
+
+
+def _cut(number: int, bits: int) -> int:
+    return min(max(number, 0), (1 << bits) - 1)
+
+
+def _state(row: OutcomeLike, code: int) -> int:
+    trigger = 0
+    if row.first_attempt_at_ms > 0:
+        trigger = 1 + _cut(row.first_attempt_at_ms - row.record_time_ms, _TRIGGER_BITS - 1)
+    state = _RANKS.get(row.outcome, 1) << _SETTLED_BITS | _cut(row.settled_at_ms, _SETTLED_BITS)
+    state = state << _HOP_BITS | _cut(row.hop, _HOP_BITS)
+    return (state << _CODE_BITS | code) << _TRIGGER_BITS | trigger
+
+
+def final(state: int) -> bool:
+    """Whether a delivery is settled for good."""
+    return state >> _TRIGGER_BITS + _CODE_BITS + _HOP_BITS + _SETTLED_BITS > 0
+
+
+def _key(row: OutcomeLike) -> int:
+    identity = int.from_bytes(blake2b(row.delivery_id.encode(), digest_size=8).digest(), "big")
+    return (row.offset << _COUNT_BITS | _cut(row.deliveries, _COUNT_BITS)) << _ID_BITS | identity
+
+
+def offset_of(key: int) -> int:
+    """Return the offset a key belongs to; keys sort by it."""
+    return key >> _ID_BITS + _COUNT_BITS
+
+
+def stated(key: int) -> int:
+    """Return how many deliveries the row said its event has."""
+    return key >> _ID_BITS & (1 << _COUNT_BITS) - 1
+
+
+def identity(key: int) -> int:
+    """Return 64 bits that tell the deliveries of one position apart."""
+    return key & (1 << _ID_BITS) - 1
+
+
+class PartitionRows:
+    """All that was read about one input partition. Owner: Account."""
+
+    __slots__ = ("covers", "deliveries", "empty", "old_covers", "waiting", "_final_rows", "_hops", "_retry_rows")  # noqa: RUF023 - what judges read first
+
+    def __init__(self) -> None:
+        self.covers: list[Range] = []
+        """Ledger ranges to be judged."""
+        self.old_covers: list[Range] = []
+        """Ledger ranges too old to have all their outcomes."""
+        self.empty: dict[str, list[Range]] = {}
+        """Ranges without any delivery, by reason."""
+        self.deliveries: dict[int, int] = {}
+        """Key to state."""
+        self.waiting: dict[int, Waiting] = {}
+        """By key, those whose state is `retrying`."""
+        self._hops: dict[int, int] = {}  # by key, bits of the hops it was handed over at
+        self._final_rows = 0
+        self._retry_rows = 0
+
+    def ledger(self, row: LedgerLike, *, trusted: bool) -> None:
+        """Take note of a ledger row; `trusted`: all outcomes of its positions can have been read."""
+        (self.covers if trusted else self.old_covers).append((row.first, row.next))
+        for first, last, reason in row.empty:
+            self.empty.setdefault(reason, []).append((first, last + 1))
+
+    def outcome(self, row: OutcomeLike, reasons: Reasons) -> None:
+        """Take note of an outcome row."""
+        key, state = _key(row), _state(row, reasons.code(row.outcome, row.reason))
+        known = self.deliveries.get(key)
+        counts = state if known is None else reasons.larger(known, state)
+        self.deliveries[key] = counts
+        if row.outcome is Outcome.RETRYING:
+            self._retry_rows += 1
+            self._hops[key] = self._hops.get(key, 0) | 1 << min(max(row.hop, 0), _HOPS_MAX)
+            if counts == state:
+                waiting = Waiting(row.due_ms, row.event_id, row.delivery_id)
+                was = self.waiting.get(key)
+                if known != state or was is None or was.due_ms < waiting.due_ms:
+                    self.waiting[key] = waiting
+        else:
+            self._final_rows += 1
+            self.waiting.pop(key, None)
+
+    def repeats(self) -> int:
+        """Count the rows that settled a delivery, or handed it over at the same hop, once more."""
+        settled = sum(map(final, self.deliveries.values()))
+        handed = sum(hops.bit_count() for hops in self._hops.values())
+        return self._final_rows - settled + self._retry_rows - handed
