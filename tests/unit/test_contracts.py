@@ -1,0 +1,19 @@
+"""The import contracts in pyproject.toml hold: what may import what, and the one door to each library."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+
+from importlinter.cli import lint_imports
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_import_contracts_hold(monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT)
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told):
+        failed = lint_imports(config_filename=str(ROOT / "pyproject.toml"), cache_dir=str(tmp_path))
+    assert not failed, told.getvalue()
