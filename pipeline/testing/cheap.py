@@ -107,7 +107,7 @@ def delay_ms(text: str) -> int:
 async def parent_gone() -> None:
     """Return once the process that started this one has ended (checked every PARENT_CHECK_S)."""
     parent = os.getppid()
-    while os.getppid() == parent:  # noqa: ASYNC110 - nobody could set an event
+    while os.getppid() == parent:  # nobody could set an event
         await asyncio.sleep(PARENT_CHECK_S)
 
 

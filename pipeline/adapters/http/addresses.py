@@ -61,7 +61,7 @@ _EMBEDS_IPV4: Final = (
 )
 
 
-class Blocked(Exception):  # noqa: N818 - a refusal, not an error: it ends as Failure(blocked_address)
+class Blocked(Exception):
     """A name resolved to an address that may not be called. The text is a reason code, never the address."""
 
 

@@ -80,7 +80,7 @@ class HttpConnection:
         response_bytes_max: int,
         closed: Callable[[HttpConnection], None],
     ) -> None:
-        """Take over a fresh connection from aiohttp's connector. It never goes back to the pool; `close` tells `closed`."""
+        """Take over a fresh connection of aiohttp's; it never goes back to the pool. `close` calls `closed`."""
         protocol = lease.protocol
         assert protocol is not None
         self._lease = lease
