@@ -1,0 +1,220 @@
+"""`hookline trace`: what happened to one event, read from what settling wrote. Needs no tracing backend."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pipeline.model import value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from rich.progress import Progress
+
+    from pipeline.config.models import Config
+    from pipeline.core.outcome import LedgerRow, OutcomeRow
+    from pipeline.core.timeline import Letter, Position
+    from pipeline.model import Record
+
+SINCE_MS: Final = 24 * 3_600_000
+"""How far back to look when the ID does not tell its own time."""
+SKEW_MS: Final = 600_000
+"""How much the clock that made an ID may be ahead of the broker's."""
+
+_UUID7: Final = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?7[0-9a-f]{3}-?[89ab][0-9a-f]{3}-?[0-9a-f]{12}", re.ASCII)
+_POSITION: Final = re.compile(r"(?P<topic>[A-Za-z0-9._-]+)/(?P<partition>\d{1,9})/(?P<offset>\d{1,19})", re.ASCII)
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "trace",
+        help="show everything that happened to one event",
+        description="Show everything that happened to one event: its deliveries, attempts, hand-overs and outcomes, "
+        "read from the outcomes and dead topics. Exit code 1 if nothing is found.",
+    )
+    parser.add_argument("event", metavar="EVENT_ID", help="or a trace ID, or a record as TOPIC/PARTITION/OFFSET")
+    parser.add_argument("--config", metavar="DIR", type=Path, default=Path(), help="default: .")
+    parser.add_argument("--env", metavar="NAME", help="environment: env/NAME.yaml of the folder")
+    parser.add_argument(
+        "--since", metavar="AGE", type=_age,
+        help="how far back to look, such as 6h or 7d; default: from the time in the ID if it is a UUIDv7, else 24h",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=execute)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Run the command; blocks while reading. Raises ConfigError, TopicMissing, BrokerError."""
+    from pipeline.config.load import load  # noqa: PLC0415 - commands import what is heavy once they run
+    from pipeline.core.timeline import build  # noqa: PLC0415
+
+    now_ms = time.time_ns() // 1_000_000
+    sought = _sought(args.event)
+    since_ms = now_ms - args.since if args.since is not None else _since(args.event, now_ms)
+    rows, letters, ledgers = _find(load(args.config, args.env), sought, since_ms)
+    timelines = build(rows, letters)
+    empty = [] if timelines else [found for each in ledgers if (found := _empty(each, sought))]
+    if args.json:
+        document = {"timelines": [asdict(each) for each in timelines], "no_delivery": empty}
+        print(json.dumps(document, indent=2, ensure_ascii=False))
+    elif timelines:
+        from pipeline.cli.picture import show  # noqa: PLC0415
+
+        show(timelines)
+    elif empty:
+        print(f"{args.event}: settled without a delivery: {', '.join(dict.fromkeys(empty))}")
+    else:
+        print(_nothing(args.event, since_ms, sought), file=sys.stderr)
+    return 0 if timelines or empty else 1
+
+
+# ------------------------------------------------------------------------------------------------ what is sought
+
+
+@value
+class Sought:
+    """What records are compared with: an event ID, a trace ID in lower case, a position if it reads like one."""
+
+    event_id: str
+    trace_id: str
+    position: Position | None
+
+    def in_row(self, row: OutcomeRow) -> bool:
+        """Whether an outcome is of the event."""
+        here = (row.topic, row.partition, row.offset)
+        return row.event_id == self.event_id or row.trace_id == self.trace_id or here == self.position
+
+    def in_letter(self, letter: Letter) -> bool:
+        """Whether a dead letter is of the event."""
+        says = letter.says
+        if says.get("event-id") == self.event_id or says.get("trace-id") == self.trace_id:
+            return True
+        return self.position is not None and letter.source == self.position
+
+
+def _sought(text: str) -> Sought:
+    from pipeline.core.tracecontext import of_event  # noqa: PLC0415
+
+    found = _POSITION.fullmatch(text)
+    position = (found["topic"], int(found["partition"]), int(found["offset"])) if found else None
+    return Sought(text, of_event(text), position)
+
+
+def _since(event_id: str, now_ms: int) -> int:
+    """Return where to start looking: the time in a UUIDv7, unless that is in the future; nothing is settled before."""
+    if _UUID7.fullmatch(event_id.lower()):
+        made_ms = int(event_id.replace("-", "")[:12], 16)
+        if made_ms <= now_ms:
+            return max(made_ms - SKEW_MS, 0)
+    return now_ms - SINCE_MS
+
+
+def _age(text: str) -> int:
+    from pipeline.config.units import duration_ms  # noqa: PLC0415
+
+    try:
+        return duration_ms(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+# ------------------------------------------------------------------------------------------------------- reading
+
+
+def _find(config: Config, sought: Sought, since_ms: int) -> tuple[list[OutcomeRow], list[Letter], list[LedgerRow]]:
+    """Read the outcomes topic, and the dead topic too unless all that was found ended well."""
+    from pipeline.config import topics  # noqa: PLC0415
+    from pipeline.config.load import kafka_settings  # noqa: PLC0415
+    from pipeline.config.secrets import Secrets  # noqa: PLC0415
+    from pipeline.core import outcome  # noqa: PLC0415
+    from pipeline.model import Outcome  # noqa: PLC0415
+
+    settings = kafka_settings(config, Secrets(config.folder))
+    rows: list[OutcomeRow] = []
+    ledgers: list[LedgerRow] = []
+    # Decoding costs a hundred times what a search in the bytes does: Avro text is plain UTF-8.
+    needles = [sought.event_id.encode(), sought.trace_id.encode()]
+    if sought.position is not None:
+        needles.append(sought.position[0].encode())
+    for record in _read(settings, topics.outcomes(config.group), since_ms):
+        content = record.value
+        if content is None or not any(needle in content for needle in needles):
+            continue
+        row = outcome.decode(content)
+        if isinstance(row, outcome.OutcomeRow):
+            if sought.in_row(row):
+                rows.append(row)
+        elif row is not None:
+            ledgers.append(row)
+    letters: list[Letter] = []
+    if not rows or any(row.outcome in (Outcome.DEAD, Outcome.REJECTED) for row in rows):
+        for record in _read(settings, topics.dead(config.group), since_ms):
+            letter = _letter(record)
+            if sought.in_letter(letter):
+                letters.append(letter)
+    return rows, letters, ledgers
+
+
+def _read(settings: Mapping[str, str], topic: str, since_ms: int) -> Iterator[Record]:
+    from pipeline.adapters.kafka.reader import read_topic  # noqa: PLC0415
+
+    if not sys.stderr.isatty():
+        yield from read_topic(settings, topic, since_ms=since_ms)
+        return
+    with _progress() as bar:
+        task = bar.add_task(topic, total=None)
+
+        def passed(offsets: int, of: int) -> None:
+            bar.update(task, completed=offsets, total=of)
+
+        yield from read_topic(settings, topic, since_ms=since_ms, progress=passed)
+
+
+def _progress() -> Progress:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
+
+    columns = (TextColumn("reading {task.description}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+def _letter(record: Record) -> Letter:
+    from pipeline.core.deadletter import PREFIX  # noqa: PLC0415
+    from pipeline.core.timeline import Letter  # noqa: PLC0415
+
+    says = {
+        name.removeprefix(PREFIX): (content or b"").decode("utf-8", "replace")
+        for name, content in record.headers
+        if name.startswith(PREFIX)
+    }
+    return Letter((record.topic, record.partition, record.offset), record.timestamp_ms, says)
+
+
+def _empty(ledger: LedgerRow, sought: Sought) -> str:
+    """Return why the position had no delivery if this ledger says so, else ""."""
+    if sought.position is None or (ledger.topic, ledger.partition) != sought.position[:2]:
+        return ""
+    offset = sought.position[2]
+    return next((reason for first, last, reason in ledger.empty if first <= offset <= last), "")
+
+
+def _nothing(text: str, since_ms: int, sought: Sought) -> str:
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(since_ms / 1_000))
+    lines = [
+        f"nothing was settled for {text} since {since} UTC",
+        "- look further back: --since 7d",
+        "- it may not have been consumed yet: hookline status",
+    ]
+    if sought.position is None:
+        lines.append(
+            "- an event that started no delivery is found by its record: hookline trace TOPIC/PARTITION/OFFSET"
+        )
+    return "\n".join(lines)
