@@ -108,7 +108,7 @@ class LedgerReason(StrEnum):
 
 @value
 class Problem:
-    """One thing wrong with a configuration: where, what, and what to do. Lines and columns count from 1; 0 is unknown."""
+    """One thing wrong with a configuration: where, what, what to do. Lines and columns count from 1; 0 is unknown."""
 
     file: str
     line: int
@@ -165,7 +165,7 @@ class Event:
 
 @value
 class Trace:
-    """Where this event stands in its trace. IDs are lower-case hex of 32 and 16 digits; `parent_id` "" has no parent."""
+    """Where this event stands in its trace. IDs are lower-case hex of 32 and 16 digits; `parent_id` "" is none."""
 
     trace_id: str
     parent_id: str
@@ -269,7 +269,7 @@ class Destination:
 
 @value
 class BreakerPolicy:
-    """Open when `failures` (0..1) of the last `of` attempts failed; stay open `open_ms`, doubling up to `open_max_ms`."""
+    """Open when `failures` (0..1) of the last `of` attempts failed; for `open_ms`, doubling up to `open_max_ms`."""
 
     failures: float = 0.5
     of: int = 20

@@ -1,4 +1,4 @@
-"""What `run/` asks of the world. Adapters implement these; `pipeline.testing` has fakes that pass the same contract tests.
+"""What `run/` asks of the world. Adapters implement these; `pipeline.testing` has fakes of them.
 
 Ports are called per batch, per connection or per outcome, never per field, and are bound at construction.
 """
@@ -190,8 +190,22 @@ LATENCY_BUCKETS_MS = (5, 10, 25, 50, 75, 100, 250, 500, 750, 1_000, 2_500, 5_000
 class LaneStats:
     """Counters of one destination, bumped by its lane and read by the telemetry adapter. No call on the hot path."""
 
-    __slots__ = ("attempt_ms", "attempts", "failures", "in_flight", "outcomes", "queued", "state", "state_since_ns",
-                 "trigger_ms", "last_good_ns", "last_class", "last_event_id", "connections_opened", "parked")
+    __slots__ = (
+        "attempt_ms",
+        "attempts",
+        "connections_opened",
+        "failures",
+        "in_flight",
+        "last_class",
+        "last_event_id",
+        "last_good_ns",
+        "outcomes",
+        "parked",
+        "queued",
+        "state",
+        "state_since_ns",
+        "trigger_ms",
+    )
 
     def __init__(self) -> None:
         self.attempts = 0
@@ -217,7 +231,7 @@ class Telemetry(Protocol):
         """Whether a trace ID is kept, by its last 56 bits (W3C trace context level 2, random flag)."""
 
     def settled(self, delivery: Delivery, outcome: Outcome, reason: str, now_ns: int) -> None:
-        """Export the spans of one delivery (and its consume span, once). Called for sampled and for failed ones only."""
+        """Export the spans of one delivery and, once, its consume span. Called for sampled and failed ones only."""
 
     def position(self, flight: Flight, reason: str, now_ns: int) -> None:
         """Export the consume span of a sampled or failed position that had no delivery."""
@@ -246,6 +260,24 @@ class Settler(Protocol):
 
 
 __all__ = [
-    "LATENCY_BUCKETS_MS", "Assigned", "Attempt", "Clock", "Connection", "Dice", "Fatal", "Found", "Headers", "LaneStats",
-    "Notice", "Producer", "Revoked", "Schemas", "Sender", "Settler", "Source", "Telemetry", "Unknown", "Unreachable",
+    "LATENCY_BUCKETS_MS",
+    "Assigned",
+    "Attempt",
+    "Clock",
+    "Connection",
+    "Dice",
+    "Fatal",
+    "Found",
+    "Headers",
+    "LaneStats",
+    "Notice",
+    "Producer",
+    "Revoked",
+    "Schemas",
+    "Sender",
+    "Settler",
+    "Source",
+    "Telemetry",
+    "Unknown",
+    "Unreachable",
 ]

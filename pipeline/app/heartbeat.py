@@ -1,4 +1,4 @@
-"""Tells the fleet how this worker is: its lanes, what is unsettled, how old the oldest is; read by `hookline status`."""
+"""Tells the fleet how this worker is: its lanes and what is unsettled; read by `hookline status`."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ class Heartbeat:
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "version": __version__,
-            "unsettled": settlement.unsettled if settlement is not None else 0,
+            "unsettled": settlement.unsettled() if settlement is not None else 0,
+            "oldest_ms": settlement.oldest_ms() if settlement is not None else 0,
             "assigned": {
                 intake.source.role: [f"{topic}/{partition}" for topic, partition in sorted(intake.trackers)]
                 for intake in self._worker.intakes

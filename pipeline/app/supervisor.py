@@ -5,11 +5,10 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import FrameType
 
 LOOK_S: Final = 0.2

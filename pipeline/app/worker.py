@@ -1,4 +1,4 @@
-"""Builds one worker by hand and owns its start and stop order: lanes and settlement before intakes, intakes stop first."""
+"""Builds one worker by hand and owns its start and stop order: intakes start last and stop first."""
 
 from __future__ import annotations
 
@@ -107,8 +107,7 @@ class Worker:
 
     def _check_topics(self) -> dict[str, int]:
         """Name every missing topic at once; return each own topic's `max.message.bytes`."""
-        group = self._config.group
-        own = [*topics.retry_topics(self._config), topics.dead(group), topics.outcomes(group), topics.control(group)]
+        own = topics.own(self._config)
         admin = Admin(self._settings)
         known = admin.partitions()
         missing = tuple(name for name in (*self._compiled.input_topics, *own) if name not in known)
@@ -144,7 +143,7 @@ class Worker:
         log = self.telemetry.log
         sources = [KafkaSource(self._settings, config.group, [topic], "input", log) for topic in compiled.input_topics]
         retry_topics = topics.retry_topics(config)
-        sources.append(KafkaSource(self._settings, f"{config.group}.retry", retry_topics, "retry", log))
+        sources.append(KafkaSource(self._settings, topics.retry_group(config.group), retry_topics, "retry", log))
         for source in sources:
             ledger = topics.outcomes(config.group) if source.role == "input" else None
             intake = Intake(
@@ -157,7 +156,9 @@ class Worker:
                 intake.start(Release(tiers_ms, source, time.time_ns, intake.due))
             else:
                 intake.start()
-        self.telemetry.gauge("hookline.unsettled", "{event}", lambda: settlement.unsettled)
+        self.telemetry.gauge("hookline.unsettled", "{event}", settlement.unsettled)
+        self.telemetry.gauge("hookline.oldest", "ms", settlement.oldest_ms)
+        self.telemetry.counts("hookline.ledger", "{event}", "reason", lambda: settlement.ledger_counts)
 
     def _share(self) -> float:
         """Return this worker's share of the fleet's rates: its share of the input partitions."""

@@ -6,8 +6,10 @@ Times are the event loop's monotonic seconds, handed in.
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING
 
-from pipeline.model import BreakerPolicy
+if TYPE_CHECKING:
+    from pipeline.model import BreakerPolicy
 
 
 class Bucket:

@@ -7,12 +7,14 @@ header: one version byte, CRC-32 (big endian) of what follows, then compact JSON
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from pipeline.model import value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 STATE_HEADER: Final = "hookline-run"
 STATE_VERSION: Final = 1

@@ -18,12 +18,25 @@ class Tracker:
     assignment change nothing that could be committed: that is the epoch fence.
     """
 
-    __slots__ = ("_empty", "_open", "acked", "closed", "committed", "in_flight", "next", "partition", "topic")
+    __slots__ = (
+        "_empty",
+        "_open",
+        "acked",
+        "closed",
+        "committed",
+        "in_flight",
+        "leaving",
+        "next",
+        "partition",
+        "topic",
+    )
 
     def __init__(self, topic: str, partition: int, start: int) -> None:
         self.topic = topic
         self.partition = partition
         self.closed = False
+        self.leaving = False
+        """Set while the partition is being given up: nothing of it is tried again in this process."""
         self.next = start
         """The offset after the highest one received; UNKNOWN until a record or a start position says it."""
         self.committed = start

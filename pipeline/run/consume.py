@@ -9,17 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from pipeline.core import outcome
 from pipeline.core.offsets import UNKNOWN, Tracker
-from pipeline.model import Record
 from pipeline.ports import Assigned, Fatal, Found, Notice, Revoked, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
 
-    from pipeline.model import SchemaRef
+    from pipeline.model import Delivery, Record, SchemaRef
     from pipeline.ports import Clock, Producer, Schemas, Source, Telemetry
     from pipeline.run.dispatch import Lane
     from pipeline.run.process import Process
@@ -140,7 +139,7 @@ class Intake:
             self._loop.call_soon(self._turn)
 
     def _blocked(self) -> bool:
-        if self._settlement.unsettled >= UNSETTLED_MAX or self._producer.full():
+        if self._settlement.unsettled() >= UNSETTLED_MAX or self._producer.full():
             return True
         return any(lane.holds() for lane in self._lanes)
 
@@ -213,8 +212,8 @@ class Intake:
                 return
         self.source.resume(*key)
 
-    def _spawn(self, work: object) -> None:
-        task = self._loop.create_task(work)  # type: ignore[arg-type]
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
@@ -273,6 +272,8 @@ class Intake:
         """Start nothing new of these partitions, let attempts end, hand the rest over, commit; one deadline for all."""
         trackers = [self.trackers[key] for key in keys]
         chosen = frozenset(map(id, trackers))
+        for tracker in trackers:
+            tracker.leaving = True
         deadline_s = self._loop.time() + self._drain_s
         for lane in self._lanes:
             lane.release(lambda delivery: id(delivery.run.flight.tracker) in chosen)
@@ -300,7 +301,7 @@ class Intake:
             if self._release is not None:
                 self._release.forget(key)
             for lane in self._lanes:
-                lane.discard(lambda delivery, gone=tracker: delivery.run.flight.tracker is gone)
+                lane.discard(partial(_belongs, tracker))
 
     def stop_taking(self) -> None:
         """Process nothing more; what is queued here was never started and stays uncommitted."""
@@ -316,6 +317,10 @@ class Intake:
         if self._release is not None:
             self._release.close()
         await self.source.stop()
+
+
+def _belongs(tracker: Tracker, delivery: Delivery) -> bool:
+    return delivery.run.flight.tracker is tracker
 
 
 def _names(partitions: Iterable[tuple[str, int] | tuple[str, int, int]]) -> str:

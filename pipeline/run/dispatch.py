@@ -276,17 +276,25 @@ class Lane:
                 self._settler.finish(delivery, Outcome.DEAD, cls, detail)
             case verdict.RetryAt():
                 self._unhealthy()
-                if ruling.due_ms - now_ms <= IN_PROCESS_MAX_MS and not self._draining and self._breaker.state != "open":
-                    delivery.due_ms = ruling.due_ms
-                    heapq.heappush(self._delayed, (ruling.due_ms, next(self._tie), delivery))
-                else:
-                    self._settler.later(delivery, ruling.due_ms, cls, parked=False)
+                self._again(delivery, ruling.due_ms, now_ms, cls)
+
+    def _again(self, delivery: Delivery, due_ms: int, now_ms: int, cls: FailureClass) -> None:
+        """Wait here for what is due soon, hand over the rest."""
+        tracker = delivery.run.flight.tracker
+        if tracker.closed:
+            return  # another worker's by now, who does it from the start: to send it again from here is forbidden
+        here = due_ms - now_ms <= IN_PROCESS_MAX_MS and self._breaker.state != "open"
+        if here and not self._draining and not tracker.leaving:
+            delivery.due_ms = due_ms
+            heapq.heappush(self._delayed, (due_ms, next(self._tie), delivery))
+        else:
+            self._settler.later(delivery, due_ms, cls, parked=False)
 
     def _count(self, outcome: Outcome) -> None:
         outcomes = self.stats.outcomes
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
 
-    # ------------------------------------------------------------------------------------- breaker, parking
+    # ---------------------------------------------------------------------------------- breaker and parking
 
     def _healthy(self) -> None:
         before = self._breaker.state

@@ -1,8 +1,8 @@
 """READ FIRST. The way of one event: decode, envelope, routes, gates, payload, then its lanes.
 
-Synchronous from start to end: one call takes a Kafka record to `lane.offer()` (run/dispatch), whose verdict comes back to
-run/settle, which closes the position in core/offsets, which run/consume commits. Decisions are made in core/; here they
-are only put in order and acted on.
+Synchronous from start to end: one call takes a Kafka record to `lane.offer()` (run/dispatch), whose verdict comes back
+to run/settle, which closes the position in core/offsets, which run/consume commits. Decisions are made in core/; here
+they are only put in order and acted on.
 """
 
 from __future__ import annotations
@@ -82,33 +82,35 @@ class Process:
         if record.value is None:
             self._settlement.empty(tracker, record.offset, LedgerReason.TOMBSTONE)
             return None
-        source = (record.topic, record.partition, record.offset, record.timestamp_ms)
         read = self._read(record, record.topic)
-        if isinstance(read, (int, bytes)):
-            return read
+        if isinstance(read, tuple):
+            self._event(record, tracker, *read, now_ns)
+            return None
         if isinstance(read, LedgerReason):
             self._settlement.empty(tracker, record.offset, read)
             return None
         if isinstance(read, Undecodable):
-            self._undecodable(record, tracker, source, read, now_ns)
+            self._undecodable(record, tracker, read.detail, now_ns)
             return None
-        plan, event = read
+        return read
+
+    def _event(self, record: Record, tracker: Tracker, plan: Plan, event: Event, now_ns: int) -> None:
+        """Start the runs of one event, or note why it starts none."""
+        now_ms = now_ns // 1_000_000
         wanted = plan.routes.get(event.type)
         if wanted is None:
             self._settlement.empty(tracker, record.offset, LedgerReason.NO_JOURNEY)
-            return None
-        now_ms = now_ns // 1_000_000
+            return
         matched = routes.match(wanted, event, now_ms)
         if not matched:
             self._settlement.empty(tracker, record.offset, LedgerReason.CONDITION_FALSE)
-            return None
-        flight = Flight(record, tracker, source, event, self._trace(record, event), now_ns)
+            return
+        flight = Flight(record, tracker, _place(record), event, self._trace(record, event), now_ns)
         flight.deliveries = sum(len(route.steps) for route, _ in matched)
         self._settlement.opened(flight, flight.deliveries)
         headers = payload.event_headers(event)
         for route, refusal in matched:
             self._start(Run(flight, route, now_ms, moving=_moving(route.steps)), refusal, headers, now_ms)
-        return None
 
     def _read(self, record: Record, topic: str) -> tuple[Plan, Event] | Undecodable | LedgerReason | SchemaRef:
         """Decode and map; a schema reference is asked back when its schema is not known yet."""
@@ -157,25 +159,20 @@ class Process:
     def retry(self, record: Record, tracker: Tracker, now_ns: int) -> SchemaRef | None:
         """Take up one released retry record: the waiting steps of one run."""
         state = journeys.decode(record.header(journeys.STATE_HEADER))
-        here = (record.topic, record.partition, record.offset, record.timestamp_ms)
-        if isinstance(state, journeys.Unreadable):
-            self._undecodable(record, tracker, here, Undecodable(state.detail), now_ns)
-            return None
-        if record.value is None:
-            self._undecodable(record, tracker, here, Undecodable("run without its event"), now_ns)
+        if isinstance(state, journeys.Unreadable) or record.value is None:
+            detail = state.detail if isinstance(state, journeys.Unreadable) else "run without its event"
+            self._undecodable(record, tracker, detail, now_ns)
             return None
         read = self._read(record, state.source[0])
         if isinstance(read, (int, bytes)):
             return read
         if self._repeated(state):
             self._settlement.dropped(tracker, record.offset)
-            return None
-        if isinstance(read, (Undecodable, LedgerReason)):
+        elif isinstance(read, tuple):
+            self._resume(record, tracker, state, *read, now_ns)
+        else:
             detail = read.detail if isinstance(read, Undecodable) else "no mapping for this record any more"
-            self._undecodable(record, tracker, here, Undecodable(detail), now_ns)
-            return None
-        plan, event = read
-        self._resume(record, tracker, state, plan, event, now_ns)
+            self._undecodable(record, tracker, detail, now_ns)
         return None
 
     def _resume(
@@ -201,9 +198,9 @@ class Process:
                 payload.delivery_id(event.id, step.id_suffix), step, run, b"", headers, expires_ms, was.attempts,
                 was.first_ms * 1_000_000, due_ms=was.due_ms, status=was.status, last_cls=was.cls,
             )  # fmt: skip
-            self._go_on(delivery, event, known.get(step.name) is not None, now_ms)
+            self._go_on(delivery, event, now_ms, known=step.name in known)
 
-    def _go_on(self, delivery: Delivery, event: Event, known: bool, now_ms: int) -> None:
+    def _go_on(self, delivery: Delivery, event: Event, now_ms: int, *, known: bool) -> None:
         """Ask everything again that may have changed while the delivery waited."""
         settlement = self._settlement
         if not known:
@@ -228,20 +225,23 @@ class Process:
 
     # ----------------------------------------------------------------------------------------------- both
 
-    def _undecodable(
-        self, record: Record, tracker: Tracker, source: tuple[str, int, int, int], why: Undecodable, now_ns: int
-    ) -> None:
+    def _undecodable(self, record: Record, tracker: Tracker, detail: str, now_ns: int) -> None:
+        place = _place(record)
         trace_id, parent_id, sampled = tracecontext.parse(
-            record.header("traceparent"), f"{record.topic}/{record.partition}/{record.offset}"
+            record.header(tracecontext.HEADER), "/".join(map(str, place[:3]))
         )
-        flight = Flight(record, tracker, source, None, Trace(trace_id, parent_id, sampled), now_ns)
-        self._settlement.undecodable(flight, FailureClass.UNDECODABLE, why.detail)
+        flight = Flight(record, tracker, place, None, Trace(trace_id, parent_id, sampled), now_ns)
+        self._settlement.undecodable(flight, FailureClass.UNDECODABLE, detail)
 
     def _trace(self, record: Record, event: Event) -> Trace:
         trace_id, parent_id, flagged = tracecontext.parse(
-            record.header("traceparent") if record.headers else None, event.id
+            record.header(tracecontext.HEADER) if record.headers else None, event.id
         )
         return Trace(trace_id, parent_id, flagged or self._sampled(trace_id))
+
+
+def _place(record: Record) -> tuple[str, int, int, int]:
+    return record.topic, record.partition, record.offset, record.timestamp_ms
 
 
 def _moving(steps: Iterable[Step]) -> int:

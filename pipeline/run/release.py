@@ -1,4 +1,4 @@
-"""Holds retry records until they are due: record timestamp plus the tier's delay, so a partition is first in, first out.
+"""Holds retry records until they are due: record timestamp plus the tier's delay, so each partition is FIFO.
 
 What was fetched is kept (pausing purges the prefetch); a partition is paused only once much is held, and resumed when
 half of that has gone.

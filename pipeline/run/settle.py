@@ -1,12 +1,11 @@
 """Settles: writes what must be durable, waits for the broker's ack, then marks the position done.
 
-Owner of Flights and Runs. Nothing here waits: `produce` queues, and the ack comes back as a call on the loop. A position
-is done when its last delivery and its last write are; a run is handed over when nothing of it moves any more.
+Owner of Flights and Runs. Nothing here waits: `produce` queues, and the ack comes back as a call on the loop. A
+position is done when its last delivery and its last write are; a run is handed over when nothing of it moves any more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +14,8 @@ from pipeline.errors import Bug
 from pipeline.model import Delivery, FailureClass, Flight, Kind, LedgerReason, Outcome, Run, SkipReason, Waiting, value
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipeline.core.offsets import Tracker
     from pipeline.ports import Clock, Dice, Headers, Producer, Telemetry
 
@@ -35,7 +36,7 @@ class OwnTopics:
 class Settlement:
     """Implements ports.Settler, and what process needs beside it. All calls on the loop; none blocks or raises.
 
-    `unsettled` is the number of positions still open: the bound on records in memory is kept by run/consume with it.
+    The number of positions still open bounds the records in memory: run/consume asks for it.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class Settlement:
         dice: Dice,
         customer_ref: Callable[[str], str],
     ) -> None:
-        self.unsettled = 0
+        self._flights: dict[Flight, None] = {}  # open ones, oldest first
         self.smallest_tier_ms = topics.tiers_ms[0]
         self.ledger_counts: dict[str, int] = {}
         self._topics = topics
@@ -64,7 +65,17 @@ class Settlement:
         """Take over a position that has this many deliveries to settle here."""
         flight.open = deliveries
         flight.tracker.in_flight += 1
-        self.unsettled += 1
+        self._flights[flight] = None
+
+    def unsettled(self) -> int:
+        """Return how many positions are open."""
+        return len(self._flights)
+
+    def oldest_ms(self) -> int:
+        """Return how long the oldest open position has been open, 0 without one."""
+        for flight in self._flights:
+            return (self._clock() - flight.received_ns) // 1_000_000
+        return 0
 
     def empty(self, tracker: Tracker, offset: int, reason: LedgerReason) -> None:
         """Settle a position without deliveries; the next commit's ledger says why."""
@@ -74,7 +85,7 @@ class Settlement:
     def forget(self, tracker: Tracker) -> None:
         """Close a tracker whose partition is gone: acks that still come change nothing any more."""
         tracker.closed = True
-        self.unsettled -= tracker.in_flight
+        self._flights = {flight: None for flight in self._flights if flight.tracker is not tracker}
 
     def undecodable(self, flight: Flight, cls: FailureClass, detail: str) -> None:
         """Put a record that is no event on the dead topic; its position is in the ledger once that is acked."""
@@ -88,9 +99,9 @@ class Settlement:
         )  # fmt: skip
         self._telemetry.position(flight, detail, self._clock())
 
-    def dropped(self, flight: Flight) -> None:
-        """Settle a retry record that is a repeat of one already taken: it starts nothing."""
-        flight.tracker.settled(flight.record.offset)
+    def dropped(self, tracker: Tracker, offset: int) -> None:
+        """Settle a retry record that repeats one already taken: it starts nothing."""
+        tracker.settled(offset)
 
     # ------------------------------------------------------------------------------------------ deliveries
 
@@ -186,7 +197,9 @@ class Settlement:
             delivery.attempts, delivery.first_ns // 1_000_000, now_ns // 1_000_000, run.hop, due_ms,
             delivery.history or (),
         )  # fmt: skip
-        if not self._producer.produce(self._topics.outcomes, reference.encode(), content, [], partial(self._acked, flight)):
+        if not self._producer.produce(
+            self._topics.outcomes, reference.encode(), content, [], partial(self._acked, flight)
+        ):
             raise Bug("an outcome does not fit the outcomes topic")
 
     def _dead_letter(self, flight: Flight, headers: Headers) -> None:
@@ -205,7 +218,7 @@ class Settlement:
         tracker: Tracker = flight.tracker
         if flight.open == 0 and not tracker.closed:
             tracker.in_flight -= 1
-            self.unsettled -= 1
+            del self._flights[flight]
             tracker.settled(flight.record.offset, flight.ledger)
 
     def _log_failure(self, delivery: Delivery, outcome_: Outcome, cls: str, detail: str) -> None:

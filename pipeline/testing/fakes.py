@@ -1,5 +1,6 @@
-"""Fakes of the ports: a clock, a broker's two ends, an endpoint, a registry, telemetry. They pass the contract tests of
-the real adapters, so what holds with them holds with those.
+"""Fakes of the ports: a clock, a broker's two ends, an endpoint, a registry, telemetry.
+
+They pass the contract tests of the real adapters, so what holds with them holds with those.
 """
 
 from __future__ import annotations

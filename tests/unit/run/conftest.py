@@ -73,12 +73,15 @@ class World:
 
     def deliveries(self, *steps: Step, offset: int | None = None) -> list[Delivery]:
         """Open one position with one run of these steps."""
-        offset = self.tracker.next if offset is None else offset
-        assert self.tracker.received(offset)
+        if offset is None:
+            offset = self.tracker.next
+            assert self.tracker.received(offset)
         now_ms = self.clock() // 1_000_000
         record = Record("in", 0, offset, b"key", b"value", (("traceparent", b"kept"),), now_ms)
         event = Event(f"e-{offset}", "signup", now_ms, "customer-7", {}, None)
-        flight = Flight(record, self.tracker, ("in", 0, offset, now_ms), event, Trace("a" * 32, "", False), self.clock())
+        flight = Flight(
+            record, self.tracker, ("in", 0, offset, now_ms), event, Trace("a" * 32, "", False), self.clock()
+        )
         flight.deliveries = len(steps)
         self.settlement.opened(flight, len(steps))
         run = Run(flight, Route("welcome", "h", DAY, None, steps), now_ms,

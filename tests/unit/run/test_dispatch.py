@@ -43,7 +43,11 @@ async def test_short_trouble_is_retried_in_process_with_the_same_delivery_id(wor
         await asyncio.sleep(0.005)
     (row,) = world.outcomes()
     assert (row.outcome, row.attempts) == ("delivered", 3)
-    assert [(each.status, each.cls) for each in row.history] == [(503, "server_error"), (503, "server_error"), (200, "")]
+    assert [(each.status, each.cls) for each in row.history] == [
+        (503, "server_error"),
+        (503, "server_error"),
+        (200, ""),
+    ]
     assert {head.split()[0] for head, _ in endpoint.requests} == {b"d-0-crm"}
     assert len({head.split()[1] for head, _ in endpoint.requests}) == 3
 
@@ -152,7 +156,9 @@ async def test_a_full_queue_that_does_not_drain_parks_what_comes_on_top(world) -
 
 
 async def test_a_stale_connection_is_replaced_without_counting_a_failure(world) -> None:
-    answers = iter([Answer(200), Failure(FailureClass.CONNECTION, sent=True, detail="closed_before_answer"), Answer(200)])
+    answers = iter(
+        [Answer(200), Failure(FailureClass.CONNECTION, sent=True, detail="closed_before_answer"), Answer(200)]
+    )
     endpoint = FakeEndpoint(lambda _h, _b: next(answers))
     lane = world.lane(endpoint, concurrency=1)
     for number in (1, 2):
@@ -178,7 +184,14 @@ async def test_each_delivery_is_settled_exactly_once_in_any_weather(world, seed)
     world.dice.seed(seed)
     weather = cycle(
         world.dice.choices(
-            [Answer(200), Answer(204), Answer(422), Answer(503), Answer(401), Failure(FailureClass.CONNECTION, sent=True)],
+            [
+                Answer(200),
+                Answer(204),
+                Answer(422),
+                Answer(503),
+                Answer(401),
+                Failure(FailureClass.CONNECTION, sent=True),
+            ],
             k=17,
         )
     )

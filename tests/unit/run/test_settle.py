@@ -13,10 +13,10 @@ async def test_a_position_is_done_only_when_the_outcome_is_acked(world) -> None:
     (delivery,) = world.deliveries(step())
     world.settlement.finish(delivery, Outcome.DELIVERED, "", "")
     assert world.tracker.watermark() == 0
-    assert world.settlement.unsettled == 1
+    assert world.settlement.unsettled() == 1
     world.producer.ack()
     assert world.tracker.watermark() == 1
-    assert world.settlement.unsettled == 0
+    assert world.settlement.unsettled() == 0
 
 
 async def test_all_deliveries_of_a_position_must_be_settled(world) -> None:
@@ -135,9 +135,9 @@ async def test_late_acks_of_a_partition_that_went_change_nothing(world) -> None:
     (delivery,) = world.deliveries(step())
     world.settlement.finish(delivery, Outcome.DELIVERED, "", "")
     world.settlement.forget(world.tracker)
-    assert world.settlement.unsettled == 0
+    assert world.settlement.unsettled() == 0
     world.producer.ack()
-    assert world.settlement.unsettled == 0
+    assert world.settlement.unsettled() == 0
     assert world.tracker.watermark() == 0
 
 

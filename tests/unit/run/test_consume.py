@@ -1,0 +1,215 @@
+"""run/consume: the ledger before the commit, partitions held for their schema, drains within one deadline."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pipeline.core import outcome
+from pipeline.model import Answer, LedgerReason, Record
+from pipeline.run import consume
+from pipeline.run.consume import Intake
+from pipeline.run.release import Release
+from pipeline.testing.fakes import FakeEndpoint, FakeSchemas, FakeSource
+from tests.unit.run.conftest import step, until
+
+
+class Script:
+    """Stands where run/process stands: what a record does is the test's."""
+
+    def __init__(self, world) -> None:
+        self.world = world
+        self.seen: list[int] = []
+        self.unknown: set[int] = set()
+        self.learned: list[object] = []
+
+    def learn(self, topic, ref, schema) -> None:
+        self.learned.append(schema)
+        self.unknown.discard(ref)
+
+    def record(self, record, tracker, now_ns):
+        if record.value == b"schema" and 7 in self.unknown:
+            return 7
+        self.seen.append(record.offset)
+        if record.value == b"empty":
+            self.world.settlement.empty(tracker, record.offset, LedgerReason.NO_JOURNEY)
+        elif record.value == b"bug":
+            raise ZeroDivisionError
+        else:
+            self.world.tracker = tracker
+            (delivery,) = self.world.deliveries(step(), offset=record.offset)
+            self.world.lanes["crm"].offer(delivery)
+        return None
+
+    retry = record
+
+
+def records(*values: bytes, start: int = 0, topic: str = "in") -> list[Record]:
+    return [Record(topic, 0, start + n, None, each, (), 1_700_000_000_000) for n, each in enumerate(values)]
+
+
+@pytest.fixture
+async def intake(world, monkeypatch):
+    monkeypatch.setattr(consume, "COMMIT_S", 0.01)
+    source = FakeSource()
+    script = Script(world)
+    made = Intake(
+        source, script, world.settlement, world.lanes.values(), world.producer, FakeSchemas({7: {"type": "string"}}),
+        world.telemetry, world.clock, world.errors.append, ledger_topic="g.outcomes", drain_s=0.3,
+    )  # fmt: skip
+    made.script = script
+    made.start()
+    yield made
+    made.stop_taking()
+    await made.stop()
+
+
+def ledgers(world) -> list[outcome.LedgerRow]:
+    rows = [outcome.decode(record.value) for record in world.producer.of("g.outcomes")]
+    return [row for row in rows if isinstance(row, outcome.LedgerRow)]
+
+
+async def test_a_commit_waits_for_its_ledger(world, intake) -> None:
+    intake.source.assign(("in", 0, 0))
+    world.producer.holding = True
+    intake.source.post(records(b"empty", b"empty"))
+    await until(lambda: len(ledgers(world)) == 1)
+    assert intake.source.committed == {}
+    world.producer.ack()
+    assert intake.source.committed == {("in", 0): 2}
+    (row,) = ledgers(world)
+    assert (row.first, row.next) == (0, 2)
+    assert row.empty == ((0, 1, "no_journey"),)
+    world.producer.holding = False
+
+
+async def test_deliveries_are_committed_once_settled(world, intake) -> None:
+    world.lane(FakeEndpoint())
+    intake._lanes = tuple(world.lanes.values())
+    intake.source.assign(("in", 0, 0))
+    intake.source.post(records(b"go", b"go", b"empty"))
+    await until(lambda: intake.source.committed == {("in", 0): 3})
+    assert intake.source.in_inbox == 0
+
+
+async def test_an_unreachable_registry_holds_its_partition_only(world, intake, monkeypatch) -> None:
+    monkeypatch.setattr(consume, "SCHEMA_RETRY_S", (0.01,))
+    intake.script.unknown = {7}
+    intake._schemas.reachable = False
+    intake.source.assign(("in", 0, 0), ("in", 1, 0))
+    intake.source.post(records(b"empty", b"schema", b"empty"))
+    intake.source.post([Record("in", 1, 0, None, b"empty", (), 0)])
+    await until(lambda: intake._schemas.asked > 3)
+    assert intake.script.seen == [0, 0]
+    assert intake.source.paused == {("in", 0)}
+    await until(lambda: intake.source.committed.get(("in", 1)) == 1)
+    assert intake.source.committed.get(("in", 0)) == 1
+    intake._schemas.reachable = True
+    world.lane(FakeEndpoint())
+    intake._lanes = tuple(world.lanes.values())
+    await until(lambda: intake.source.committed[("in", 0)] == 3)
+    assert intake.source.paused == set()
+    assert intake.script.learned == [{"type": "string"}]
+
+
+async def test_a_bug_stops_the_worker_uncommitted(world, intake) -> None:
+    intake.source.assign(("in", 0, 0))
+    intake.source.post(records(b"bug"))
+    await until(lambda: bool(world.errors))
+    assert isinstance(world.errors.pop(), ZeroDivisionError)
+    assert intake.source.committed == {}
+
+
+async def test_a_discarded_consumer_is_fatal(world, intake) -> None:
+    intake.source.fail(RuntimeError("callback"))
+    assert isinstance(world.errors.pop(), RuntimeError)
+
+
+async def test_a_revoke_lets_attempts_end_hands_over_the_rest_and_commits(world, intake) -> None:
+    slow = FakeEndpoint(latency_s=0.05)
+    world.lane(slow, concurrency=1)
+    intake._lanes = tuple(world.lanes.values())
+    intake.source.assign(("in", 0, 0))
+    intake.source.post(records(b"go", b"go", b"go"))
+    await until(lambda: len(slow.requests) == 1)
+    released = intake.source.revoke(("in", 0))
+    await asyncio.wait_for(released.wait(), 5)
+    assert intake.source.committed == {("in", 0): 3}
+    assert sorted(row.outcome for row in world.outcomes()) == ["delivered", "retrying", "retrying"]
+    assert len(slow.requests) == 1
+    assert intake.trackers == {}
+
+
+async def test_attempts_that_outlast_the_drain_budget_are_aborted_and_handed_over(world, intake) -> None:
+    world.lane(FakeEndpoint(lambda _h, _b: None), timeout_ms=60_000)
+    intake._lanes = tuple(world.lanes.values())
+    intake.source.assign(("in", 0, 0))
+    intake.source.post(records(b"go"))
+    await until(lambda: world.settlement.unsettled() == 1)
+    released = intake.source.revoke(("in", 0))
+    await asyncio.wait_for(released.wait(), 5)
+    assert [(row.outcome, row.reason, row.attempts) for row in world.outcomes()] == [("retrying", "timeout", 1)]
+    assert intake.source.committed == {("in", 0): 1}
+
+
+async def test_a_lost_partition_is_forgotten_unsent_and_uncommitted(world, intake) -> None:
+    stuck = FakeEndpoint(lambda _h, _b: None)
+    world.lane(stuck, concurrency=1, timeout_ms=60_000)
+    intake._lanes = tuple(world.lanes.values())
+    intake.source.assign(("in", 0, 0))
+    intake.source.post(records(b"go", b"go"))
+    await until(lambda: len(stuck.requests) == 1)
+    released = intake.source.revoke(("in", 0), lost=True)
+    assert released.is_set()
+    assert world.settlement.unsettled() == 0
+    lane = world.lanes["crm"]
+    lane.abort(lambda _: True)
+    await until(lambda: lane.stats.failures == {"timeout": 1})
+    assert not lane._delayed
+    assert world.producer.records == []
+    assert len(stuck.requests) == 1
+    assert intake.source.committed == {}
+
+
+async def test_reassigned_partitions_start_a_new_epoch(world, intake) -> None:
+    intake.source.assign(("in", 0, 0))
+    intake.source.post(records(b"empty"))
+    intake.source.revoke(("in", 0), lost=True)
+    intake.source.assign(("in", 0, 0))
+    intake.source.post(records(b"empty", b"empty"))
+    await until(lambda: intake.source.committed == {("in", 0): 2})
+    assert intake.script.seen == [0, 1]
+
+
+async def test_consumption_waits_for_a_full_lane(world, intake) -> None:
+    endpoint = FakeEndpoint(lambda _h, _b: Answer(204), latency_s=0.002)
+    world.lane(endpoint, concurrency=2, queue=10)
+    intake._lanes = tuple(world.lanes.values())
+    intake.source.assign(("in", 0, 0))
+    intake.source.post(records(*[b"go"] * 300))
+    peak = 0
+    while intake.source.committed != {("in", 0): 300}:
+        peak = max(peak, len(world.lanes["crm"]._queue))
+        await asyncio.sleep(0.001)
+    assert peak <= 10 + consume.TURN_RECORDS
+
+
+async def test_retry_records_wait_until_due_and_are_committed(world, monkeypatch) -> None:
+    monkeypatch.setattr(consume, "COMMIT_S", 0.01)
+    source, script = FakeSource("retry"), Script(world)
+    intake = Intake(
+        source, script, world.settlement, (), world.producer, FakeSchemas({}), world.telemetry, world.clock,
+        world.errors.append, ledger_topic=None, drain_s=0.3,
+    )  # fmt: skip
+    intake.start(Release({"r.10s": 10_000}, source, world.clock, intake.due))
+    source.assign(("r.10s", 0, 0))
+    source.post(records(b"empty", b"empty", topic="r.10s"))
+    await asyncio.sleep(0.02)
+    assert script.seen == []
+    world.clock.advance(10_000)
+    intake._release._fire()
+    await until(lambda: source.committed == {("r.10s", 0): 2})
+    assert world.producer.records == []
+    await intake.stop()
+    assert source.stopped
