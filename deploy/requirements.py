@@ -1,5 +1,6 @@
 """Prints the run-time dependencies of a pyproject.toml, one a line, so that an image layer can hold them alone."""
 
+# ruff: noqa: INP001 - a script, not a package
 from __future__ import annotations
 
 import sys
