@@ -1,7 +1,6 @@
 """Spans after the fact, as an OTLP receiver gets them: IDs, parents, links, attributes, and nothing personal."""
 
 import itertools
-from types import SimpleNamespace
 
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
@@ -11,37 +10,11 @@ from opentelemetry.semconv.attributes import error_attributes as error
 from opentelemetry.semconv.attributes import http_attributes as http
 from opentelemetry.semconv.attributes import server_attributes as server
 
-from pipeline.adapters.telemetry import OtelTelemetry, Places, Settings, names, spans
-from pipeline.model import (
-    Attempt,
-    Delivery,
-    Event,
-    Flight,
-    Kind,
-    LedgerReason,
-    Outcome,
-    Record,
-    RetryPolicy,
-    Route,
-    Run,
-    Step,
-    Trace,
-)
+from pipeline.adapters.telemetry import OtelTelemetry, Settings, names, spans
+from pipeline.model import LedgerReason, Outcome
 from tests.support.conditions import wait_until
 from tests.support.otlp import OtlpReceiver, attributes
-
-TRACE = "0197b6d21c5e7a3b8c4d5e6f7a8b9c0d"
-EVENT = "0197b6d2-1c5e-7a3b-8c4d-5e6f7a8b9c0d"
-PARENT = "00f067aa0ba902b7"
-SECOND = 1_000_000_000
-T0 = 1_790_000_000 * SECOND
-CUSTOMER = "customer-4711"
-EMAIL = "ann.personal@example.org"
-
-PLACES = Places(
-    group="hookline", retry_group="hookline.retry", retry_prefix="hookline.retry.", outcomes="hookline.outcomes",
-    dead="hookline.dead", servers={"crm": ("api.crm.example", 443)},
-)  # fmt: skip
+from tests.support.settled import CUSTOMER, EMAIL, EVENT, PARENT, PLACES, SECOND, T0, TRACE, attempt, delivery, flight
 
 
 @pytest.fixture
@@ -58,36 +31,6 @@ def telemetry(receiver):
     )
     yield made
     made.close()
-
-
-def step(name="push", kind=Kind.UPDATE):
-    return Step(
-        journey="cart_recovery", name=name, kind=kind, destination="crm", operation="set_stage", method="PATCH",
-        url_template="/v3/accounts/{account}", basis="consent", purpose="marketing", channels=(), max_age_ms=1,
-        id_suffix=b"/cart_recovery/push", when=None, render=lambda *_: b"", head=lambda *_: b"",
-        retry=RetryPolicy(8, 1, True, (10_000,), {}), outcome_prefix=b"",
-    )  # fmt: skip
-
-
-def flight(topic="lifecycle.events", parent_id=PARENT, *, event=True):
-    record = Record(topic, 3, 1234, CUSTOMER.encode(), EMAIL.encode(), (), T0 // 1_000_000 - 5)
-    fact = Event(EVENT, "cart.abandoned", T0 // 1_000_000, CUSTOMER, {"email": True}, {"email": EMAIL})
-    trace = Trace(TRACE, parent_id, sampled=True, state=f"vendor={EMAIL}")
-    source = ("lifecycle.events", 3, 1234, T0 // 1_000_000)
-    return Flight(record, SimpleNamespace(), source, fact if event else None, trace, T0, deliveries=1)
-
-
-def delivery(of=None, number=1, attempts=(), **run):
-    made = Run(of or flight(), Route("cart_recovery", "h", 1, None, ()), T0 // 1_000_000, **run)
-    body = f'{{"customer": "{CUSTOMER}", "to": "{EMAIL}"}}'.encode()
-    return Delivery(
-        f"delivery-{number}", step(), made, body, EMAIL.encode(), 0, attempts=len(attempts), history=list(attempts)
-    )
-
-
-def attempt(number, status=200, cls=""):
-    start = T0 + number * SECOND
-    return Attempt(number, f"{0xA0 + number:016x}", start, start + SECOND // 10, status, cls)
 
 
 def exported(telemetry, receiver):

@@ -1,0 +1,114 @@
+"""One event's spans, from its producer to settling, in a real collector and a real Zipkin, found by its trace ID."""
+
+import time
+import uuid
+
+from opentelemetry import trace as api
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from pipeline.adapters.telemetry import OtelTelemetry, Settings
+from pipeline.core import tracecontext
+from pipeline.model import Outcome
+from pipeline.ports import LaneStats
+from tests.support.conditions import wait_until
+from tests.support.settled import CUSTOMER, EMAIL, PLACES, SECOND, attempt, delivery, flight
+
+
+def telemetry_to(endpoint):
+    return OtelTelemetry(Settings("worker-1", PLACES, sample=1.0, endpoint=endpoint), environ={})
+
+
+def produced(endpoint):
+    """The trace context a traced producer would put into the record's headers."""
+    provider = TracerProvider(resource=Resource({"service.name": "shop"}), shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter(f"{endpoint}/v1/traces")))
+    carrier: dict[str, str] = {}
+    with provider.get_tracer("shop").start_as_current_span("send lifecycle.events", kind=api.SpanKind.PRODUCER):
+        TraceContextTextMapPropagator().inject(carrier)
+    provider.shutdown()
+    return carrier["traceparent"].encode()
+
+
+def test_a_producers_trace_goes_on_to_settling_and_is_one_tree(collector_to_zipkin, zipkin):
+    event_id = str(uuid.uuid4())
+    trace_id, parent_id, sampled = tracecontext.parse(produced(collector_to_zipkin.endpoint), event_id)
+    assert sampled
+    now_ns = time.time_ns() - 10 * SECOND
+    position = flight(event_id=event_id, trace_id=trace_id, parent_id=parent_id, received_ns=now_ns)
+    tries = [attempt(1, 503, "server_error", now_ns), attempt(2, at_ns=now_ns)]
+    telemetry = telemetry_to(collector_to_zipkin.endpoint)
+    telemetry.settled(delivery(position, attempts=tries), Outcome.DELIVERED, "", now_ns + 3 * SECOND)
+    telemetry.close()
+
+    shown = wait_until(lambda: len(found := zipkin.trace(trace_id)) >= 6 and found, what="the whole trace in Zipkin")
+    by_id = {span["id"]: span for span in shown}
+    path = [by_id[span_id(2)]]
+    while path[-1].get("parentId"):
+        path.append(by_id[path[-1]["parentId"]])
+    assert [(span["name"], span.get("kind")) for span in path] == [
+        ("patch", "CLIENT"),
+        ("deliver cart_recovery.push", None),
+        ("process lifecycle.events", "CONSUMER"),
+        ("send lifecycle.events", "PRODUCER"),
+    ]
+    assert [span["localEndpoint"]["serviceName"] for span in path] == ["hookline", "hookline", "hookline", "shop"]
+    assert by_id[span_id(1)]["tags"]["error.type"] == "server_error"
+    assert all(
+        span["tags"]["event.id"] == event_id for span in shown if span["localEndpoint"]["serviceName"] == "hookline"
+    )
+    for personal in (CUSTOMER, EMAIL):
+        assert personal not in str(shown)
+
+
+def test_an_event_without_a_trace_is_found_by_its_own_id_over_all_its_hops(collector_to_zipkin, zipkin):
+    event_id = str(uuid.uuid4())
+    trace_id, parent_id, _ = tracecontext.parse(None, event_id)
+    now_ns = time.time_ns() - 60 * SECOND
+    telemetry = telemetry_to(collector_to_zipkin.endpoint)
+    first = delivery(
+        flight(event_id=event_id, trace_id=trace_id, parent_id=parent_id, received_ns=now_ns),
+        attempts=[attempt(1, 0, "timeout", now_ns)],
+    )
+    first.run.sent, first.run.sent_to = "00000000000000cc", "hookline.retry.10s"
+    telemetry.settled(first, Outcome.RETRYING, "timeout", now_ns + 2 * SECOND)
+    released_ns = now_ns + 12 * SECOND
+    again = flight("hookline.retry.10s", first.run.sent, event_id=event_id, trace_id=trace_id, received_ns=released_ns)
+    second = delivery(again, attempts=[attempt(2, at_ns=released_ns)], hop=1, link=first.run.sent)
+    telemetry.settled(second, Outcome.DELIVERED, "", released_ns + 3 * SECOND)
+    telemetry.close()
+
+    shown = wait_until(
+        lambda: len(found := zipkin.trace(event_id.replace("-", ""))) >= 9 and found, what="both hops in Zipkin"
+    )
+    assert sorted(span["name"] for span in shown) == [
+        "deliver cart_recovery.push", "deliver cart_recovery.push", "patch", "patch", "process hookline.retry.10s",
+        "process lifecycle.events", "send hookline.outcomes", "send hookline.outcomes", "send hookline.retry.10s",
+    ]  # fmt: skip
+    spans = wait_until(lambda: len(got := collector_to_zipkin.spans()) == 9 and got, what="the spans in the collector")
+    kept = {span["name"]: span for span in spans}
+    (link,) = kept["process hookline.retry.10s"]["links"]
+    assert link["spanId"] == kept["send hookline.retry.10s"]["spanId"] == "00000000000000cc"
+    assert kept["process hookline.retry.10s"]["parentSpanId"] == "00000000000000cc"
+
+
+def test_metrics_reach_the_collector_as_what_they_are(collector):
+    stats = LaneStats()
+    stats.outcomes["delivered"] = 7
+    stats.attempt_ms[3] = 7
+    telemetry = telemetry_to(collector.endpoint)
+    telemetry.watch("crm", stats)
+    telemetry.close()
+    found = wait_until(
+        lambda: {metric["name"]: metric for metric in collector.metrics()}, what="metrics in the collector"
+    )
+    assert found["hookline.deliveries"]["sum"]["isMonotonic"]
+    (point,) = found["hookline.attempt.duration"]["histogram"]["dataPoints"]
+    assert [int(count) for count in point["bucketCounts"]] == stats.attempt_ms
+
+
+def span_id(number):
+    return f"{0xA0 + number:016x}"
