@@ -33,8 +33,8 @@ class Parts:
     """Where an event's parts are in a datum.
 
     `id` None derives the ID from topic, partition and offset; `uuid` demands that it is one. `id`, `type` and
-    `customer` give text, `time` Unix ms. `consent` is a getter of a whole map, or one getter a flag by its key: `channel`,
-    `purpose` or `purpose.channel`.
+    `customer` give text, `time` Unix ms. `consent` is a getter of a whole map, or one getter a flag by its key:
+    `channel`, `purpose` or `purpose.channel`.
     """
 
     id: Getter | None
@@ -80,7 +80,9 @@ def _sound(text: object, chars_max: int) -> TypeGuard[str]:
     return type(text) is str and 0 < len(text) <= chars_max and text.isprintable()
 
 
-def _refusal(id_: object, type_: object, customer: object, time_ms: object, *, uuid: bool) -> Undecodable:
+def _refusal(  # noqa: PLR0911 - one for each rule
+    id_: object, type_: object, customer: object, time_ms: object, *, uuid: bool
+) -> Undecodable:
     """Say what is wrong with parts that are not all sound; the first of them in the order of the arguments."""
     for part, name, chars_max in (
         (id_, "id", ID_CHARS_MAX), (type_, "type", TYPE_CHARS_MAX), (customer, "customer.id", CUSTOMER_CHARS_MAX)

@@ -1,0 +1,209 @@
+"""Decides what a configuration does: compiled once into plans, routes, steps and destinations, or all that is wrong.
+
+Nothing here runs per event. A plan is made for each topic and writer schema as they turn up: what reads the bytes, what
+makes the event, and the routes of each event type.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from pipeline.config import steps
+from pipeline.config.mapping import EventParts
+from pipeline.config.models import LIFECYCLE_EVENT
+from pipeline.config.request import Request, Requests
+from pipeline.config.scope import EventScope
+from pipeline.core import decode, envelope, outcome, types
+from pipeline.errors import ConfigError
+from pipeline.model import Destination, Kind, Plan, Problem, Route, Step, Undecodable, value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pipeline.config.models import Config, EventMapping, JourneyConfig, StepConfig
+    from pipeline.config.secrets import Secrets
+
+_MAIN: Final = "hookline.yaml"
+_HASH_DIGITS: Final = 16
+
+
+@value
+class Compiled:
+    """A configuration ready to run. `journeys` are content hashes by name, of the live ones."""
+
+    destinations: Mapping[str, Destination]
+    journeys: Mapping[str, str]
+    plan: Callable[[str, object], Plan | Undecodable | None]
+    input_topics: tuple[str, ...]
+    tiers_ms: tuple[int, ...]
+    purposes: tuple[str, ...]
+    event_flag_max_age_ms: int
+
+
+def check(config: Config, reader_schemas: Mapping[str, Any] | None = None) -> tuple[Problem, ...]:
+    """Return all that is wrong with mappings, conditions and payloads; needs no secret.
+
+    `reader_schemas` are Avro schemas (parsed JSON) by full name. Where an entry names a record whose schema is not among
+    them, paths, types and personal-data classes are left to the records themselves.
+    """
+    problems: dict[tuple[str, int, int, str], Problem] = {}
+    for index, mapping in enumerate(config.events):
+        schema = (reader_schemas or {}).get(mapping.record or "")
+        made = _Entry(config, index, mapping, schema, strict=schema is not None)
+        for each in made.problems:
+            problems.setdefault((each.file, each.line, each.column, each.message), each)
+    return tuple(sorted(problems.values(), key=lambda each: (each.file, each.line, each.column, each.message)))
+
+
+def compile(  # noqa: A001 - the word of the command line
+    config: Config, secrets: Secrets, reader_schemas: Mapping[str, Any] | None = None
+) -> Compiled:
+    """Compile a configuration. Reads secrets (blocks on files). Raises ConfigError with everything that is wrong."""
+    schemas = dict(reader_schemas or {})
+    problems = check(config, schemas)
+    if problems:
+        raise ConfigError(problems)
+    plans = _Plans(config, Requests(config, secrets), schemas)
+    return Compiled(
+        destinations=plans.requests.destinations,
+        journeys={name: journey_hash(each) for name, each in config.journeys.items() if each.status == "live"},
+        plan=plans.plan,
+        input_topics=tuple(dict.fromkeys(mapping.topic for mapping in config.events)),
+        tiers_ms=tuple(tier.ms for tier in config.retry_tiers),
+        purposes=tuple(config.purposes),
+        event_flag_max_age_ms=config.consent.event_flag_max_age_ms,
+    )
+
+
+def journey_hash(journey: JourneyConfig) -> str:
+    """Return 16 hex digits that change with the journey's definition, its defaults filled in."""
+    canonical = orjson.dumps(journey.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(canonical).hexdigest()[:_HASH_DIGITS]
+
+
+class _Entry:
+    """One `events:` entry in one schema: the envelope and what each journey's expressions became."""
+
+    def __init__(self, config: Config, index: int, mapping: EventMapping, schema: Any, *, strict: bool) -> None:
+        tree = types.ANYTHING if schema is None else types.tree(schema)
+        scope = EventScope(config, mapping, tree, strict=strict)
+        parts = EventParts(scope)
+        self.problems = [
+            steps.problem(config, _MAIN, ("events", index, *path), _at(mapping, path), flaw)
+            for path, flaw in parts.flaws
+        ]
+        self.envelope = envelope.envelope(parts.parts)
+        self.journeys: list[tuple[JourneyConfig, steps.JourneyParts]] = []
+        literal = mapping.type if mapping.type is not None and "${" not in mapping.type else None
+        for journey in config.journeys.values():
+            if literal is None or literal in journey.trigger.events:
+                compiler = steps.JourneyCompiler(config, journey, scope, strict=strict, classes=schema is not None)
+                self.journeys.append((journey, compiler.compile()))
+                self.problems += compiler.problems
+
+
+def _at(mapping: EventMapping, path: tuple[str | int, ...]) -> object:
+    part: Any = getattr(mapping, str(path[0]))
+    for name in path[1:]:
+        part = part[name] if isinstance(part, dict) else None
+    return part
+
+
+class _Plans:
+    """Makes plans. What no event changes is made once: requests, outcome prefixes, and entries of a known schema."""
+
+    def __init__(self, config: Config, requests: Requests, schemas: Mapping[str, Any]) -> None:
+        self.requests = requests
+        self._config = config
+        self._schemas = schemas
+        self._hashes = {name: journey_hash(each) for name, each in config.journeys.items()}
+        self._requests = {
+            (journey.name, step.name): requests.request(step.call, journey.name, step.name)
+            for journey in config.journeys.values()
+            for step in journey.steps
+        }
+        self._known: dict[int, tuple[envelope.Envelope, dict[str, tuple[Route, ...]]]] = {}
+
+    def plan(self, topic: str, writer_schema: object) -> Plan | Undecodable | None:
+        """Return what to do with records of a writer schema (parsed JSON) on a topic; None if no entry maps them."""
+        name = decode.full_name(writer_schema)
+        index = self._entry(topic, name)
+        if index is None:
+            return None
+        mapping = self._config.events[index]
+        schema = self._schemas.get(mapping.record or name)
+        read = decode.reader(writer_schema, schema)
+        if mapping.record is None and schema is None:
+            if not isinstance(writer_schema, dict) or writer_schema.get("type") != "record":
+                return Undecodable("the value is no record")
+            made = self._made(index, writer_schema, strict=False)
+        elif index in self._known and mapping.record is not None:
+            made = self._known[index]
+        else:
+            made = self._made(index, schema or writer_schema, strict=schema is not None and mapping.record is not None)
+            if mapping.record is not None and schema is not None:
+                self._known[index] = made
+        return Plan(read, made[0], made[1])
+
+    def _entry(self, topic: str, record: str) -> int | None:
+        """Return the entry that names the record, else the topic's entry for any record."""
+        of_topic = [(index, each.record) for index, each in enumerate(self._config.events) if each.topic == topic]
+        for wanted in (record, None):
+            for index, named in of_topic:
+                if named == wanted:
+                    return index
+        return None
+
+    def _made(self, index: int, schema: Any, *, strict: bool) -> tuple[envelope.Envelope, dict[str, tuple[Route, ...]]]:
+        entry = _Entry(self._config, index, self._config.events[index], schema, strict=strict)
+        routes: dict[str, tuple[Route, ...]] = {}
+        for journey, parts in entry.journeys:
+            if journey.status == "live":
+                route = self._route(journey, parts)
+                for event_type in dict.fromkeys(journey.trigger.events):
+                    routes[event_type] = (*routes.get(event_type, ()), route)
+        return entry.envelope, routes
+
+    def _route(self, journey: JourneyConfig, parts: steps.JourneyParts) -> Route:
+        made = tuple(self._step(journey, step, part) for step, part in zip(journey.steps, parts.steps, strict=True))
+        hash_ = self._hashes[journey.name]
+        return Route(journey.name, hash_, journey.trigger.max_age_ms, parts.condition, made)
+
+    def _step(self, journey: JourneyConfig, step: StepConfig, parts: steps.StepParts) -> Step:
+        destination, _, operation = step.call.partition(".")
+        request: Request = self._requests[journey.name, step.name]
+        basis = journey.basis_of(step)
+        return Step(
+            journey=journey.name,
+            name=step.name,
+            kind=Kind(step.kind),
+            destination=destination,
+            operation=operation,
+            method=request.method,
+            url_template=request.url_template,
+            basis=basis,
+            purpose=journey.purpose_of(step),
+            channels=_channels(journey, step, basis),
+            max_age_ms=min(step.max_age_ms or journey.trigger.max_age_ms, journey.trigger.max_age_ms),
+            id_suffix=f"/{journey.name}/{step.name}".encode(),
+            when=parts.when,
+            render=parts.render,
+            head=request.head,
+            retry=self.requests.retry(destination),
+            outcome_prefix=outcome.prefix(journey.name, self._hashes[journey.name], step.name, destination, operation),
+        )
+
+
+def _channels(journey: JourneyConfig, step: StepConfig, basis: str) -> tuple[str, ...]:
+    """Return the channels consent is asked for: the step's, or for one that reaches nobody any the journey reaches."""
+    if step.reaches:
+        return (step.reaches,)
+    if basis == "consent":
+        return tuple(dict.fromkeys(each.reaches for each in journey.steps if each.reaches))
+    return ()
+
+
+__all__ = ["LIFECYCLE_EVENT", "Compiled", "check", "compile", "journey_hash"]

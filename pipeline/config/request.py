@@ -1,0 +1,173 @@
+"""Decides how a destination is reached and what every request to it begins with: address, limits, auth, signing keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, urlsplit
+
+from pipeline import __version__
+from pipeline.config.models import base_url_flaw
+from pipeline.core import payload
+from pipeline.errors import ConfigError
+from pipeline.model import BreakerPolicy, Destination, RetryPolicy, value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from urllib.parse import SplitResult
+
+    from pipeline.config.models import Config, DestinationConfig
+    from pipeline.config.secrets import Secrets
+    from pipeline.model import Problem
+
+USER_AGENT: Final = f"hookline/{__version__}"
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+@value
+class Request:
+    """What is constant about the requests of one step. `url_template` holds no secret."""
+
+    method: str
+    url_template: str
+    head: Callable[[str, bytes, str, int, bytes], bytes]
+
+
+class Requests:
+    """Destinations with their secrets resolved. Raises ConfigError with everything that is missing or unusable."""
+
+    def __init__(self, config: Config, secrets: Secrets) -> None:
+        self._config = config
+        self._secrets = secrets
+        self._problems: list[Problem] = []
+        self._urls: dict[str, SplitResult] = {}
+        self._auth: dict[str, tuple[tuple[str, str], ...]] = {}
+        self._query: dict[str, str] = {}
+        self._keys: dict[str, tuple[bytes, ...]] = {}
+        self.destinations: dict[str, Destination] = {}
+        for name, destination in config.destinations.items():
+            self._resolve(name, destination)
+        if self._problems:
+            raise ConfigError(tuple(self._problems))
+
+    def request(self, call: str, journey: str, step: str) -> Request:
+        """Prepare the requests of one step; `call` is destination.operation."""
+        name, _, operation_name = call.partition(".")
+        destination = self._config.destinations[name]
+        operation = destination.operations[operation_name]
+        url = self._urls[name]
+        path = url.path.rstrip("/") + operation.path
+        headers = [("User-Agent", USER_AGENT)]
+        if operation.body != "none":
+            headers.append(("Content-Type", "application/json"))
+        headers += [*self._auth[name], *operation.headers.items()]
+        headers += [("hookline-journey", journey), ("hookline-step", step)]
+        head = payload.head(
+            operation.method, (path or "/") + self._query[name], _host_header(url), headers, self._keys[name],
+            id_header=destination.idempotency_header,
+        )  # fmt: skip
+        # A base URL out of the environment may be a secret itself, as chat systems' incoming hooks are.
+        shown = operation.path if destination.base_url.startswith("env:") else path
+        return Request(operation.method, shown or "/", head)
+
+    def retry(self, name: str) -> RetryPolicy:
+        """Return when failed deliveries to a destination are tried again."""
+        destination = self._config.destinations[name]
+        return RetryPolicy(
+            max_attempts=destination.retry.max_attempts,
+            max_age_ms=destination.retry.max_age_ms,
+            retry_ambiguous=destination.retries_ambiguous,
+            tiers_ms=tuple(tier.ms for tier in self._config.retry_tiers),
+            on_status={int(status): str(verdict) for status, verdict in destination.on_status.items()},
+        )
+
+    # --------------------------------------------------------------------------------------------------- resolving
+
+    def _resolve(self, name: str, destination: DestinationConfig) -> None:
+        base_url = self._text(destination.base_url)
+        if base_url and (flaw := base_url_flaw(base_url)):
+            self._refuse(name, ("base_url",), flaw)
+            base_url = ""
+        url = urlsplit(base_url or "https://unresolved.invalid")
+        self._urls[name] = url
+        self._auth[name], self._query[name] = self._credentials(name, destination)
+        self._keys[name] = self._signing_keys(name, destination)
+        self.destinations[name] = Destination(
+            name=name,
+            host=url.hostname or "",
+            port=url.port or _DEFAULT_PORTS[url.scheme],
+            tls=url.scheme == "https",
+            private_networks=tuple(destination.private_networks),
+            timeout_ms=destination.timeout_ms,
+            concurrency=destination.limits.concurrency,
+            queue=destination.limits.queue,
+            rate_per_s=destination.limits.rate or 0.0,
+            breaker=BreakerPolicy(
+                destination.breaker.failures, destination.breaker.of, destination.breaker.open_ms,
+                destination.breaker.open_max_ms,
+            ),
+            response_bytes_max=destination.response_bytes_max,
+            drops_repeats=destination.drops_repeats,
+            ca_file=self._ca_file(destination),
+        )  # fmt: skip
+
+    def _credentials(self, name: str, destination: DestinationConfig) -> tuple[tuple[tuple[str, str], ...], str]:
+        auth = destination.auth
+        if auth is None:
+            return (), ""
+        if auth.bearer is not None:
+            token = self._header_secret(name, auth.bearer.token, ("auth", "bearer", "token"))
+            return (("Authorization", f"Bearer {token}"),), ""
+        assert auth.api_key is not None
+        secret = self._header_secret(name, auth.api_key.value, ("auth", "api_key", "value"))
+        if auth.api_key.header is not None:
+            return ((auth.api_key.header, secret),), ""
+        return (), f"?{quote(str(auth.api_key.query), safe='')}={quote(secret, safe='')}"
+
+    def _signing_keys(self, name: str, destination: DestinationConfig) -> tuple[bytes, ...]:
+        if destination.sign is None:
+            return ()
+        keys = []
+        for index, ref in enumerate(destination.sign.standard_webhooks.secrets):
+            secret = self._get(ref)
+            if secret:
+                try:
+                    keys.append(payload.signing_key(secret.strip()))
+                except ValueError as error:
+                    path = ("sign", "standard_webhooks", "secrets", index)
+                    self._refuse(name, path, f"the secret behind {ref} {error}")
+        return tuple(keys)
+
+    def _header_secret(self, name: str, ref: str, path: tuple[str | int, ...]) -> str:
+        secret = self._get(ref).strip()
+        if secret and not (secret.isascii() and secret.isprintable()):
+            self._refuse(name, path, f"the secret behind {ref} must be printable ASCII on one line")
+            return ""
+        return secret
+
+    def _ca_file(self, destination: DestinationConfig) -> str:
+        if destination.tls.ca is None:
+            return ""
+        try:
+            return str(self._secrets.path(destination.tls.ca))
+        except ConfigError as error:
+            self._problems.extend(error.problems)
+            return ""
+
+    def _get(self, ref: str) -> str:
+        try:
+            return self._secrets.get(ref)
+        except ConfigError as error:
+            self._problems.extend(error.problems)
+            return ""
+
+    def _text(self, given: str) -> str:
+        return self._get(given) if given.startswith("env:") else given
+
+    def _refuse(self, name: str, path: tuple[str | int, ...], message: str) -> None:
+        self._problems.append(self._config.problem(f"destinations/{name}.yaml", path, message))
+
+
+def _host_header(url: SplitResult) -> str:
+    host = url.hostname or ""
+    host = f"[{host}]" if ":" in host else host
+    return host if url.port in (None, _DEFAULT_PORTS[url.scheme]) else f"{host}:{url.port}"
