@@ -8,10 +8,14 @@ import pytest
 
 from tests.support.collector import Collector
 from tests.support.parts import PartMissingError, unavailable
+from tests.support.system import System
 from tests.support.zipkin import Zipkin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.support.broker import Broker
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +48,11 @@ def _collector(folders: pytest.TempPathFactory, zipkin: str | None) -> Iterator[
         unavailable("OpenTelemetry Collector", str(error))
     yield running
     running.stop()
+
+
+@pytest.fixture
+def system(tmp_path: Path, kafka: Broker, unique: str) -> Iterator[System]:
+    """A Hookline of this test's own on the shared Kafka; worker processes still running are stopped at the end."""
+    made = System(tmp_path / "config", kafka, unique)
+    yield made
+    made.stop()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from confluent_kafka import OFFSET_INVALID, Consumer, ConsumerGroupTopicPartitions, KafkaException, Producer
 from confluent_kafka import TopicPartition as Position
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from confluent_kafka.cimpl import NewTopic
 
 if TYPE_CHECKING:
@@ -70,6 +70,16 @@ class Broker:
             if seen.error is None and len(seen.partitions) == partitions:
                 return name
         raise AssertionError(f"topic {name} has no leaders after {REQUEST_TIMEOUT_S:g} s")
+
+    def alter_topic(self, name: str, **config: str) -> None:
+        """Change a topic's configuration; keys with `_` for `.`."""
+        entries = [
+            ConfigEntry(key.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET)
+            for key, value in config.items()
+        ]
+        resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
+        admin = AdminClient(dict(self.settings))
+        admin.incremental_alter_configs([resource])[resource].result(REQUEST_TIMEOUT_S)
 
     def delete_topic(self, name: str) -> None:
         """Delete a topic and wait until the broker has agreed."""
