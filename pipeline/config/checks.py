@@ -160,7 +160,7 @@ class _Journey:
             if types is not None and event_type not in types:
                 hint = suggestion(event_type, types) or "known are: " + ", ".join(sorted(types))
                 yield self._problem(
-                    ("trigger", "events", index), "no events: entry of hookline.yaml makes this type", hint
+                    ("trigger", "events", index), "no `events` entry of hookline.yaml makes this type", hint
                 )
 
     def _purpose(self, path: Path, purpose: str | None) -> Iterator[Problem]:

@@ -162,7 +162,8 @@ class Sign(Section):
     standard_webhooks: StandardWebhooks = Field(description="Standard Webhooks v1.")
 
     later: ClassVar[Mapping[str, Later]] = {
-        scheme: Later("requests are signed with standard_webhooks") for scheme in ("ed25519", "github", "stripe")
+        scheme: Later("requests are signed with standard_webhooks", instead_of=("standard_webhooks",))
+        for scheme in ("ed25519", "github", "stripe")
     }
 
 

@@ -10,7 +10,7 @@ from pipeline.config.section import suggestion
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pipeline.config.models import SharedFile
+    from pipeline.config.models import SharedFile, TableValue
     from pipeline.config.places import Path, Places
     from pipeline.model import Problem
 
@@ -22,7 +22,7 @@ class Shared:
     """All shared files together, while a configuration is loaded. `complete` is false if one could not be read."""
 
     fragments: dict[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)  # name: file, payload keys
-    tables: dict[str, Mapping[str, str | int | float | bool]] = field(default_factory=dict)
+    tables: dict[str, Mapping[str, TableValue]] = field(default_factory=dict)
     complete: bool = True
 
     def add(self, made: SharedFile | None, file: str, places: Places) -> Iterator[Problem]:

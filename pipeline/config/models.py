@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import pathlib  # noqa: TC003 - pydantic reads annotations at run time
 from collections.abc import Mapping  # noqa: TC003
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, PlainValidator, WithJsonSchema
 
 from pipeline.config.destination import (
     ApiKey,
@@ -41,7 +41,7 @@ from pipeline.config.policy import (
     RetryTier,
     Telemetry,
 )
-from pipeline.config.section import Name, Section
+from pipeline.config.section import Name, Section, Shown, refuse
 from pipeline.model import Problem  # noqa: TC001
 
 __all__ = [
@@ -52,13 +52,27 @@ __all__ = [
 ]  # fmt: skip
 
 
+def _table_value(given: object) -> object:
+    if not isinstance(given, (str, int, float, bool)):
+        refuse("must be text, a number, true or false")
+    return given
+
+
+TableValue = Annotated[
+    str | int | float | bool,
+    PlainValidator(_table_value),
+    WithJsonSchema({"type": ["string", "number", "boolean"]}),
+    Shown("text, number, true or false"),
+]
+
+
 class SharedFile(Section):
     """Parts that journeys share."""
 
     fragments: Mapping[Name, Mapping[str, Any]] = Field(
         default={}, description="Payload keys by name, for `include: [NAME]` in a payload."
     )
-    tables: Mapping[Name, Mapping[str, str | int | float | bool]] = Field(
+    tables: Mapping[Name, Mapping[str, TableValue]] = Field(
         default={}, description="Constant look-ups, for `tables.NAME[key]` in CEL."
     )
 
@@ -71,7 +85,7 @@ class Config(HooklineFile):
     mode: Literal["live"]
     destinations: Mapping[str, DestinationConfig]
     journeys: Mapping[str, JourneyConfig]  # payloads have their fragments expanded
-    tables: Mapping[str, Mapping[str, str | int | float | bool]]
+    tables: Mapping[str, Mapping[str, TableValue]]
     places: Places = Field(repr=False)
 
     def where(self, file: str, path: Path = ()) -> Place:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pathlib
 import types
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel

@@ -97,7 +97,8 @@ class _Walk:
             if key in fields and not self._comes_later(section, key, part, at):
                 kept[key] = self._child(fields[key].annotation, part, at)
             elif key in fields:
-                kept[key] = None  # keeps "is required" quiet
+                kept[key] = None
+                self.unread.add(at)
             elif key in section.later:
                 later = section.later[key]
                 if part not in later.accepted:
@@ -111,7 +112,9 @@ class _Walk:
                     self.refuse(at, *flaw)
             else:
                 message, hint = section.unknown
-                self.refuse(at, message, suggestion(key, fields) or hint, at_key=True)
+                meant = suggestion(key, fields)
+                self.unread.add((*path, meant.rpartition(" ")[2]))  # not missed: it is here, misspelt
+                self.refuse(at, message, meant or hint, at_key=True)
         return kept
 
     def _comes_later(self, section: type[Section], key: str, part: object, path: Path) -> bool:
@@ -145,6 +148,10 @@ class _Walk:
         """Whether the node or one around it was refused already."""
         return any(path[:end] in self.unread for end in range(len(path) + 1))
 
+    def is_partly_unread(self, path: Path) -> bool:
+        """Whether something in the node was refused already, so that nothing can be said of it as a whole."""
+        return any(each[: len(path)] == path for each in self.unread)
+
 
 def _expected(annotation: Any) -> tuple[type[Section] | None, Any]:
     """Say what a field takes: a section, a list or mapping of what, or neither (free)."""
@@ -173,8 +180,11 @@ def _worded(error: ErrorDetails, tree: object, walk: _Walk) -> Problem | None:
         problem = walk.places.problem(walk.file, path, "is required")
         problem_field = f"{problem.field}.{key}" if problem.field else key
         return type(problem)(problem.file, problem.line, problem.column, problem_field, "is required")
-    if walk.is_unread(path):
+    of_the_whole = error["type"] in ("refused", "too_short") and isinstance(_at(path, tree), (dict, list))
+    if walk.is_unread(path) or (of_the_whole and walk.is_partly_unread(path)):
         return None
+    if error["type"] == "too_short" and _at(path, tree):
+        return None  # pydantic counts the valid entries only
     at_key = error["loc"][-1:] == ("[key]",)
     message, hint = _words(error)
     return walk.places.problem(walk.file, path, message, hint, at_key=at_key)
@@ -187,6 +197,12 @@ def _existing(location: tuple[str | int, ...], tree: object) -> Path:
         if (isinstance(tree, dict) and part in tree) or (isinstance(tree, list) and part in range(len(tree))):
             tree, path = cast("Any", tree)[part], (*path, part)
     return path
+
+
+def _at(path: Path, tree: object) -> object:
+    for part in path:
+        tree = cast("Any", tree)[part]
+    return tree
 
 
 def _words(error: ErrorDetails) -> tuple[str, str]:

@@ -59,7 +59,7 @@ class Unread(Enum):
 UNREAD: Final = Unread.UNREAD
 
 
-class _Stop(Exception):  # noqa: N818 - ends the reading of one file, its problem is noted already
+class _Stop(Exception):
     pass
 
 
@@ -82,10 +82,12 @@ class _Reader:
         self._file = file
         self._places = places
         self._events: Iterator[Event] = iter(())
+        self._lines: list[str] = []
 
     def document(self, raw: bytes) -> object:
         """Read the one document of a file."""
         text = self._text(raw)
+        self._lines = text.split("\n")
         self._events = YAML(typ="safe", pure=True).parse(text)
         self._next()  # the start of the stream
         start = self._next()
@@ -123,9 +125,15 @@ class _Reader:
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-            raise self._stop(line, column, f"not YAML: {_why(error)}") from None
+            hint = "inside { } and [ ] put ${…} in quotes" if self._after_dollar(line, column) else ""
+            raise self._stop(line, column, f"not YAML: {_why(error)}", hint) from None
         except (YAMLError, ValueError, OverflowError):  # an escape beyond Unicode
             raise self._stop(0, 0, "not YAML") from None
+
+    def _after_dollar(self, line: int, column: int) -> bool:
+        """Whether `{` was met where `${` was meant: the commonest slip in a flow mapping."""
+        lines = self._lines[line - 1 : line]
+        return bool(lines) and lines[0][:column].endswith("${")
 
     def _node(self, event: Event, path: Path, key: Place | None = None) -> object:
         line, column = _at(event)

@@ -1,0 +1,191 @@
+"""What the configuration reference has and this release has not is refused with its reason, never ignored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.unit.config.conftest import Folder
+
+INDEPENDENT = "steps are independent"
+
+JOURNEY_KEYS = {
+    "formerly: [greeting]": "journeys keep their names",
+    "rollout: 50%": "all customers enter",
+    "holdout: 10%": "all customers enter",
+    "cancel_on: [{event: signup.undone}]": "journeys keep no state",
+    "success: {event: order.placed, within: 7d}": "successes are not measured",
+    "on_failure: {alert: [oncall]}": "failures raise no alerts",
+}
+STEP_KEYS = {
+    "after: first": INDEPENDENT,
+    "after: {first: [delivered]}": INDEPENDENT,
+    "join: any": INDEPENDENT,
+    "formerly: [greet]": "steps keep their names",
+    "ordering: key": "deliveries are not ordered",
+    "budget: 800ms": "there are no decide steps",
+    "default: {code: ''}": "there are no decide or enrich steps",
+    "deadline: ${event.properties.until}": "use max_age",
+    "mark: {unsuppress: {id: x}}": "each step calls a destination",
+    "on_failure: {alert: [oncall]}": "failures raise no alerts",
+}
+DESTINATION_KEYS = {
+    "proxy: http://proxy.example:3128": "destinations are called directly",
+    "retain_excerpt: 1KiB": "no part of a response is kept",
+}
+OPERATION_KEYS = {
+    "query: {a: b}": "requests have no query",
+    "request_schema: contracts/a.json": "payloads are checked against no contract",
+    "response_schema: contracts/a.json": "responses are not read",
+    "response: {id: {at: /id, type: string}}": "responses are not read",
+    "batch: {max_events: 10}": "each delivery is a request of its own",
+}
+MAIN_KEYS = {
+    "identity: {email: normalise}": "identifiers are sent as they come",
+    "caps: [{category: promotional, max: 3}]": "there are no caps",
+    "quiet_hours: [{channels: [sms]}]": "there are no quiet hours",
+    "brakes: {intake: {share: 5%}}": "there are no brakes beyond the destinations' breakers",
+    "alerts: {oncall: {url: env:ALERT}}": "failures raise no alerts",
+}
+
+
+def refused(line: str, why: str) -> str:
+    return f"`{line.partition(':')[0]}` is not supported in this release: {why}"
+
+
+@pytest.mark.parametrize(("line", "why"), JOURNEY_KEYS.items())
+def test_journey_keys(folder: Folder, line: str, why: str) -> None:
+    problem = folder.add("journeys/welcome.yaml", f"{line}\n").problem()
+    assert problem.startswith("journeys/welcome.yaml:16:1: ")
+    assert problem.endswith(refused(line, why))
+
+
+@pytest.mark.parametrize(("line", "why"), STEP_KEYS.items())
+def test_step_keys(folder: Folder, line: str, why: str) -> None:
+    problem = folder.add("journeys/welcome.yaml", f"    {line}\n").problem()
+    assert problem.startswith("journeys/welcome.yaml:16:5: steps[0].")
+    assert problem.endswith(refused(line, why))
+
+
+def test_a_step_without_call(folder: Folder) -> None:
+    folder.add("journeys/welcome.yaml", "  - step: ours\n    mark: {consent: {channel: email, state: denied}}\n")
+    assert folder.problem().endswith("`mark` is not supported in this release: each step calls a destination")
+
+
+def test_once(folder: Folder) -> None:
+    folder.change("journeys/welcome.yaml", "max_age: 2h", 'max_age: 2h\n  once: {key: "${event.id}", per: 30d}')
+    assert folder.problem() == (
+        "journeys/welcome.yaml:10:3: trigger.once: `once` is not supported in this release: each event enters"
+    )
+
+
+@pytest.mark.parametrize("status", ["shadow", "paused"])
+def test_statuses(folder: Folder, status: str) -> None:
+    problem = folder.change("journeys/welcome.yaml", "live", status).problem()
+    assert problem.endswith(f"status: `{status}` is not supported in this release: journeys are draft or live")
+
+
+@pytest.mark.parametrize("kind", ["enrich", "decide"])
+def test_kinds(folder: Folder, kind: str) -> None:
+    problem = folder.change("journeys/welcome.yaml", "kind: update", f"kind: {kind}").problem()
+    assert problem.endswith(f"steps[0].kind: `{kind}` is not supported in this release: responses are not read")
+
+
+@pytest.mark.parametrize(("line", "why"), DESTINATION_KEYS.items())
+def test_destination_keys(folder: Folder, line: str, why: str) -> None:
+    assert folder.add("destinations/crm.yaml", f"{line}\n").problem().endswith(refused(line, why))
+
+
+@pytest.mark.parametrize(("line", "why"), OPERATION_KEYS.items())
+def test_operation_keys(folder: Folder, line: str, why: str) -> None:
+    problem = folder.change("destinations/crm.yaml", "/notes}", f"/notes, {line}}}").problem()
+    assert problem.startswith("destinations/crm.yaml:7:24: operations.note.")
+    assert problem.endswith(refused(line, why))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("/notes", "/notes/{account}", "path parameters are not supported in this release (paths are constant)"),
+        ("/notes}", "/notes, body: form}", "`form` is not supported in this release: bodies are json or none"),
+        ("/notes}", "/notes, body: ndjson}", "`ndjson` is not supported in this release: bodies are json or none"),
+        (
+            "/notes}",
+            "/notes, metadata: headers_and_body}",
+            "`headers_and_body` is not supported in this release: metadata goes into headers",
+        ),
+    ],
+)
+def test_operation_values(folder: Folder, before: str, after: str, expected: str) -> None:
+    # a flow mapping would end at the path's brace
+    text = f'"{after}"' if after.endswith("{account}") else after
+    assert folder.change("destinations/crm.yaml", before, text).problem().endswith(expected)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "auth: {basic: {user: a, password: env:P}}",
+        "auth: {oauth2_client_credentials: {token_url: a}}",
+        "auth: {headers: {X-Key: env:K}}",
+        "sign: {ed25519: {keys: [env:K]}}",
+        "sign: {github: {secret: env:K}}",
+        "sign: {stripe: {secret: env:K}}",
+        "tls: {client_cert: file:a, client_key: file:b}",
+        "limits: {concurrency: {adaptive: {max: 64}}}",
+        "on_status: {410: disable}",
+    ],
+)
+def test_destination_values(folder: Folder, line: str) -> None:
+    problems = folder.add("destinations/crm.yaml", f"{line}\n").problems()
+    assert all("not supported in this release" in each.message for each in problems), problems
+    assert {each.line for each in problems} == {8}
+
+
+def test_the_url_as_a_secret(folder: Folder) -> None:
+    folder.change("destinations/crm.yaml", "https://crm.example", "{secret: env:CRM, host: crm.example}")
+    assert "not supported in this release" in folder.problem()
+
+
+@pytest.mark.parametrize(("line", "why"), MAIN_KEYS.items())
+def test_main_keys(folder: Folder, line: str, why: str) -> None:
+    assert folder.add("hookline.yaml", f"{line}\n").problem().endswith(refused(line, why))
+
+
+@pytest.mark.parametrize("line", ["retention: {memory: 30d}", "consent: {table_lag_max: 1m}", "consent: {skew: 1m}"])
+def test_main_values(folder: Folder, line: str) -> None:
+    assert "not supported in this release" in folder.add("hookline.yaml", f"{line}\n").problem()
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("mode: dry", "mode: `dry` is not supported in this release: the only mode is live"),
+        ("mode: redirect", "mode: `redirect` is not supported in this release: the only mode is live"),
+        (
+            "redirect_to: https://sink.example",
+            "`redirect_to` is not supported in this release: requests go where the destination says",
+        ),
+        (
+            "destinations: {crm: {proxy: env}}",
+            "`proxy` is not supported in this release: destinations are called directly",
+        ),
+    ],
+)
+def test_environments(folder: Folder, line: str, expected: str) -> None:
+    assert folder.write("env/staging.yaml", f"{line}\n").problem().endswith(expected)
+
+
+def test_a_default_of_the_reference_is_accepted(folder: Folder) -> None:
+    folder.add("journeys/welcome.yaml", "    after: []\n    join: all\n    ordering: none\n    formerly: []\n")
+    folder.add(
+        "journeys/welcome.yaml",
+        "formerly: []\nrollout: 100%\nholdout: 0%\ncancel_on: []\non_failure: {alert: []}\n",
+    )
+    folder.add("destinations/crm.yaml", "proxy: none\nretain_excerpt: 0B\nauth: none\nsign: none\ntls: {}\n")
+    folder.change("destinations/crm.yaml", "/notes}", "/notes, query: {}, response: {}, batch: none}")
+    folder.add("hookline.yaml", "identity: {}\ncaps: []\nquiet_hours: []\nalerts: {}\n")
+    folder.add("hookline.yaml", "retention: {memory: 400d}\nconsent: {table_lag_max: 30s, skew: 5m}\n")
+    assert folder.load().destinations["crm"].auth is None
