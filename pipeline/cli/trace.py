@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import re
 import sys
 import time
-from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pipeline.cli import options, screen
 from pipeline.model import value
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator, Mapping
 
-    from rich.progress import Progress
-
-    from pipeline.config.models import Config
     from pipeline.core.outcome import LedgerRow, OutcomeRow
     from pipeline.core.timeline import Letter, Position
     from pipeline.model import Record
@@ -41,30 +36,25 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "read from the outcomes and dead topics. Exit code 1 if nothing is found.",
     )
     parser.add_argument("event", metavar="EVENT_ID", help="or a trace ID, or a record as TOPIC/PARTITION/OFFSET")
-    parser.add_argument("--config", metavar="DIR", type=Path, default=Path(), help="default: .")
-    parser.add_argument("--env", metavar="NAME", help="environment: env/NAME.yaml of the folder")
-    parser.add_argument(
-        "--since", metavar="AGE", type=_age,
-        help="how far back to look, such as 6h or 7d; default: from the time in the ID if it is a UUIDv7, else 24h",
-    )  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    options.add_config(parser)
+    options.add_since(parser, "how far back to look; default: from the time in the ID if it is a UUIDv7, else 24h")
+    options.add_json(parser)
     parser.set_defaults(run=execute)
 
 
 def execute(args: argparse.Namespace) -> int:
     """Run the command; blocks while reading. Raises ConfigError, TopicMissing, BrokerError."""
-    from pipeline.config.load import load  # noqa: PLC0415 - commands import what is heavy once they run
-    from pipeline.core.timeline import build  # noqa: PLC0415
+    from pipeline.core.timeline import build  # noqa: PLC0415 - commands import what is heavy once they run
 
     now_ms = time.time_ns() // 1_000_000
     sought = _sought(args.event)
-    since_ms = now_ms - args.since if args.since is not None else _since(args.event, now_ms)
-    rows, letters, ledgers = _find(load(args.config, args.env), sought, since_ms)
+    since_ms = args.since.at_ms(now_ms) if args.since is not None else _since(args.event, now_ms)
+    config, settings = options.load(args)
+    rows, letters, ledgers = _find(config.group, settings, sought, since_ms)
     timelines = build(rows, letters)
     empty = [] if timelines else [found for each in ledgers if (found := _empty(each, sought))]
     if args.json:
-        document = {"timelines": [asdict(each) for each in timelines], "no_delivery": empty}
-        print(json.dumps(document, indent=2, ensure_ascii=False))
+        screen.print_json({"timelines": timelines, "no_delivery": empty})
     elif timelines:
         from pipeline.cli.picture import show  # noqa: PLC0415
 
@@ -117,34 +107,24 @@ def _since(event_id: str, now_ms: int) -> int:
     return now_ms - SINCE_MS
 
 
-def _age(text: str) -> int:
-    from pipeline.config.units import duration_ms  # noqa: PLC0415
-
-    try:
-        return duration_ms(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
 # ------------------------------------------------------------------------------------------------------- reading
 
 
-def _find(config: Config, sought: Sought, since_ms: int) -> tuple[list[OutcomeRow], list[Letter], list[LedgerRow]]:
+def _find(
+    group: str, settings: Mapping[str, str], sought: Sought, since_ms: int
+) -> tuple[list[OutcomeRow], list[Letter], list[LedgerRow]]:
     """Read the outcomes topic, and the dead topic too unless all that was found ended well."""
     from pipeline.config import topics  # noqa: PLC0415
-    from pipeline.config.load import kafka_settings  # noqa: PLC0415
-    from pipeline.config.secrets import Secrets  # noqa: PLC0415
     from pipeline.core import outcome  # noqa: PLC0415
     from pipeline.model import Outcome  # noqa: PLC0415
 
-    settings = kafka_settings(config, Secrets(config.folder))
     rows: list[OutcomeRow] = []
     ledgers: list[LedgerRow] = []
     # Decoding costs a hundred times what a search in the bytes does: Avro text is plain UTF-8.
     needles = [sought.event_id.encode(), sought.trace_id.encode()]
     if sought.position is not None:
         needles.append(sought.position[0].encode())
-    for record in _read(settings, topics.outcomes(config.group), since_ms):
+    for record in _read(settings, topics.outcomes(group), since_ms):
         content = record.value
         if content is None or not any(needle in content for needle in needles):
             continue
@@ -156,7 +136,7 @@ def _find(config: Config, sought: Sought, since_ms: int) -> tuple[list[OutcomeRo
             ledgers.append(row)
     letters: list[Letter] = []
     if not rows or any(row.outcome in (Outcome.DEAD, Outcome.REJECTED) for row in rows):
-        for record in _read(settings, topics.dead(config.group), since_ms):
+        for record in _read(settings, topics.dead(group), since_ms):
             letter = _letter(record)
             if sought.in_letter(letter):
                 letters.append(letter)
@@ -166,24 +146,8 @@ def _find(config: Config, sought: Sought, since_ms: int) -> tuple[list[OutcomeRo
 def _read(settings: Mapping[str, str], topic: str, since_ms: int) -> Iterator[Record]:
     from pipeline.adapters.kafka.reader import read_topic  # noqa: PLC0415
 
-    if not sys.stderr.isatty():
-        yield from read_topic(settings, topic, since_ms=since_ms)
-        return
-    with _progress() as bar:
-        task = bar.add_task(topic, total=None)
-
-        def passed(offsets: int, of: int) -> None:
-            bar.update(task, completed=offsets, total=of)
-
-        yield from read_topic(settings, topic, since_ms=since_ms, progress=passed)
-
-
-def _progress() -> Progress:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
-
-    columns = (TextColumn("reading {task.description}"), BarColumn(), MofNCompleteColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    with screen.progress(topic) as progress:
+        yield from read_topic(settings, topic, since_ms=since_ms, progress=progress)
 
 
 def _letter(record: Record) -> Letter:

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.adapters import telemetry as module
-from pipeline.adapters.telemetry import OtelTelemetry, Places, Settings, endpoints, threshold
-from pipeline.adapters.telemetry.endpoints import Endpoints
+from pipeline.adapters.telemetry import OtelTelemetry, Places, Settings, threshold
 from pipeline.ports import LaneStats, Telemetry
 from tests.support.otlp import OtlpReceiver
 
@@ -65,39 +64,6 @@ def test_all_and_nothing_are_exact(last):
 
 
 # -- where to
-
-
-@pytest.mark.parametrize(
-    ("environ", "configured", "expected"),
-    [
-        ({}, "", Endpoints("", "")),
-        ({}, "http://c:4318", Endpoints("http://c:4318/v1/traces", "http://c:4318/v1/metrics")),
-        ({}, "http://c:4318/otlp/", Endpoints("http://c:4318/otlp/v1/traces", "http://c:4318/otlp/v1/metrics")),
-        (
-            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://e:4318/"},
-            "",
-            Endpoints("http://e:4318/v1/traces", "http://e:4318/v1/metrics"),
-        ),
-        (
-            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://e:4318"},
-            "http://c:4318",
-            Endpoints("http://c:4318/v1/traces", "http://c:4318/v1/metrics"),
-        ),
-        (
-            {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://t:9411/exact"},
-            "",
-            Endpoints("http://t:9411/exact", ""),
-        ),
-        (
-            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://e:4318", "OTEL_METRICS_EXPORTER": "none"},
-            "",
-            Endpoints("http://e:4318/v1/traces", ""),
-        ),
-        ({"OTEL_SDK_DISABLED": "true"}, "http://c:4318", Endpoints("", "")),
-    ],
-)
-def test_the_configuration_then_the_environment_says_where_to(environ, configured, expected):
-    assert endpoints.choose(environ, configured) == expected
 
 
 def test_without_an_endpoint_there_is_no_thread_and_no_line():

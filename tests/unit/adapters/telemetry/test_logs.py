@@ -86,7 +86,7 @@ def test_of_other_libraries_only_the_template_and_the_class_of_an_error_are_writ
         logging.getLogger("aiohttp.client").exception("could not parse %s", EMAIL)
     (line,) = lines(stream)
     assert (line["message"], line["exception"]) == ("could not parse %s", "ValueError")
-    assert "test_telemetry_logs.py:" in line["at"]
+    assert "test_logs.py:" in line["at"]
     assert EMAIL not in stream.getvalue().decode()
 
 
