@@ -21,7 +21,7 @@ check: lint ## the fast part: lint, types, import contracts, unit tests
 	@$(BIN)/pytest tests/unit $(ARGS)
 
 lint: $(READY) ## lint, format, types, import contracts
-	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff check --quiet --output-format=concise .
 	@$(BIN)/ruff format --quiet --check . || { echo 'Run .venv/bin/ruff format .'; exit 1; }
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports > .venv/contracts.log || { cat .venv/contracts.log; exit 1; }
@@ -42,8 +42,8 @@ clean: ## remove everything these targets made, downloads included
 	@find pipeline tests docs deploy -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Made anew when pyproject.toml or constraints.txt changed, or when its Python is gone.
-$(READY): pyproject.toml constraints.txt $(if $(shell $(BIN)/python -c '' 2>&1),no-python)
-	@if ! $(BIN)/python -c '$(SUPPORTED)' 2> /dev/null; then \
+$(READY): pyproject.toml constraints.txt $(shell test -x $(BIN)/python || echo no-python)
+	@if ! { test -x $(BIN)/python && $(BIN)/python -c '$(SUPPORTED)'; }; then \
 		for python in $(PYTHON) python3 python3.13 python3.12 python3.11 python3.14; do \
 			if $$python -c '$(SUPPORTED)' 2> /dev/null; then found=$$python; break; fi; \
 		done; \
