@@ -1,4 +1,4 @@
-"""adapters/kafka/reader and admin on a real Kafka: reading ends by itself, whatever lies on the topic."""
+"""adapters/kafka/reader on a real Kafka: reading ends by itself, whatever lies on the topic."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from pipeline.adapters.kafka import admin, reader
-from pipeline.adapters.kafka.admin import Admin, GroupState
+from pipeline.adapters.kafka import reader
 from pipeline.adapters.kafka.reader import read_topic
 from pipeline.errors import BrokerError, TopicMissing
 from pipeline.model import Record
@@ -76,47 +75,15 @@ def test_deleted_records_are_passed_over(kafka, topic_factory):
     client.delete_records([TopicPartition(topic, 0, 3)])[TopicPartition(topic, 0)].result(10)
 
     assert [record.offset for record in read_topic(kafka.settings, topic, begin={0: 1})] == [3, 4]
-    assert Admin(kafka.settings).watermarks([topic]) == {(topic, 0): (3, 5)}
 
 
 def test_a_missing_topic_is_named(kafka, unique):
     with pytest.raises(TopicMissing, match=unique):
         list(read_topic(kafka.settings, unique))
-    with pytest.raises(TopicMissing, match=unique):
-        Admin(kafka.settings).watermarks([unique])
 
 
 def test_an_unreachable_broker_is_said_so(monkeypatch):
     monkeypatch.setattr(reader, "REACH_S", 1.0)
-    monkeypatch.setattr(admin, "REQUEST_S", 1.0)
     settings = {"bootstrap.servers": f"127.0.0.1:{free_port()}"}
     with pytest.raises(BrokerError, match="did not answer within 1 s"):
         list(read_topic(settings, "events"))
-    with pytest.raises(BrokerError, match="did not answer within 1 s"):
-        Admin(settings).partitions()
-
-
-def test_committed_offsets_and_members_of_a_group(kafka, topic_factory, unique):
-    topic = topic_factory(partitions=2)
-    asked = Admin(kafka.settings)
-    assert asked.committed(unique) == {}
-    assert asked.group(unique) == GroupState("absent", ())
-
-    kafka.commit(unique, topic, {1: (2, "note")})
-
-    assert asked.committed(unique) == {(topic, 1): 2}
-    assert asked.group(unique) == GroupState("empty", ())
-
-
-def test_topics_are_described_with_effective_configs(kafka, topic_factory, unique):
-    asked = Admin(kafka.settings)
-    assert asked.create(f"{unique}.own", 3, {"cleanup.policy": "compact"})
-    assert not asked.create(f"{unique}.own", 5, {})
-
-    found = asked.topics([f"{unique}.own", f"{unique}.absent"])
-
-    assert list(found) == [f"{unique}.own"]
-    state = found[f"{unique}.own"]
-    assert (state.partitions, state.replicas, state.configs["cleanup.policy"]) == (3, 1, "compact")
-    assert asked.max_message_bytes([f"{unique}.own"]) == {f"{unique}.own": int(state.configs["max.message.bytes"])}
-    assert asked.partitions()[f"{unique}.own"] == 3

@@ -1,0 +1,76 @@
+"""The arguments several commands share, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from pipeline.config import units
+from pipeline.errors import ConfigError
+from pipeline.model import Problem
+
+if TYPE_CHECKING:
+    from pipeline.config.models import Config
+
+_AGE: Final = re.compile(units.DURATION_PATTERN, re.ASCII)
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add `--config` and `--env`."""
+    parser.add_argument(
+        "--config", metavar="DIR", type=pathlib.Path, default=pathlib.Path(), help="configuration folder (default: .)"
+    )
+    parser.add_argument("--env", metavar="NAME", help="environment: env/NAME.yaml of the folder")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add `--json`."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def add_since(parser: argparse.ArgumentParser, meaning: str) -> None:
+    """Add `--since`, whose value is a Since."""
+    parser.add_argument(
+        "--since", metavar="WHEN", type=Since, help=f"{meaning}: an age such as 6h, or a time (RFC 3339)"
+    )
+
+
+class Since:
+    """A moment given as an age (`90s`, `6h`, `7d`) or as a time; raises ArgumentTypeError for anything else."""
+
+    def __init__(self, text: str) -> None:
+        self._age_ms: int | None = None
+        self._at_ms: int | None = None
+        try:
+            if _AGE.fullmatch(text):
+                self._age_ms = units.duration_ms(text)
+                return
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError("must be an age such as 6h or 7d, or a time (RFC 3339)") from None
+        self._at_ms = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000)
+
+    def at_ms(self, now_ms: int) -> int:
+        """Return the moment in Unix ms, never before 1970."""
+        if self._at_ms is not None:
+            return max(self._at_ms, 0)
+        assert self._age_ms is not None
+        return max(now_ms - self._age_ms, 0)
+
+
+def load(args: argparse.Namespace) -> tuple[Config, dict[str, str]]:
+    """Load the configuration the arguments name, and the Kafka settings. Blocks on files; raises ConfigError."""
+    from pipeline.config.load import kafka_settings  # noqa: PLC0415 - commands import what is heavy once they run
+    from pipeline.config.load import load as load_folder  # noqa: PLC0415
+    from pipeline.config.secrets import Secrets  # noqa: PLC0415
+
+    config = load_folder(args.config, args.env)
+    return config, kafka_settings(config, Secrets(config.folder))
+
+
+def refuse(flag: str, message: str) -> ConfigError:
+    """Make the error for an argument that only turned out wrong once the command ran."""
+    return ConfigError((Problem("", 0, 0, flag, message),))
