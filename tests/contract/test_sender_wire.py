@@ -114,7 +114,7 @@ async def test_beyond_its_bound_a_body_is_left_unread_and_the_status_counts(repl
 
 
 async def test_a_gzip_bomb_is_not_inflated():
-    bomb = gzip.compress(b"\0" * 200_000_000)
+    bomb = gzip.compress(b"\0" * 40_000_000)
     async with WireEndpoint([ok(bomb, "Content-Encoding: gzip", status=422)]) as endpoint:
         connection = await endpoint.connect()
         tracemalloc.start()
