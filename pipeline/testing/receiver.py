@@ -154,6 +154,7 @@ class Receiver:
             self._listener.close()
             self._listener = None
         if self._server is not None:
+            self._server.pre_shutdown()  # idle connections need no waiting for
             await self._server.shutdown(STOP_S)
             self._server = None
 
