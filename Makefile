@@ -9,7 +9,7 @@ SUPPORTED := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_in
 .PHONY: help demo test check lint soak bench docs clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|'
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do printf 'make %-6s %s\n' "$$name" "$$what"; done
 
 demo: $(READY) ## see it work: embedded broker, receivers, real events, and an account of every one
 	@$(BIN)/hookline demo $(ARGS)

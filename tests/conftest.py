@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import collector, zipkin
+from tests.support import apicurio, collector, zipkin
 from tests.support.broker import Broker
 from tests.support.kafka import JARS, RealKafka
-from tests.support.parts import MISSING, PartMissingError, unavailable
+from tests.support.parts import MISSING, Part, PartMissingError, unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,10 +23,19 @@ BOOTSTRAP = "KAFKA_BOOTSTRAP"
 NEED_KAFKA = {"kafka", "kafka_private", "kafka_secured"}
 PARTS = {
     JARS: NEED_KAFKA,
+    Part(f"apicurio-{apicurio.VERSION}", "Apicurio Registry (142 MB)", apicurio._fetch): {"registry", "registry_url"},
     zipkin.JAR: {"zipkin"},
     collector.PROGRAM: {"collector", "collector_to_zipkin"},
 }
 """What is fetched, and the fixtures that need it."""
+
+
+SOAK = "HOOKLINE_SOAK"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marks that are explained best where they are acted on."""
+    config.addinivalue_line("markers", f"soak: `make soak` runs this test alone, with the whole data ({SOAK}=1)")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -51,15 +60,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """One line for each missing part, however many tests were skipped for it."""
-    skipped: Counter[str] = Counter()
+    """One line for each reason why real parts were missing, however many tests were skipped for it."""
+    skipped: dict[str, Counter[str]] = {}
     for report in terminalreporter.stats.get("skipped", []):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        found = re.search(rf"{MISSING} .*", reason)
+        found = re.search(rf"{MISSING} ([^:]*): (.*)", reason)
         if found:
-            skipped[found[0]] += 1
-    for reason, count in skipped.items():
-        terminalreporter.write_line(f"{count} tests skipped: {reason}", yellow=True)
+            skipped.setdefault(found[2], Counter())[found[1]] += 1
+    for why, parts in skipped.items():
+        line = f"{parts.total()} tests skipped: {MISSING} {', '.join(parts)}: {why}"
+        terminalreporter.write_line(line, yellow=True)
 
 
 @pytest.fixture(scope="session")
@@ -87,6 +97,12 @@ def kafka_secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealKafk
     """A real Kafka with SASL (PLAIN, SCRAM) and TLS listeners; see `RealKafka.security`."""
     _refuse_named("a Kafka with SASL and TLS listeners of its own")
     yield from _own(tmp_path_factory, secured=True)
+
+
+@pytest.fixture(scope="session")
+def soak() -> bool:
+    """Whether this is a long run on purpose: tests marked `soak` then take all of their data instead of a cut."""
+    return os.environ.get(SOAK, "") not in {"", "0"}
 
 
 @pytest.fixture

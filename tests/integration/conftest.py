@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.apicurio import apicurio
 from tests.support.collector import Collector
 from tests.support.parts import PartMissingError, unavailable
 from tests.support.system import System
@@ -16,6 +17,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.broker import Broker
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The base URL of a real Schema Registry all tests share (Confluent's interface)."""
+    try:
+        with apicurio(tmp_path_factory.mktemp("apicurio")) as url:
+            yield url
+    except PartMissingError as error:
+        unavailable("Schema Registry", str(error))
 
 
 @pytest.fixture(scope="session")

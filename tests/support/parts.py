@@ -28,7 +28,7 @@ COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1"
 BUILD_TIMEOUT_S = 600.0
 TAIL_CHARS = 2_000
 MISSING = "no real"
-"""Every skip for want of a part starts so; the test session's closing line counts them."""
+"""Every skip for want of a part starts so; the test session's closing lines count them."""
 
 
 class PartMissingError(Exception):
@@ -44,7 +44,7 @@ def unavailable(what: str, why: str) -> NoReturn:
     """Skip the test with a reason the closing line can fold, or fail it where real parts are required."""
     reason = f"{MISSING} {what}: {why}"
     if required():
-        pytest.fail(f"{reason} ({REQUIRE} is set)", pytrace=False)
+        raise pytest.fail.Exception(f"{reason} ({REQUIRE} is set)", pytrace=False) from None
     pytest.skip(reason)
 
 
