@@ -1,8 +1,10 @@
 """One event's spans, from its producer to settling, in a real collector and a real Zipkin, found by its trace ID."""
 
+import signal
 import time
 import uuid
 
+import pytest
 from opentelemetry import trace as api
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -14,8 +16,19 @@ from pipeline.adapters.telemetry import OtelTelemetry, Settings
 from pipeline.core import tracecontext
 from pipeline.model import Outcome
 from pipeline.ports import LaneStats
-from tests.support.conditions import wait_until
+from pipeline.testing.receiver import Behaviour, Receiver
+from tests.support.broker import Outgoing
+from tests.support.conditions import eventually, wait_until
 from tests.support.settled import CUSTOMER, EMAIL, PLACES, SECOND, attempt, delivery, flight
+from tests.support.system import encode, event
+
+
+@pytest.fixture
+async def receiver():
+    made = Receiver(Behaviour(), keep=1_000)
+    await made.start()
+    yield made
+    await made.stop()
 
 
 def telemetry_to(endpoint):
@@ -108,6 +121,59 @@ def test_metrics_reach_the_collector_as_what_they_are(collector):
     assert found["hookline.deliveries"]["sum"]["isMonotonic"]
     (point,) = found["hookline.attempt.duration"]["histogram"]["dataPoints"]
     assert [int(count) for count in point["bucketCounts"]] == stats.attempt_ms
+
+
+async def test_a_worker_leaves_one_trace_from_producer_to_settling_over_a_retry(
+    system, receiver, collector_to_zipkin, zipkin
+):
+    receiver.behaviour = Behaviour(unavailable=1.0)
+    system.destination("crm", receiver.url, breaker={"failures": "100%", "of": 100})
+    # Unsampled but for the producer's own decision, which is kept.
+    system.hookline["telemetry"] = {"sample": "0.0001%", "endpoint": collector_to_zipkin.endpoint}
+    system.prepare()
+    worker = system.worker()
+    sent = event(7)
+    context = produced(collector_to_zipkin.endpoint)
+    trace_id = context.split(b"-")[1].decode()
+    system.feed([Outgoing(encode(sent), b"c-7", headers=[("traceparent", context)])])
+    await eventually(lambda: any(row.outcome is Outcome.RETRYING for row in system.outcomes()))
+    receiver.behaviour = Behaviour()
+    await eventually(lambda: receiver.accepted() == 1, timeout_s=40)
+    await eventually(system.settled)
+    worker.send(signal.SIGTERM)
+    await eventually(lambda: worker.returncode is not None, timeout_s=30)
+
+    (final,) = system.final().values()
+    good = receiver.seen[-1].headers["traceparent"].split("-")
+    assert good[1] == trace_id == final.trace_id
+    wanted = {good[2], *(each.span_id for row in system.outcomes() for each in row.history)}
+
+    def complete():
+        found = zipkin.trace(trace_id)
+        return wanted <= {span["id"] for span in found} and found
+
+    shown = await eventually(complete, what="every attempt in Zipkin")
+    by_id = {span["id"]: span for span in shown}
+    path = [by_id[good[2]]]
+    while path[-1].get("parentId"):
+        path.append(by_id[path[-1]["parentId"]])
+    names = [span["name"] for span in path]
+    assert names[:3] == ["post", "deliver welcome.crm", f"process {path[2]['tags']['messaging.destination.name']}"]
+    assert names[-2:] == [f"process {system.topic}", "send lifecycle.events"]
+    assert [name for name in names if name.startswith("send ")] == [
+        *(f"send {system.group}.retry.{tier}" for tier in reversed(tiers_of(path))),
+        "send lifecycle.events",
+    ]
+    assert sum(span["name"] == "post" for span in shown) == final.attempts
+    ours = [span for span in shown if span["localEndpoint"]["serviceName"] == "hookline"]
+    assert all(span["tags"]["event.id"] == sent["id"] for span in ours)
+    assert "example.org" not in str(shown)
+    assert "c-7" not in {tag for span in ours for tag in span["tags"].values()}
+
+
+def tiers_of(path):
+    topics = [span["tags"]["messaging.destination.name"] for span in path if span.get("kind") == "CONSUMER"]
+    return [topic.rpartition(".")[2] for topic in reversed(topics) if ".retry." in topic]
 
 
 def span_id(number):
