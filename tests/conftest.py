@@ -88,14 +88,14 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 @pytest.fixture
 def kafka_private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealKafka]:
     """A real Kafka of this test's own, which it may kill and restart."""
-    _refuse_named("a Kafka this test may stop")
+    _refuse_named("Kafka that a test may stop")
     yield from _own(tmp_path_factory, secured=False)
 
 
 @pytest.fixture(scope="session")
 def kafka_secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealKafka]:
     """A real Kafka with SASL (PLAIN, SCRAM) and TLS listeners; see `RealKafka.security`."""
-    _refuse_named("a Kafka with SASL and TLS listeners of its own")
+    _refuse_named("Kafka with SASL and TLS listeners")
     yield from _own(tmp_path_factory, secured=True)
 
 
