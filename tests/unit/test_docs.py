@@ -1,0 +1,192 @@
+"""The documentation says what the code does: examples are valid, lists complete, names real, pages up to date."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mkdocs.commands.build import build
+from mkdocs.config import load_config
+from ruamel.yaml import YAML
+
+from pipeline import cli, model
+from pipeline.config.destination import DestinationConfig
+from pipeline.config.journey import JourneyConfig
+from pipeline.config.models import EnvFile
+from pipeline.config.policy import HooklineFile, Kafka
+from pipeline.core import deadletter, verdict
+from pipeline.model import Answer, FailureClass, RetryPolicy
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = [*sorted(DOCS.rglob("*.md")), ROOT / "README.md", ROOT / "CHANGELOG.md"]
+EXAMPLES = {
+    "hookline.yaml": HooklineFile,
+    "kafka": Kafka,
+    "journey": JourneyConfig,
+    "destination": DestinationConfig,
+    "env": EnvFile,
+}
+
+
+def text(page: str) -> str:
+    return (DOCS / page).read_text(encoding="utf-8")
+
+
+def examples():
+    """Every block of YAML in the documentation, with the comment before it that says what it is an example of."""
+    for page in PAGES:
+        content = page.read_text(encoding="utf-8")
+        for number, (kind, block) in enumerate(
+            re.findall(r"(?:<!-- (.*?) -->\n)?```yaml\n(.*?)```", content, re.DOTALL)
+        ):
+            yield pytest.param(kind, block, id=f"{page.relative_to(ROOT)}-{number}")
+
+
+@pytest.mark.parametrize(("kind", "block"), list(examples()))
+def test_examples_are_valid(kind, block):
+    assert kind, "say in a comment before it what the block is: <!-- validate: KIND --> or <!-- file: PATH -->"
+    what, _, name = kind.partition(": ")
+    if what == "file":
+        name = {"journeys": "journey", "destinations": "destination"}.get(Path(name).parent.name, Path(name).name)
+        name = "env" if kind.endswith("/env/local.yaml") else name
+    EXAMPLES[name].model_validate(YAML(typ="safe", pure=True).load(block))
+
+
+def commands():
+    found = set()
+    for page in PAGES:
+        content = page.read_text(encoding="utf-8")
+        found |= {line.strip() for line in re.findall(r"^ {4,}(hookline .*)$", content, re.MULTILINE)}
+        found |= {f"hookline {args}" for args in re.findall(r"compose run --rm worker (.*)$", content, re.MULTILINE)}
+        found |= {f"hookline {args}" for args in re.findall(r"\.venv/bin/hookline ([^`\n]*)", content)}
+    return sorted(found)
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands_exist_with_these_arguments(command):
+    cli.parser().parse_args(shlex.split(command.partition(" #")[0])[1:])
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"`?make ([a-z]+)", (ROOT / "README.md").read_text()))))
+def test_make_targets_exist(target):
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def test_the_site_builds_strictly(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = load_config(str(DOCS / "_mkdocs" / "mkdocs.yml"), strict=True, site_dir=str(tmp_path / "site"))
+    build(config)
+    for page in (tmp_path / "site").rglob("*.html"):
+        fetched = re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=\"(https?:)?//", page.read_text(encoding="utf-8"))
+        assert not fetched, f"{page.name} loads something from elsewhere"
+
+
+def test_generated_pages_are_up_to_date():
+    script = [sys.executable, str(DOCS / "_mkdocs" / "generate.py"), "--check"]
+    done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_relative_links_outside_the_site_lead_somewhere():
+    for page in (ROOT / "README.md", ROOT / "CHANGELOG.md"):
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (ROOT / link).exists(), f"{page.name}: {link}"
+
+
+# ------------------------------------------------------------------------------------------------------ complete lists
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ("reference/failure-classes.md", model.FailureClass),
+        ("reference/failure-classes.md", model.SkipReason),
+        ("reference/failure-classes.md", model.LedgerReason),
+    ],
+)
+def test_every_class_and_reason_has_a_row(page, words):
+    rows = set(re.findall(r"^\| `(\w+)`", text(page), re.MULTILINE))
+    assert {word.value for word in words} <= rows
+
+
+def test_no_class_is_documented_that_does_not_exist():
+    rows = set(re.findall(r"^\| `(\w+)`", text("reference/failure-classes.md"), re.MULTILINE))
+    assert rows == {
+        word.value for words in (model.FailureClass, model.SkipReason, model.LedgerReason) for word in words
+    }
+
+
+def test_a_class_no_code_gives_is_said_to_be_of_a_later_release():
+    code = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "pipeline").rglob("*.py"))
+    for cls in model.FailureClass:
+        (row,) = re.findall(rf"^\| `{cls.value}` \|.*$", text("reference/failure-classes.md"), re.MULTILINE)[:1]
+        assert ("not in this release" in row) == (f"FailureClass.{cls.name}" not in code), cls
+
+
+def test_every_metric_made_outside_the_list_is_documented():
+    page = text("reference/metrics.md")
+    for file in (ROOT / "pipeline").rglob("*.py"):
+        for name in re.findall(r"\.(?:gauge|counts)\(\s*\"(hookline\.[a-z_.]+)\"", file.read_text(encoding="utf-8")):
+            assert f"`{name}`" in page
+
+
+def test_every_header_of_a_dead_letter_is_documented():
+    page = text("reference/headers.md")
+    source = Path(deadletter.__file__).read_text(encoding="utf-8")
+    names = set(re.findall(r"\"([a-z]+(?:-[a-z]+)*)\": ", source))
+    assert "delivery-id" in names
+    for name in names | {deadletter.OVERSIZE.removeprefix(deadletter.PREFIX)}:
+        assert f"`{deadletter.PREFIX}{name}`" in page, name
+
+
+def test_every_own_topic_is_documented():
+    page = text("reference/topics.md")
+    source = (ROOT / "pipeline" / "config" / "topics.py").read_text(encoding="utf-8")
+    for suffix in re.findall(r"return f\"\{group\}\.(\w+)", source):
+        assert f"<group>.{suffix}" in page
+
+
+def test_every_decision_is_in_the_index_and_the_navigation():
+    index, navigation = text("decisions/index.md"), text("_mkdocs/mkdocs.yml")
+    for page in DOCS.glob("decisions/0*.md"):
+        assert page.name in index
+        assert page.name in navigation
+
+
+def test_the_tests_named_in_the_guarantees_exist():
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", text("guarantees.md"))
+    assert named
+    for file, name in named:
+        source = (ROOT / "tests" / file).read_text(encoding="utf-8")
+        assert re.search(rf"def {name}\(", source), f"{file}::{name}"
+
+
+# ------------------------------------------------------------------------------------------------------------ verdicts
+
+POLICY = RetryPolicy(8, 86_400_000, retry_ambiguous=True, tiers_ms=(10_000,), on_status={})
+WORD = {verdict.Rejected: "rejected", verdict.RetryAt: "retry", verdict.Hold: "hold", verdict.Delivered: "delivered"}
+
+
+def documented_statuses() -> dict[int, tuple[str, str]]:
+    rows = re.findall(r"^\| (.*?) \| (\w+).*? \| (?:`(\w+)`)? ?\|$", text("reference/verdicts.md"), re.MULTILINE)
+    exact, classes, others = {}, {}, {}
+    for statuses, word, cls in rows:
+        for number in re.findall(r"\b\d{3}\b", statuses if "other" not in statuses else ""):
+            exact[int(number)] = (word, cls)
+        for hundred in re.findall(r"\b(\d)xx", statuses):
+            (others if "other" in statuses else classes)[int(hundred)] = (word, cls)
+    every = {status: (classes | others)[status // 100] for status in range(200, 600)}
+    return every | exact
+
+
+def test_the_table_of_statuses_is_what_the_code_decides():
+    for status, (word, cls) in documented_statuses().items():
+        ruling = verdict.judge(Answer(status), 1, POLICY, 0, 10**12, 0.0)
+        assert WORD[type(ruling)] == word, status
+        if cls:
+            assert ruling.cls is FailureClass(cls), status
