@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-import json
-import pathlib
 import sys
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from pipeline.cli.options import add_config, add_json
+from pipeline.cli.screen import print_json
 
 if TYPE_CHECKING:
     import argparse
+    import pathlib
 
     from pipeline.config.models import Config
     from pipeline.model import Problem
 
-OK = 0
-USAGE = 2
-SCHEMAS = ("hookline", "journey", "destination", "env", "shared")
+OK: Final = 0
+REFUSED: Final = 2
+SCHEMAS: Final = ("hookline", "journey", "destination", "shared", "env")
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command's parser."""
     parser = commands.add_parser(
         "validate",
-        help="check a configuration, needing no secrets",
-        description="Check a configuration: every problem at once, each with file, line and column. Needs no secrets. "
-        "Exit code 0 if it is fit to run, 2 if not.",
+        help="check a configuration",
+        description="Check a configuration: every problem at once, each with file, line and column. Needs no secrets "
+        "and contacts nothing. Without --env each environment is checked. Exit code 0 if it is fit to run, 2 if not.",
     )
-    parser.add_argument("--config", metavar="DIR", type=pathlib.Path, default=pathlib.Path(), help="default: .")
-    parser.add_argument("--env", metavar="NAME", help="check it as in this environment; default: as in each of them")
-    parser.add_argument("--json", action="store_true", help="print problems and summary as JSON")
+    add_config(parser)
+    add_json(parser)
     parser.add_argument("--schema", choices=SCHEMAS, help="print the JSON Schema of such a file, for editors, and stop")
     parser.set_defaults(run=execute)
 
@@ -39,33 +39,42 @@ def execute(args: argparse.Namespace) -> int:
     if args.schema:
         from pipeline.config.jsonschema import schema  # noqa: PLC0415 - commands import what is heavy once they run
 
-        print(json.dumps(schema(args.schema), indent=2, ensure_ascii=False))
+        print_json(schema(args.schema))
         return OK
     config, problems = _checked(args.config, args.env)
+    fit = config is not None and not problems
     if args.json:
-        document = {"problems": [asdict(each) for each in problems], "summary": _counts(config) if config else None}
-        print(json.dumps(document, indent=2, ensure_ascii=False))
-    elif config is None:
+        print_json({"problems": problems, "summary": _counts(config) if config and fit else None})
+    elif config and fit:
+        counts = (f"{number} {noun if number != 1 else noun[:-1]}" for noun, number in _counts(config).items())
+        print("valid: " + ", ".join(counts))
+    else:
         for problem in problems:
             print(problem)
-        print(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}", file=sys.stderr)
-    else:
-        print("valid: " + ", ".join(f"{number} {noun}" for noun, number in _counts(config).items()))
-    return OK if config else USAGE
+        print(f"{len(problems)} problem{'s' if len(problems) != 1 else ''}", file=sys.stderr)
+    return OK if fit else REFUSED
 
 
 def _checked(folder: pathlib.Path, env: str | None) -> tuple[Config | None, tuple[Problem, ...]]:
-    """Load and compile; return the configuration, or None and its problems."""
-    from pipeline.config import compile as compiling  # noqa: PLC0415
+    """Load the configuration and its schemas, and compile it as far as that goes without secrets."""
+    from pipeline.adapters.schemas import Folders, packaged  # noqa: PLC0415
+    from pipeline.config import compile as compiler  # noqa: PLC0415
     from pipeline.config.load import load  # noqa: PLC0415
     from pipeline.errors import ConfigError  # noqa: PLC0415
 
+    config, readers = None, None
+    problems: tuple[Problem, ...] = ()
     try:
         config = load(folder, env)
     except ConfigError as error:
-        return None, error.problems
-    problems = compiling.check(config)
-    return (None, problems) if problems else (config, ())
+        problems += error.problems
+    try:
+        readers = Folders((packaged(), folder / "schemas")).readers
+    except ConfigError as error:
+        problems += error.problems
+    if config is not None and readers is not None:
+        problems += compiler.check(config, readers)
+    return config, problems
 
 
 def _counts(config: Config) -> dict[str, int]:

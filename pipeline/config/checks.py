@@ -138,7 +138,7 @@ class _Journey:
     def _call(self, step: StepConfig, path: Path) -> Iterator[Problem]:
         name, _, operation = step.call.partition(".")
         if name not in self.destinations:
-            hint = suggestion(name, self.destinations) or f"it would be destinations/{name}.yaml"
+            hint = suggestion(name, self.destinations) or "each is a file destinations/NAME.yaml"
             yield self._problem((*path, "call"), "there is no such destination", hint)
             return
         destination = self.destinations[name]

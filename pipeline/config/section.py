@@ -90,6 +90,8 @@ def _text(read: Callable[[str], _T]) -> Callable[[object], _T]:
             refuse("must be text", "put it in quotes")
         try:
             return read(given)
+        except PydanticCustomError:  # is a ValueError, and says all there is to say
+            raise
         except ValueError as error:
             refuse(str(error))
 

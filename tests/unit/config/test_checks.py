@@ -36,7 +36,11 @@ WELCOME = "journeys/welcome.yaml"
     ("before", "after", "expected"),
     [
         ("crm.note", "crn.note", "12:11: steps[0].call: there is no such destination (did you mean crm)"),
-        ("crm.note", "x.note", "12:11: steps[0].call: there is no such destination (it would be destinations/x.yaml)"),
+        (
+            "crm.note",
+            "x.note",
+            "12:11: steps[0].call: there is no such destination (each is a file destinations/NAME.yaml)",
+        ),
         ("crm.note", "crm.nite", "12:11: steps[0].call: crm has no such operation (did you mean note)"),
         ("crm.note", "crm.x", "12:11: steps[0].call: crm has no such operation (it has: note)"),
         ("crm.note", "note", "12:11: steps[0].call: must be destination.operation"),

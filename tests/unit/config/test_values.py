@@ -1,0 +1,200 @@
+"""Every field says what it takes, and no problem repeats what was written."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pipeline.config import files
+from pipeline.config.load import _Loading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.unit.config.conftest import Folder
+
+CRM = "destinations/crm.yaml"
+
+FULL = """\
+destination: crm
+owner: sales@shop.example
+base_url: https://crm.example
+receives: [identifier]
+data: {region: eu, retention: 2y}
+private_networks: [10.2.0.0/16]
+auth: {bearer: {token: env:TOKEN}}
+tls: {ca: file:ca.pem}
+sign: {standard_webhooks: {secrets: [env:A, file:b]}}
+idempotency: header:Idempotency-Key
+timeout: 5s
+limits: {rate: 10/s, concurrency: 8, queue: 100}
+breaker: {failures: 20%, of: 10, open: 1s, open_max: 1m}
+retry: {max_attempts: 3, max_age: 1h, ambiguous: dead}
+on_status: {409: delivered, 401: hold}
+response_bytes_max: 1KiB
+operations:
+  note: {method: PUT, path: /a/b-c, headers: {Prefer: return=minimal}, body: json, metadata: headers}
+  ping: {method: GET, body: none}
+"""
+
+
+def test_every_key_of_a_destination(folder: Folder) -> None:
+    crm = folder.write(CRM, FULL).load().destinations["crm"]
+    assert (crm.data.region, crm.data.retention) == ("eu", 730 * 86_400_000)
+    assert crm.sign is not None
+    assert crm.sign.standard_webhooks.secrets == ("env:A", "file:b")
+    assert (crm.limits.rate, crm.breaker.open_ms, crm.retry.max_age_ms) == (10.0, 1_000, 3_600_000)
+    assert crm.retries_ambiguous is False
+    assert crm.on_status == {409: "delivered", 401: "hold"}
+    assert crm.operations["note"].headers == {"Prefer": "return=minimal"}
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("receives: identifier", "receives: must be a list ([a, b])"),
+        (
+            "private_networks: [10.2.0.1/16]",
+            "private_networks[0]: must be a network in CIDR notation without host bits ",
+        ),
+        ("private_networks: [localhost]", "private_networks[0]: must be a network in CIDR notation"),
+        ("auth: hunter2", "auth: must be a mapping (key: value)"),
+        ("auth: {}", "auth: needs exactly one of `api_key` and `bearer` (or the word none)"),
+        ("auth: {bearer: {token: hunter2}}", "auth.bearer.token: must be a reference to a secret, never the secret "),
+        ("auth: {bearer: {token: 'env:not a name'}}", "auth.bearer.token: must be a reference to a secret"),
+        ("auth: {bearer: {}}", "auth.bearer.token: is required"),
+        ("auth: {api_key: {value: env:K}}", "auth.api_key: needs exactly one of `header` and `query`"),
+        ("auth: {api_key: {header: 'X Y', value: env:K}}", "auth.api_key.header: must be an HTTP header name"),
+        ("auth: {berer: {token: env:K}}", "auth.berer: there is no such key (did you mean bearer)"),
+        ("sign: {standard_webhooks: {secrets: []}}", "sign.standard_webhooks.secrets: must not be empty"),
+        ("sign: {standard_webhooks: {secrets: [hunter2]}}", "sign.standard_webhooks.secrets[0]: must be a reference"),
+        ("tls: {ca: env:CA}", "tls.ca: must be file:PATH (relative to the configuration folder)"),
+        ("idempotency: 'header:a b'", "idempotency: must be delivery_id, header:NAME or none"),
+        ("idempotency: header:Authorization", "idempotency: carries a credential"),
+        ("timeout:", "timeout: has no value (leave the key out for its default)"),
+        ("timeout: 0s", "timeout: must be more than 0 and at most 40000d"),
+        ("timeout: 1.5", "timeout: must be text (put it in quotes)"),
+        ("timeout: 301s", "timeout: must be at most 5m"),
+        ("limits: {rate: 10}", "limits.rate: must be text"),
+        ("limits: {rate: 10/d}", "limits.rate: must be a rate such as 200/s"),
+        ("limits: {concurrency: 0}", "limits.concurrency: must be at least 1"),
+        ("limits: {concurrency: 1.5}", "limits.concurrency: must be a whole number"),
+        ("limits: {concurrency: true}", "limits.concurrency: must be a whole number"),
+        ("limits: {concurrency: '8'}", "limits.concurrency: must be a whole number"),
+        ("limits: {queue: 1000000}", "limits.queue: must be at most 100000"),
+        ("breaker: {failures: 0.5}", "breaker.failures: must be text"),
+        ("breaker: {open: 1h}", "breaker: `open_max` must not be shorter than `open`"),
+        ("retry: {max_attempts: 101}", "retry.max_attempts: must be at most 100"),
+        ("retry: {ambiguous: maybe}", "retry.ambiguous: must be one of: retry, dead"),
+        ("on_status: {9: retry}", "on_status[9]: must be an HTTP status from 200 to 599"),
+        ("on_status: {4xx: retry}", "on_status.4xx: must be an HTTP status from 200 to 599"),
+        (
+            "on_status: {409: deliverd}",
+            "on_status[409]: must be one of: delivered, rejected, retry, hold (did you mean",
+        ),
+        ("response_bytes_max: 17MiB", "response_bytes_max: must be at most 16MiB"),
+        ("operations: []", "operations: must be a mapping (key: value)"),
+        ("operations: {Note: {}}", "operations.Note: must be a name: lower-case letters, digits and underscores"),
+        ("operations: {note: {method: post}}", "operations.note.method: must be one of: POST, PUT, PATCH, DELETE, GET"),
+        ("operations: {note: {method: GET}}", "operations.note: a GET request has no body (add body: none)"),
+        ("operations: {note: {path: notes}}", "operations.note.path: must start with / and be percent-encoded"),
+        ("operations: {note: {path: '/a?b=c'}}", "operations.note.path: must start with / and be percent-encoded"),
+        (
+            "operations: {note: {headers: {Host: x}}}",
+            "operations.note.headers.Host: is a header Hookline writes itself",
+        ),
+        ("operations: {note: {headers: {webhook-id: x}}}", "operations.note.headers.webhook-id: is a header Hookline "),
+        (
+            "operations: {note: {headers: {Authorization: hunter2}}}",
+            "operations.note.headers.Authorization: carries a ",
+        ),
+        ('operations: {note: {headers: {A: "x\\r\\ny"}}}', "operations.note.headers.A: must be printable ASCII"),
+        ("operations: {note: {headers: {A: '${event.id}'}}}", "operations.note.headers.A: headers are literals"),
+        ("owner: ''", "owner: must not be empty"),
+        ("owner: [a]", "owner: must be text"),
+        ('owner: "a\\nb"', "owner: must be one line"),
+    ],
+)
+def test_refused(folder: Folder, line: str, expected: str) -> None:
+    key = line.partition(":")[0]
+    lines = [each for each in FULL.splitlines() if not each.startswith((key, "  "))]
+    if key != "operations":
+        lines[-1] = "operations: {note: {path: /notes}}"
+    problem = folder.write(CRM, "\n".join([*lines, line]) + "\n").problem()
+    _, place, rest = problem.partition(f"{CRM}:")
+    assert place
+    assert rest.partition(": ")[2].startswith(expected)
+    assert "hunter2" not in problem
+
+
+@pytest.mark.parametrize(
+    ("when", "meant"),
+    [("event.properties.n > 1", "event.properties.n > 1"), ("true", "true"), ("False", "false")],
+)
+def test_conditions(folder: Folder, when: str, meant: str) -> None:
+    folder.change("journeys/welcome.yaml", "max_age: 2h", f"max_age: 2h\n  when: {when}")
+    assert folder.load().journeys["welcome"].trigger.when == meant
+
+
+@pytest.mark.parametrize(
+    ("when", "expected"),
+    [
+        ("${event.properties.ok}", "trigger.when: is an expression already (write it without ${ })"),
+        ("1", "trigger.when: must be a CEL expression"),
+        ("' '", "trigger.when: must be a CEL expression"),
+        ("x" * 4_001, "trigger.when: must be at most 4000 characters"),
+    ],
+)
+def test_conditions_that_are_refused(folder: Folder, when: str, expected: str) -> None:
+    folder.change("journeys/welcome.yaml", "max_age: 2h", f"max_age: 2h\n  when: {when}")
+    assert folder.problem() == f"journeys/welcome.yaml:10:9: {expected}"
+
+
+def test_reaches_none_is_nobody(folder: Folder) -> None:
+    folder.change("journeys/welcome.yaml", "kind: update", "kind: update\n    reaches: none")
+    assert folder.load().journeys["welcome"].steps[0].reaches is None
+
+
+def _paths(node: object, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if path:
+        yield path
+    if isinstance(node, dict):
+        for key, part in node.items():
+            yield from _paths(part, (*path, key))
+    elif isinstance(node, list):
+        for index, part in enumerate(node):
+            yield from _paths(part, (*path, index))
+
+
+def _changes(tree: object) -> Iterator[tuple[str, Any]]:
+    """Put something wrong in each place of a file, one at a time."""
+    for path in _paths(tree):
+        for wrong in ("hunter2", "${hunter2}", ["hunter2"], {"hunter2?": "hunter2"}, 7.25, None, True):
+            changed = copy.deepcopy(tree)
+            node: Any = changed
+            for part in path[:-1]:
+                node = node[part]
+            node[path[-1]] = wrong
+            yield ".".join(map(str, path)), changed
+
+
+@pytest.mark.parametrize(
+    "file", ["hookline.yaml", "journeys/purchase_thanks.yaml", "destinations/crm.yaml", "env/test.yaml"]
+)
+def test_whatever_is_written_wherever_no_problem_repeats_it(file: str) -> None:
+    root = pathlib.Path("tests/data/config/cdnow")
+    read = files.read(root)
+    refused = 0
+    for path, tree in _changes(read.trees[file]):
+        changed = dataclasses.replace(read, trees={**read.trees, file: tree})
+        config, problems = _Loading(changed, root).config("test" if file.startswith("env/") else None)
+        assert (config is None) == bool(problems), path
+        refused += bool(problems)
+        for problem in problems:
+            assert "hunter2" not in problem.message + problem.hint, (path, str(problem))
+            assert problem.line > 0, (path, str(problem))
+    assert refused > 20
