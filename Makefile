@@ -14,18 +14,20 @@ help: ## list the targets
 demo: $(READY) ## see it work: embedded broker, receivers, real events, and an account of every one
 	@$(BIN)/hookline demo $(ARGS)
 
-test: lint ## all checks and all tests, with a real Apache Kafka
-	@$(BIN)/pytest $(ARGS)
+# Lint trouble does not hide what the tests say: one run tells everything.
+test: $(READY) ## all checks and all tests, with a real Apache Kafka
+	@$(MAKE) lint; lint=$$?; $(BIN)/pytest $(ARGS) && exit $$lint
 
-check: lint ## the fast part: lint, types, import contracts, unit tests
-	@$(BIN)/pytest tests/unit $(ARGS)
+check: $(READY) ## the fast part: lint, types, import contracts, unit tests
+	@$(MAKE) lint; lint=$$?; $(BIN)/pytest tests/unit $(ARGS) && exit $$lint
 
 lint: $(READY) ## lint, format, types, import contracts
-	@$(BIN)/ruff check --quiet --output-format=concise .
-	@$(BIN)/ruff format --quiet --check . || { echo 'Run .venv/bin/ruff format .'; exit 1; }
-	@$(BIN)/mypy --no-error-summary
-	@$(BIN)/lint-imports > .venv/contracts.log || { cat .venv/contracts.log; exit 1; }
-	@echo 'Lint, format, types and import contracts: good.'
+	@status=0; \
+	$(BIN)/ruff check --quiet --output-format=concise . || status=1; \
+	$(BIN)/ruff format --quiet --check . || { status=1; echo 'Not formatted; run: .venv/bin/ruff format .'; }; \
+	$(BIN)/mypy --no-error-summary || status=1; \
+	$(BIN)/lint-imports > .venv/contracts.log || { status=1; cat .venv/contracts.log; }; \
+	if [ $$status = 0 ]; then echo 'Lint, format, types and import contracts: good.'; fi; exit $$status
 
 soak: $(READY) ## the whole CDNOW data through a real Kafka and two workers
 	@HOOKLINE_SOAK=1 HOOKLINE_REQUIRE_KAFKA=1 $(BIN)/pytest --capture=no --timeout=3600 -m soak tests/integration $(ARGS)
