@@ -219,6 +219,7 @@ def encode(
 ) -> bytes:
     """Return one outcome record. Times are Unix ms, 0 for none; counts fit 31 bits. Does not raise for valid text."""
     small, short = _LONGS, _SHORT
+    trace = trace_id.encode()
     try:
         text = (
             f"{short[len(event_id)]}{event_id}{short[len(event_type)]}{event_type}"
@@ -230,7 +231,7 @@ def encode(
     return b"".join(
         (
             prefix, texts, _place(topic, partition), _long(offset), _long(record_time_ms), _long(event_time_ms),
-            small[deliveries], _string(trace_id),
+            small[deliveries], small[len(trace)], trace,
             _DELIVERED if outcome is Outcome.DELIVERED and not reason else _settled(outcome, reason),
             small[status], small[attempts], _long(first_attempt_at_ms), _long(settled_at_ms), small[hop], small[due_ms],
             _history(history) if history else b"\x00",

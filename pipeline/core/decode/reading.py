@@ -33,8 +33,8 @@ DEPTH_MAX: Final = 64
 EMPTY_ITEMS_MAX: Final = 1_000
 """Items of no bytes (null, a record without fields) an array may have: nothing in the value limits them."""
 
-_BLOCKS_NESTED_MAX: Final = 4
-"""Loops inside each other in one generated function; CPython allows 20."""
+_BLOCKS_NESTED_MAX: Final = 9
+"""Loops and branches inside each other in one generated function; CPython allows 20 loops and 100 indentations."""
 
 _LONG_BYTES_SHIFT_MAX: Final = 63
 
@@ -244,7 +244,7 @@ class _Source:
         # The last branch first: in the usual ["null", X] that is X.
         for number, branch in reversed(list(enumerate(branches))):
             self._put(indent, f"{word} {index} == {2 * number}:")
-            self._emit(branch, target, indent + 1, blocks)
+            self._emit(branch, target, indent + 1, blocks + 1)
             word = "elif"
         self._put(indent, "else:" if branches else "if True:")
         self._raise(indent + 1, "union branch out of range")

@@ -243,6 +243,15 @@ def test_damage_never_raises_nor_leaks(place: int, flip: int, noise: bytes) -> N
             assert "c-1" not in found.detail
 
 
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_noise_never_raises_whatever_the_schema(data: st.DataObject) -> None:
+    writer, reader = data.draw(schemas()), data.draw(st.none() | schemas())
+    noise = data.draw(st.binary(max_size=40))
+    found = decode.reader(writer, reader)(noise, 0)
+    assert isinstance(found, Undecodable) or len(repr(found)) < 10_000
+
+
 def test_blocks_of_other_encoders_are_read() -> None:
     # Java's blocking encoder writes negative counts with the block's size, and several blocks.
     body = b"\x01\x02" + b"\x02" + b"\x02" + b"\x04" + b"\x00"
@@ -314,6 +323,15 @@ def test_reads_schemas_nested_deeper_than_python_allows_loops() -> None:
     value: Any = 7
     for _ in range(30):
         schema, value = {"type": "array", "items": schema}, [value]
+    assert decode.reader(schema)(decode.encode(schema)(value), 0) == value
+
+
+def test_reads_optional_records_nested_deeper_than_python_allows_indentation() -> None:
+    schema: Any = "long"
+    value: Any = 7
+    for level in range(120):
+        schema = ["null", {"type": "record", "name": f"D{level}", "fields": [{"name": "x", "type": schema}]}]
+        value = {"x": value}
     assert decode.reader(schema)(decode.encode(schema)(value), 0) == value
 
 
