@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 
 from pipeline.adapters import telemetry as module
 from pipeline.adapters.telemetry import OtelTelemetry, Places, Settings, threshold
+from pipeline.config.load import load
 from pipeline.ports import LaneStats, Telemetry
+from tests.support.conditions import wait_until
+from tests.support.folder import write_folder
 from tests.support.otlp import OtlpReceiver
 
 PLACES = Places("hookline", "hookline.retry", "hookline.retry.", "hookline.outcomes", "hookline.dead", {})
@@ -103,3 +106,25 @@ def test_a_collector_that_does_not_answer_holds_the_end_up_no_longer_than_the_bo
         assert b"telemetry_not_flushed" in stream.getvalue()
         telemetry.close()  # idempotent
         assert stream.getvalue().count(b"telemetry_not_flushed") == 1
+
+
+# -- from a configuration
+
+
+def test_it_starts_as_the_configuration_says(tmp_path, monkeypatch):
+    write_folder(tmp_path, "shop", "lifecycle.events", "127.0.0.1:1")
+    with (tmp_path / "hookline.yaml").open("a") as file:
+        file.write('telemetry: {sample: 25%, endpoint: "env:OTLP", interval: 20ms}\n')
+    with OtlpReceiver() as receiver:
+        monkeypatch.setenv("OTLP", receiver.url)
+        telemetry = OtelTelemetry.of(load(tmp_path, None), "worker-1")
+        try:
+            places = telemetry._tracing._places
+            assert (places.group, places.retry_group) == ("shop", "shop.retry")
+            assert (places.outcomes, places.dead, places.retry_prefix) == ("shop.outcomes", "shop.dead", "shop.retry.")
+            assert places.servers == {"crm": ("crm.example", 443)}
+            assert telemetry._threshold == threshold(0.25)
+            telemetry.watch("crm", LaneStats())
+            wait_until(lambda: "hookline.queue" in receiver.metrics(), 10, "an export after 20 ms")
+        finally:
+            telemetry.close()
