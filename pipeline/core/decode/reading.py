@@ -43,7 +43,7 @@ _NOT_UTF8: Final = Undecodable("a string is not UTF-8")
 _TRAILING: Final = Undecodable("bytes left over after the value")
 
 
-class _Damage(Exception):  # noqa: N818 - not an error of ours; caught in every generated function
+class _Damage(Exception):
     """Bytes that no encoder writes for this schema. Carries the Undecodable to return."""
 
     def __init__(self, detail: str) -> None:

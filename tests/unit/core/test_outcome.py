@@ -34,7 +34,8 @@ attempts = st.builds(
 )
 FIELDS = (
     "event_id", "event_type", "delivery_id", "customer_ref", "topic", "partition", "offset", "record_time",
-    "event_time", "deliveries", "trace_id", "outcome", "reason", "status", "attempts", "first_attempt_at", "settled_at", "hop", "due",
+    "event_time", "deliveries", "trace_id", "outcome", "reason", "status", "attempts", "first_attempt_at",
+    "settled_at", "hop", "due",
 )  # fmt: skip
 arguments = st.tuples(
     texts, texts, texts, texts, texts, ints, longs, longs, longs, ints, texts, st.sampled_from(Outcome), texts, ints,
@@ -60,7 +61,8 @@ def test_outcomes_are_what_fastavro_writes_and_reads(constant: list[str], rest: 
     written = outcome.encode(head, *rest)
     history = [
         {"number": each.number, "started_at": each.started_ns // 1000,
-         "duration_us": (each.ended_ns - each.started_ns) // 1000, "status": each.status, "class": each.cls, "span_id": each.span_id}
+         "duration_us": (each.ended_ns - each.started_ns) // 1000, "status": each.status, "class": each.cls,
+         "span_id": each.span_id}
         for each in rest[-1]
     ]  # fmt: skip
     row = dict(zip(("journey", "journey_hash", "step", "destination", "operation"), constant, strict=True))
