@@ -86,11 +86,15 @@ def _header_name(given: object) -> object:
     if not isinstance(given, str) or not re.fullmatch(HEADER_PATTERN, given):
         refuse("must be an HTTP header name", "letters, digits and hyphens")
     lowered = given.lower()
-    if lowered in _CREDENTIAL_HEADERS:
-        refuse("carries a credential", "secrets go through auth")
     if lowered in _OWN_HEADERS or lowered.startswith(("webhook-", "hookline-")):
         refuse("is a header Hookline writes itself")
     return given
+
+
+def _plain_header_name(given: object) -> object:
+    if isinstance(given, str) and given.lower() in _CREDENTIAL_HEADERS:
+        refuse("carries a credential", "secrets go through auth")
+    return _header_name(given)
 
 
 def _header_value(given: object) -> object:
@@ -103,16 +107,16 @@ def _header_value(given: object) -> object:
     return given
 
 
-HeaderName = Annotated[
-    str, BeforeValidator(_header_name), WithJsonSchema({"type": "string", "pattern": HEADER_PATTERN}), Shown("header")
-]
+_HEADER_SCHEMA: Final = WithJsonSchema({"type": "string", "pattern": HEADER_PATTERN})
+HeaderName = Annotated[str, BeforeValidator(_plain_header_name), _HEADER_SCHEMA, Shown("header")]
+KeyHeader = Annotated[str, BeforeValidator(_header_name), _HEADER_SCHEMA, Shown("header")]
 HeaderValue = Annotated[str, BeforeValidator(_header_value), WithJsonSchema({"type": "string"}), Shown("text")]
 
 
 class ApiKey(Section):
     """A constant key in one header or one query parameter."""
 
-    header: HeaderName | None = Field(None, description="Name of the header that carries the key.")
+    header: KeyHeader | None = Field(None, description="Name of the header that carries the key.")
     query: Line | None = Field(None, description="Name of the query parameter that carries the key.")
     value: SecretRef = Field(description="The key.")
 
@@ -277,7 +281,7 @@ def _idempotency(given: object) -> object:
     ):
         refuse("must be delivery_id, header:NAME or none")
     if given.startswith("header:"):
-        _header_name(given.removeprefix("header:"))
+        _plain_header_name(given.removeprefix("header:"))
     return given
 
 

@@ -56,13 +56,18 @@ def read(root: pathlib.Path) -> Folder:
         hint = "a configuration is a folder with that file; name it with --config DIR"
         folder.problems.append(Problem(MAIN_FILE, 0, 0, "", "is missing from the configuration folder", hint))
     else:
-        for name, path in _entries(root):
+        for name, path in _entries(folder, root):
             _top(folder, name, path)
     return folder
 
 
-def _entries(path: pathlib.Path) -> Iterator[tuple[str, pathlib.Path]]:
-    for entry in sorted(path.iterdir())[:FILES_MAX]:
+def _entries(folder: Folder, path: pathlib.Path) -> Iterator[tuple[str, pathlib.Path]]:
+    try:
+        entries = sorted(path.iterdir())[:FILES_MAX]
+    except OSError as error:
+        _stray(folder, f"{path.name}/", f"cannot be read: {error.strerror}")
+        return
+    for entry in entries:
         if not entry.name.startswith("."):
             yield entry.name, entry
 
@@ -80,7 +85,7 @@ def _top(folder: Folder, name: str, path: pathlib.Path) -> None:
     elif name in OTHER_FOLDERS:
         _other_folder(folder, name, path)
     elif name in LATER_FOLDERS:
-        if any(_entries(path)):
+        if any(_entries(folder, path)):
             _stray(folder, f"{name}/", f"is not supported in this release: {LATER_FOLDERS[name]}")
     else:
         known = (*YAML_FOLDERS, *OTHER_FOLDERS)
@@ -89,7 +94,7 @@ def _top(folder: Folder, name: str, path: pathlib.Path) -> None:
 
 
 def _yaml_folder(folder: Folder, kind: str, path: pathlib.Path) -> None:
-    entries = list(_entries(path))
+    entries = list(_entries(folder, path))
     if len(entries) == FILES_MAX:
         _stray(folder, f"{kind}/", f"has {FILES_MAX} files or more")
     pattern = _ENV_STEM if kind == "env" else _STEM
@@ -97,6 +102,8 @@ def _yaml_folder(folder: Folder, kind: str, path: pathlib.Path) -> None:
         file = f"{kind}/{name}"
         if entry.is_dir():
             _stray(folder, f"{file}/", "folders in folders are refused", "one object a file, directly in its folder")
+        elif not entry.is_file():
+            _stray(folder, file, "is no file")
         elif entry.suffix != ".yaml":
             hint = "rename it to .yaml" if entry.suffix in (".yml", ".YAML", ".YML") else ""
             _stray(folder, file, "is not a .yaml file", hint)
@@ -108,7 +115,7 @@ def _yaml_folder(folder: Folder, kind: str, path: pathlib.Path) -> None:
 
 def _other_folder(folder: Folder, kind: str, path: pathlib.Path) -> None:
     suffixes = OTHER_FOLDERS[kind]
-    for name, entry in _entries(path):
+    for name, entry in _entries(folder, path):
         if suffixes and (entry.is_dir() or entry.suffix not in suffixes):
             _stray(folder, f"{kind}/{name}", "does not belong here", f"only {', '.join(suffixes)} files do")
 

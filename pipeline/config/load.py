@@ -38,14 +38,24 @@ def kafka_settings(config: Config, secrets: Secrets) -> dict[str, str]:
     """Return librdkafka's settings: `bootstrap.servers` and what is passed through, references resolved.
 
     A setting that ends in `.location` wants a path: `file:PATH` becomes an absolute one. For all others it is the
-    file's content. Raises ConfigError for a reference without a value.
+    file's content. Blocks on files. Raises ConfigError naming every reference without a value.
     """
-    settings = {"bootstrap.servers": secrets.text(config.kafka.bootstrap)}
-    for key, given in config.kafka.settings.items():
-        if given.startswith("file:"):
-            settings[key] = str(secrets.path(given)) if key.endswith(".location") else secrets.get(given)
-        else:
-            settings[key] = secrets.text(given)
+    settings: dict[str, str] = {}
+    problems: list[Problem] = []
+    for key, given in (("bootstrap", config.kafka.bootstrap), *config.kafka.settings.items()):
+        name = "bootstrap.servers" if key == "bootstrap" else key
+        try:
+            if given.startswith("file:") and key.endswith(".location"):
+                settings[name] = str(secrets.path(given))
+            else:
+                settings[name] = secrets.get(given) if given.startswith("file:") else secrets.text(given)
+        except ConfigError as error:
+            problems += (
+                config.problem(MAIN_FILE, ("kafka", key), f"{each.field} {each.message}", each.hint)
+                for each in error.problems
+            )
+    if problems:
+        raise ConfigError(tuple(problems))
     return settings
 
 

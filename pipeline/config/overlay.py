@@ -62,7 +62,7 @@ class KafkaOverlay(KafkaSettings):
 class RegistryOverlay(Section):
     """What one environment may set of the Schema Registry."""
 
-    url: Line | None = Field(None, description="Base URL, or `env:NAME`.")
+    url: BaseUrl | None = Field(None, description="Base URL of its interface.")
     user: Line | None = Field(None, description="User of basic authentication, or `env:NAME`.")
     password: SecretRef | None = Field(None, description="Password of that user.")
     ca: FileRef | None = Field(None, description="PEM file of the authorities to trust.")

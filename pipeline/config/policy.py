@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from pipeline.config import units
-from pipeline.config.destination import DataClass  # noqa: TC001 - pydantic reads annotations at run time
+from pipeline.config.destination import BaseUrl, DataClass  # noqa: TC001 - pydantic reads annotations at run time
 from pipeline.config.section import (
     DurationMs,
     FileRef,
@@ -39,7 +39,7 @@ FIELD_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
 
 _KAFKA_PREFIXES: Final = ("security.", "sasl.", "ssl.", "client.", "socket.", "reconnect.backoff.", "broker.address.")
 _KAFKA_KEYS: Final = ("message.max.bytes", "receive.message.max.bytes", "topic.metadata.refresh.interval.ms")
-_KAFKA_SECRETS: Final = re.compile(r"^(sasl\.password|.*(secret|password|passphrase|assertion)|ssl\.key\.pem)$")
+_KAFKA_SECRETS: Final = re.compile(r"^(.*(secret|password|passphrase)|.*key\.pem|sasl\.oauthbearer\.config)$")
 _REFERENCE: Final = re.compile(r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:\S.*)$", re.ASCII)
 
 
@@ -107,7 +107,7 @@ class Kafka(KafkaSettings):
 class Registry(Section):
     """A Schema Registry with Confluent's interface."""
 
-    url: Line = Field(description="Base URL, or `env:NAME`.")
+    url: BaseUrl = Field(description="Base URL of its interface.")
     user: Line | None = Field(None, description="User of basic authentication, or `env:NAME`.")
     password: SecretRef | None = Field(None, description="Password of that user.")
     ca: FileRef | None = Field(None, description="PEM file of the authorities to trust; default the system's.")
@@ -213,9 +213,9 @@ class Telemetry(Section):
     """Traces and metrics."""
 
     sample: Share = Field(0.01, description="Share of traces that is kept; failed deliveries always are.")
-    endpoint: Line | None = Field(
+    endpoint: BaseUrl | None = Field(
         None,
-        description="OTLP/HTTP endpoint, or `env:NAME`; default OpenTelemetry's environment variables. "
+        description="OTLP/HTTP endpoint; default OpenTelemetry's environment variables. "
         "Nothing is exported without either.",
     )
     interval_ms: DurationMs = Field(10_000, alias="interval", description="How often metrics are exported.")

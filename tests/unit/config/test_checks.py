@@ -149,7 +149,7 @@ def test_types_taken_from_the_record_cannot_be_known(folder: Folder) -> None:
         ("group: shop", "group: shop\nretry_tiers: []", "2:14: retry_tiers: must not be empty"),
         (
             "group: shop",
-            "group: shop\nregistry: {url: a, user: b}",
+            "group: shop\nregistry: {url: env:REGISTRY, user: b}",
             ("2:11: registry: needs `user` and `password`, or neither"),
         ),
     ],

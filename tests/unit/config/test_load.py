@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 from typing import TYPE_CHECKING
 
@@ -222,3 +223,32 @@ def test_kafka_settings_that_are_refused(folder: Folder, setting: str, expected:
     assert problem.startswith(f"hookline.yaml:3:{len(setting.partition(':')[0]) + 5}: kafka.")
     assert expected in problem
     assert "hunter2" not in problem
+
+
+def test_every_missing_reference_of_the_brokers_at_once(folder: Folder) -> None:
+    folder.change("hookline.yaml", "  bootstrap:", "  sasl.password: file:none\n  bootstrap:")
+    config = folder.load()
+    with pytest.raises(ConfigError) as caught:
+        kafka_settings(config, Secrets(config.folder, {}))
+    assert str(caught.value).splitlines() == [
+        "hookline.yaml:4:14: kafka.bootstrap: env:KAFKA_BOOTSTRAP is not set (it is an environment variable)",
+        (
+            "hookline.yaml:3:18: kafka.sasl.password: file:none is not there "
+            "(paths are relative to the configuration folder)"
+        ),
+    ]
+
+
+@pytest.mark.parametrize("line", ["registry: {url: {}}", "telemetry: {endpoint: {}}"])
+def test_service_urls_carry_no_credentials(folder: Folder, line: str) -> None:
+    problem = folder.add("hookline.yaml", line.replace("{}", "https://u:hunter2@x.example") + "\n").problem()
+    assert problem.endswith("must not carry credentials; use auth")
+
+
+def test_what_looks_like_a_file_and_is_none(folder: Folder) -> None:
+    os.mkfifo(folder.root / "journeys/pipe.yaml")
+    (folder.root / "journeys/gone.yaml").symlink_to(folder.root / "nowhere")
+    assert [str(each) for each in folder.problems()] == [
+        "journeys/gone.yaml: is no file",
+        "journeys/pipe.yaml: is no file",
+    ]

@@ -198,3 +198,8 @@ def test_whatever_is_written_wherever_no_problem_repeats_it(file: str) -> None:
             assert "hunter2" not in problem.message + problem.hint, (path, str(problem))
             assert problem.line > 0, (path, str(problem))
     assert refused > 20
+
+
+def test_an_api_key_may_be_the_authorization_header(folder: Folder) -> None:
+    auth = "auth: {api_key: {header: Authorization, value: env:K}}"
+    assert folder.add(CRM, f"{auth}\n").load().destinations["crm"].auth is not None
