@@ -46,8 +46,8 @@ class Compiled:
 def check(config: Config, reader_schemas: Mapping[str, Any] | None = None) -> tuple[Problem, ...]:
     """Return all that is wrong with mappings, conditions and payloads; needs no secret.
 
-    `reader_schemas` are Avro schemas (parsed JSON) by full name. Where an entry names a record whose schema is not among
-    them, paths, types and personal-data classes are left to the records themselves.
+    `reader_schemas` are Avro schemas (parsed JSON) by full name. Where an entry names a record whose schema is not
+    among them, paths, types and personal-data classes are left to the records themselves.
     """
     problems: dict[tuple[str, int, int, str], Problem] = {}
     for index, mapping in enumerate(config.events):

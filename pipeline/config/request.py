@@ -1,4 +1,4 @@
-"""Decides how a destination is reached and what every request to it begins with: address, limits, auth, signing keys."""
+"""Decides how a destination is reached and what its requests begin with: address, limits, auth, signing keys."""
 
 from __future__ import annotations
 

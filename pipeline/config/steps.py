@@ -8,7 +8,7 @@ from pipeline.config.checks import class_problem
 from pipeline.config.scope import PUBLIC, ItemScope, Listed, Scope
 from pipeline.core import expressions, payload, types
 from pipeline.core.expressions import Expression, Flaw, Test, Variable
-from pipeline.model import ABSENT, Datum, Refused, value
+from pipeline.model import Datum, Refused, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -109,8 +109,9 @@ class JourneyCompiler:
         path = ("steps", step, "payload", *key)
         if isinstance(made, tuple):
             self._flawed(path, text, made)
-            return _absent
-        self._check_leaf(made, text, step, key)
+            return payload.refused(field)
+        if not self._may_send(made, text, step, key):
+            return payload.refused(field)
         return payload.leaf(made.get, field) if made.bare is None else made.get
 
     def _each(self, given: Any, step: int, key: Path, field: str, scope: Scope) -> payload.Constant | payload.Build:
@@ -119,7 +120,7 @@ class JourneyCompiler:
         made = expressions.expression(text, scope)
         if isinstance(made, tuple):
             self._flawed(path, text, made)
-            return _absent
+            return payload.refused(field)
         listed = scope.listed(tuple(made.bare.path.split("."))) if made.bare is not None else None
         if listed is None:
             if made.type != "dyn" and not made.type.startswith("list"):
@@ -132,7 +133,8 @@ class JourneyCompiler:
 
     # ----------------------------------------------------------------------------------------- personal-data classes
 
-    def _check_leaf(self, made: Expression, text: str, step: int, key: Path) -> None:
+    def _may_send(self, made: Expression, text: str, step: int, key: Path) -> bool:
+        before = len(self.problems)
         path = ("steps", step, "payload", *key)
         if made.bare is not None and not made.bare.leaf and not made.bare.path.startswith("tables."):
             hint = "name the fields that are needed, one by one"
@@ -145,6 +147,7 @@ class JourneyCompiler:
                     refused = class_problem(self._config, self._journey, step, key, cls)
                     if refused is not None:
                         self.problems.append(refused)
+        return len(self.problems) == before
 
 
 _FINE: Final = PUBLIC
@@ -160,7 +163,3 @@ def _refusable(variable: Variable, result: str) -> str | None:
 
 def _errs(_datum: Datum, _now_ms: int) -> bool | None:
     return None
-
-
-def _absent(_datum: Datum, _now_ms: int) -> object:
-    return ABSENT

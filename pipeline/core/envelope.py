@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, TypeAlias, TypeGuard
+from typing import Final, TypeAlias
 
 from pipeline.model import Datum, Event, Getter, Record, Undecodable, value
 
@@ -58,14 +58,15 @@ def envelope(parts: Parts) -> Envelope:
         if at_position:
             datum[POSITION] = f"{record.topic}/{record.partition}/{record.offset}"
         id_, type_, customer, time_ms = get_id(datum, 0), get_type(datum, 0), get_customer(datum, 0), get_time(datum, 0)
+        # One look at each part; which of the rules was broken is found out afterwards, for the few that break one.
         if (
-            _sound(id_, ID_CHARS_MAX)
-            and _sound(type_, TYPE_CHARS_MAX)
-            and _sound(customer, CUSTOMER_CHARS_MAX)
+            type(id_) is str and 0 < len(id_) <= ID_CHARS_MAX and id_.isprintable()
+            and type(type_) is str and 0 < len(type_) <= TYPE_CHARS_MAX and type_.isprintable()
+            and type(customer) is str and 0 < len(customer) <= CUSTOMER_CHARS_MAX and customer.isprintable()
             and type(time_ms) is int
             and 0 <= time_ms < (record.timestamp_ms + AHEAD_MS_MAX if record.timestamp_ms > 0 else TIME_MS_END)
             and (is_uuid is None or is_uuid(id_) is not None)
-        ):
+        ):  # fmt: skip
             return Event(id_, type_, time_ms, customer, flags(datum), datum)
         return _refusal(id_, type_, customer, time_ms, uuid=is_uuid is not None)
 
@@ -74,10 +75,6 @@ def envelope(parts: Parts) -> Envelope:
 
 def _position(datum: Datum, _now_ms: int) -> object:
     return datum[POSITION]
-
-
-def _sound(text: object, chars_max: int) -> TypeGuard[str]:
-    return type(text) is str and 0 < len(text) <= chars_max and text.isprintable()
 
 
 def _refusal(  # noqa: PLR0911 - one for each rule
@@ -111,9 +108,13 @@ def _flags(consent: Getter | Sequence[tuple[str, Getter]]) -> Callable[[Datum], 
             found = whole(datum, 0)
             if not isinstance(found, dict) or not found:
                 return _NO_FLAGS
-            # An int would equal True or False as a key; only a boolean or text may say something.
-            said = {name: known(flag) for name, flag in found.items() if type(flag) is str or type(flag) is bool}
-            return {name: flag for name, flag in said.items() if flag is not None}
+            said: dict[str, bool] = {}
+            for name, given in found.items():
+                # An int would equal True or False as a key; only a boolean or text may say something.
+                flag = known(given) if type(given) is str or type(given) is bool else None
+                if flag is not None:
+                    said[name] = flag
+            return said
 
         return of_map
     if not consent:

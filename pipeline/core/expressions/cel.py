@@ -149,7 +149,7 @@ def _compile(text: str, names: list[scan.Chain], scope: Scope) -> _Compiled | tu
             variables[path] = found
     if flaws:
         return tuple(flaws)
-    declared = {path: cel.Type(found.cel) for path, found in variables.items()}
+    declared = {path: declared_type(found.cel) for path, found in variables.items()}
     declared |= dict.fromkeys(present, cel.Type.BOOL)
     try:
         env = cel.NewEnv(variables=declared, extensions=functions.EXTENSIONS, functions=functions.DECLARED)
@@ -163,6 +163,16 @@ def _compile(text: str, names: list[scan.Chain], scope: Scope) -> _Compiled | tu
         tuple((name, found.get_cel) for name, found in present.items()),
         list({id(found): found for found in (*variables.values(), *present.values())}.values()),
     )
+
+
+def declared_type(notation: str) -> cel.Type:
+    """Return the type of a notation such as `int`, `list(timestamp)` or `map(string, dyn)`."""
+    outer, _, inner = notation.removesuffix(")").partition("(")
+    if outer == "list":
+        return cel.Type.List(declared_type(inner))
+    if outer == "map":
+        return cel.Type.Map(cel.Type.STRING, declared_type(inner.removeprefix("string, ")))
+    return cel.Type.NULL if outer == "null_type" else cel.Type(outer)
 
 
 def _type_name(type_: cel.Type) -> str:

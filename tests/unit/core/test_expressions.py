@@ -1,0 +1,208 @@
+"""CEL and templates: what they give, what is wrong with them and where; nothing ever raises or quotes data."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.core import expressions
+from pipeline.core.expressions import Expression, Flaw, Unknown, Variable
+from pipeline.model import ABSENT
+
+NOW = 1_795_428_000_000
+TYPES = {
+    "total": "double", "count": "int", "name": "string", "state": "string", "at": "timestamp", "gift": "bool",
+    "tags": "list(string)", "lines": "list(map(string, dyn))", "any": "dyn", "ids": "map(string, string)",
+}  # fmt: skip
+
+
+def scope(names):
+    """`event.NAME` is the datum's key of that name."""
+    if names[0] == "now":
+        return Variable("now", "timestamp", lambda *_: datetime.fromtimestamp(NOW / 1000, UTC), lambda *_: "now")
+    if names[0] != "event":
+        return None
+    if len(names) != 2 or names[1] not in TYPES:
+        return Unknown(min(1, len(names) - 1), "there is no such field", tuple(TYPES))
+
+    def get(datum, _now_ms):
+        found = datum.get(names[1])
+        return ABSENT if found is None else found
+
+    symbols = ("open", "paid") if names[1] == "state" else ()
+    return Variable(".".join(names), TYPES[names[1]], get, get, symbols=symbols)
+
+
+def holds(text, **datum):
+    made = expressions.condition(text, scope)
+    assert not isinstance(made[0], Flaw), made
+    return made[0](datum, NOW)
+
+
+def flaws(text):
+    made = expressions.condition(text, scope)
+    assert isinstance(made[0], Flaw), made
+    return made
+
+
+def value(text, **datum):
+    made = expressions.template(text, scope)
+    assert isinstance(made, Expression), made
+    return made.get(datum, NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "datum", "answer"),
+    [
+        ("event.total >= 20.0", {"total": 21.0}, True),
+        ("event.total >= 20.0", {"total": 19.0}, False),
+        ("event.total >= 20.0", {}, None),
+        ("event.total >= 20.0 && event.count > 1", {"total": 21.0, "count": 2}, True),
+        ("has(event.total)", {"total": 0.0}, True),
+        ("has(event.total)", {}, False),
+        ("has( event . total ) && event.total > 1.0", {}, False),
+        ("!has(event.total) || event.total > 1.0", {}, True),
+        ("event.total > 1.0 || event.count > 0", {"count": 1}, True),
+        ("event.any > 3", {"any": "text"}, None),
+        ("event.any > 3", {"any": 4.5}, True),
+        ("event.any", {"any": True}, True),
+        ("event.any", {"any": 1}, None),
+        ("event.any", {"any": "true"}, None),
+        ("event.count / 0 == 1", {"count": 1}, None),
+        ("event.count + 9223372036854775807 > 0", {"count": 1}, None),
+        ("event.count > 0", {"count": 2**80}, None),
+        ("event.state == 'paid'", {"state": "paid"}, True),
+        ("event.state in ['open', \"paid\"]", {"state": "paid"}, True),
+        ("event.name.startsWith('A') && event.name.size() == 3", {"name": "Ann"}, True),
+        ("event.name.lowerAscii() == 'ann'", {"name": "Ann"}, True),
+        ("event.name == 'event.total' || false", {"name": "event.total"}, True),
+        ("event.name.matches('(')", {"name": "x"}, None),
+        ("event.name == 'x'", {"name": "\ud800"}, None),
+        ("'a' in event.tags", {"tags": ["a"]}, True),
+        ("event.tags.exists(t, t == 'a')", {"tags": ["a"]}, True),
+        ("event.lines.all(line, line.qty > 1)", {"lines": [{"qty": 2}, {"qty": 3}]}, True),
+        ("event.lines.all(line, has(line.sku))", {"lines": [{"qty": 2}]}, False),
+        ("event.lines[0].qty == 2", {"lines": [{"qty": 2}]}, True),
+        ("event.lines[7].qty == 2", {"lines": [{"qty": 2}]}, None),
+        ('event.ids["crm"] == "7"', {"ids": {"crm": "7"}}, True),
+        ("event.at < now && now - event.at < days(1)", {"at": datetime(2026, 11, 23, 9, tzinfo=UTC)}, True),
+        ("event.at.getFullYear() == 2026", {"at": datetime(2026, 11, 23, 9, tzinfo=UTC)}, True),
+        ("event.total > 1.0 // a remark about event.nothing", {"total": 2.0}, True),
+        ("event.total > 1.0\n  && event.gift", {"total": 2.0, "gift": True}, True),
+        ("math.greatest(event.count, 3) == 3", {"count": 1}, True),
+        ("true", {}, True),
+    ],
+)
+def test_conditions(text, datum, answer):
+    assert holds(text, **datum) is answer
+
+
+@pytest.mark.parametrize(
+    ("text", "offset", "says"),
+    [
+        ("event.totl > 2.0", 6, "did you mean `total`?"),
+        ("event.gift && has(event.totl)", 24, "did you mean `total`?"),
+        ("event.gift && foo(event.total)", 17, "undeclared reference to 'foo'"),
+        ("event.gift && evnt.total > 1.0", 18, "undeclared reference"),
+        ("event.total > 2", 12, "no matching overload"),
+        ("has(event.total) && event.total > 2", 32, "no matching overload"),
+        ("event.total > 2.0 &&", 20, "Syntax error"),
+        ("event.gift &&\n event.total > 2", 27, "no matching overload"),
+        ("event.state == 'payed'", 15, "did you mean `paid`?"),
+        ("'payed' != event.state", 0, "did you mean `paid`?"),
+        ("event.state in ['open', 'shut']", 24, 'is never "shut"'),
+        ("event.total + 1.0", 0, "must be true or false, this is double"),
+        ("event.tags.exists(event, event == 'a')", 18, "cannot name the variable of a macro"),
+        ("", 0, "Syntax error"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place(text, offset, says):
+    found = flaws(text)
+    assert any(flaw.offset == offset and says in f"{flaw.message} {flaw.hint}" for flaw in found), found
+
+
+def test_all_that_is_wrong_is_said_at_once():
+    assert [flaw.offset for flaw in flaws("event.totl > 1.0 && event.state == 'x' && has(event.cnt)")] == [6, 35, 52]
+
+
+@pytest.mark.parametrize(
+    ("text", "datum", "json"),
+    [
+        ("${event.total}", {"total": 2.5}, 2.5),
+        ("${ event.total }", {"total": 2.5}, 2.5),
+        ("${event.total}", {}, ABSENT),
+        ("${event.total * 2.0}", {"total": 2.5}, 5.0),
+        ("${event.total * 2.0}", {}, ABSENT),
+        ("${event.count / 0}", {"count": 1}, None),
+        ("${event.any.size()}", {"any": 7}, None),
+        ("${has(event.total) ? event.total : 0.0}", {}, 0.0),
+        ("You have ${event.count} things", {"count": 3}, "You have 3 things"),
+        ("${event.name}:${event.gift}:${event.total}", {"name": "a", "gift": True, "total": 2.0}, "a:true:2.0"),
+        ("a ${event.name} b", {}, ABSENT),
+        ("a ${event.any} b", {"any": [1]}, None),
+        ("$${event.name} is ${event.name}", {"name": "Ann"}, "${event.name} is Ann"),
+        ("${{'a': event.count}['a']}", {"count": 3}, 3),
+        ("${'}' + event.name}", {"name": "x"}, "}x"),
+        ("${sha256(event.name)}", {"name": "abc"}, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+        ("${epoch_ms(event.at)}", {"at": datetime(1970, 1, 1, 0, 0, 1, 5999, tzinfo=UTC)}, 1005),
+        ("${minor_units(event.total, 2)}", {"total": 129.5}, 12950),
+        ("${minor_units(event.total, 2)}", {"total": 1.005}, 100),
+        ("${minor_units(event.name, 2)}", {"name": "9007199254740993.01"}, 900719925474099301),
+        ("${minor_units(event.name, 2)}", {"name": "a secret"}, None),
+        ("${event.at + days(1)}", {"at": datetime(2026, 11, 23, tzinfo=UTC)}, "2026-11-24T00:00:00.000Z"),
+        ("${now - event.at}", {"at": datetime(2026, 11, 23, tzinfo=UTC)}, None),
+        ("${event.tags.map(t, t + '!')}", {"tags": ["a"]}, ["a!"]),
+        ("${event.tags[9]}", {"tags": ["a"]}, None),
+        ("${bytes(event.name)}", {"name": "hi"}, "aGk="),
+        ("${event.total / 0.0}", {"total": 1.0}, None),
+        ("${null}", {}, ABSENT),
+    ],
+)
+def test_values(text, datum, json):
+    assert value(text, **datum) == json
+    assert type(value(text, **datum)) is type(json)
+
+
+@pytest.mark.parametrize(("text", "literal"), [("plain", "plain"), ("", ""), ("$${x}", "${x}"), ("a $ b {c}", "a $ b {c}")])
+def test_literals(text, literal):
+    assert expressions.template(text, scope) == literal
+
+
+@pytest.mark.parametrize(
+    ("text", "offset"),
+    [("a ${event.totl}", 10), ("a ${event.name", 2), ("a ${event.name} ${event.nme}", 24), ("x ${event.tags}", 4)],
+)
+def test_flaws_of_templates_count_from_the_templates_start(text, offset):
+    made = expressions.template(text, scope)
+    assert isinstance(made, tuple)
+    assert made[0].offset == offset
+
+
+def test_a_bare_path_needs_no_cel_and_says_so():
+    made = expressions.expression("event.total", scope)
+    assert isinstance(made, Expression)
+    assert made.bare is not None
+    assert made.bare.path == "event.total"
+    computed = expressions.expression("event.total + 1.0", scope)
+    assert isinstance(computed, Expression)
+    assert computed.bare is None
+    assert [each.path for each in computed.variables] == ["event.total"]
+
+
+def test_an_error_never_passes_for_text():
+    """CEL's binding returns an error's message, which quotes data, as the value."""
+    made = expressions.expression("event.any.nothing + event.name", scope)
+    assert isinstance(made, (Expression, tuple))
+    assert value("${event.name + string(event.any)}", name="Ann", any={"secret": 1}) is None
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)))
+def test_whatever_the_data_a_condition_answers(found):
+    for text in ("event.any > 3", "event.any == 'x'", "event.any.a.b == 1", "size(event.any) > 0"):
+        made = TESTS.setdefault(text, expressions.condition(text.replace("any.a.b", "any['a']"), scope))
+        assert made[0]({"any": found}, NOW) in (True, False, None)
+
+
+TESTS: dict = {}
