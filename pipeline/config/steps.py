@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from pipeline.config.checks import class_problem
 from pipeline.config.scope import PUBLIC, ItemScope, Listed, Scope
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from pipeline.config.models import Config, JourneyConfig, Path
     from pipeline.model import Problem
-
-_NEVER_TEXT: Final = frozenset({"bool", "int", "uint", "double", "timestamp", "duration"})
 
 
 @value
@@ -125,6 +123,7 @@ class JourneyCompiler:
         if listed is None:
             if made.type != "dyn" and not made.type.startswith("list"):
                 self._flawed(path, text, [Flaw(0, f"must be a list, this is {made.type}")])
+                return payload.refused(field)
             cls = next((each.cls for each in made.variables if each.cls), "")
             listed = Listed(made.get, types.ANYTHING, cls)
         inner = ItemScope(scope, str(given["as"]), listed, strict=self._strict)
@@ -143,22 +142,15 @@ class JourneyCompiler:
             self._flawed(path, text, [Flaw(0, "makes a whole object", "write its keys as YAML")])
         elif self._classes:
             for variable in made.variables:
-                if (cls := _refusable(variable, made.type)) is not _FINE:
-                    refused = class_problem(self._config, self._journey, step, key, cls)
-                    if refused is not None:
-                        self.problems.append(refused)
+                refused = class_problem(self._config, self._journey, step, key, _class(variable))
+                if refused is not None:
+                    self.problems.append(refused)
         return len(self.problems) == before
 
 
-_FINE: Final = PUBLIC
-
-
-def _refusable(variable: Variable, result: str) -> str | None:
-    """Return the class to check, None for text of no class, or PUBLIC where nothing personal is sent."""
-    if variable.cls:
-        return variable.cls
-    words = variable.text or not variable.leaf
-    return None if words and result not in _NEVER_TEXT else PUBLIC
+def _class(variable: Variable) -> str | None:
+    """Return the class to check, None for text of no class, or PUBLIC for numbers and the like of no class."""
+    return variable.cls or (None if variable.text else PUBLIC)
 
 
 def _errs(_datum: Datum, _now_ms: int) -> bool | None:

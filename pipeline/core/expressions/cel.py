@@ -22,6 +22,9 @@ from pipeline.model import ABSENT, Datum, Getter, value
 _ERROR: Final = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
 _CEL_ERROR: Final = cel.Type.ERROR
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_WORDLESS: Final = frozenset({"bool", "int", "uint", "double", "timestamp", "duration"})
+"""Types of results that hold no words, whatever they were computed from."""
+
 _CONTAINER_AT_END: Final = re.compile(r" \(in container '[^']*'\)$")
 
 Test: TypeAlias = Callable[[Datum, int], bool | None]
@@ -71,7 +74,8 @@ class Flaw:
 class Expression:
     """A compiled expression. `get` gives a JSON-ready value, ABSENT when what it needs is, or None for an error.
 
-    `type` is its CEL type, "dyn" if only its values tell. `bare` is the path it consists of, if nothing else.
+    `type` is its CEL type, "dyn" if only its values tell. `variables` are the paths it reads; `text` is false for those
+    whose words cannot be in the result. `bare` is the path it consists of, if nothing else.
     `evaluate` gives the CEL value as a Python value instead, with the same ABSENT and None.
     """
 
@@ -92,8 +96,17 @@ def expression(text: str, scope: Scope) -> Expression | tuple[Flaw, ...]:
     compiled = _compile(text, names, scope)
     if isinstance(compiled, tuple):
         return compiled
-    evaluate = _evaluation(compiled, plain=False)
-    return Expression(compiled.type, _evaluation(compiled, plain=True), evaluate, tuple(compiled.variables))
+    variables = tuple(compiled.variables)
+    if compiled.type in _WORDLESS:
+        variables = tuple(_wordless(each) for each in variables)
+    return Expression(
+        compiled.type, _evaluation(compiled, plain=True), _evaluation(compiled, plain=False), variables
+    )  # fmt: skip
+
+
+def _wordless(read: Variable) -> Variable:
+    """Return the variable as one of whose words none get through, as in `size(event.comment)`; its class stays."""
+    return Variable(read.path, read.cel, read.get_cel, read.get_json, cls=read.cls, symbols=read.symbols)
 
 
 def condition(text: str, scope: Scope) -> tuple[Test, tuple[Variable, ...]] | tuple[Flaw, ...]:

@@ -164,7 +164,9 @@ def test_values(text, datum, json):
     assert type(value(text, **datum)) is type(json)
 
 
-@pytest.mark.parametrize(("text", "literal"), [("plain", "plain"), ("", ""), ("$${x}", "${x}"), ("a $ b {c}", "a $ b {c}")])
+@pytest.mark.parametrize(
+    ("text", "literal"), [("plain", "plain"), ("", ""), ("$${x}", "${x}"), ("a $ b {c}", "a $ b {c}")]
+)
 def test_literals(text, literal):
     assert expressions.template(text, scope) == literal
 
@@ -192,17 +194,17 @@ def test_a_bare_path_needs_no_cel_and_says_so():
 
 def test_an_error_never_passes_for_text():
     """CEL's binding returns an error's message, which quotes data, as the value."""
-    made = expressions.expression("event.any.nothing + event.name", scope)
-    assert isinstance(made, (Expression, tuple))
     assert value("${event.name + string(event.any)}", name="Ann", any={"secret": 1}) is None
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
                     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)))
 def test_whatever_the_data_a_condition_answers(found):
-    for text in ("event.any > 3", "event.any == 'x'", "event.any.a.b == 1", "size(event.any) > 0"):
-        made = TESTS.setdefault(text, expressions.condition(text.replace("any.a.b", "any['a']"), scope))
-        assert made[0]({"any": found}, NOW) in (True, False, None)
+    for test, _ in TESTS:
+        assert test({"any": found}, NOW) in (True, False, None)
 
 
-TESTS: dict = {}
+TESTS = [
+    expressions.condition(text, scope)
+    for text in ("event.any > 3", "event.any == 'x'", "event.any['a'] == 1", "size(event.any) > 0")
+]

@@ -1,0 +1,396 @@
+"""A configuration becomes plans, routes, steps and destinations, or says all that is wrong with it."""
+
+from __future__ import annotations
+
+import io
+import json
+import pathlib
+from decimal import Decimal
+
+import fastavro
+import pytest
+
+from pipeline.config.compile import check, compile, journey_hash  # noqa: A004
+from pipeline.config.secrets import Secrets
+from pipeline.core import gates, payload, routes
+from pipeline.errors import ConfigError
+from pipeline.model import Event, FailureClass, Record, Refused, SkipReason, Undecodable
+
+LIFECYCLE = json.loads((pathlib.Path(__file__).parents[3] / "schemas" / "lifecycle_event.avsc").read_text())
+NOW = 1_795_428_000_000
+UUID = "0197b6d2-1c5e-7a3b-8c4d-5e6f7a8b9c0d"
+
+MONEY = {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}
+PLACED = {
+    "type": "record",
+    "name": "OrderPlaced",
+    "namespace": "shop",
+    "fields": [
+        {"name": "order_id", "type": "long"},
+        {"name": "placed_at", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+        {"name": "buyer", "type": "string", "hookline.class": "identifier"},
+        {"name": "mail", "type": ["null", "string"], "default": None, "hookline.class": "contact"},
+        {"name": "opted_in", "type": "boolean", "default": False},
+        {"name": "total", "type": MONEY},
+        {"name": "state", "type": {"type": "enum", "name": "State", "symbols": ["open", "paid"]}},
+        {"name": "remark", "type": ["null", "string"], "default": None},
+        {
+            "name": "lines",
+            "type": {
+                "type": "array",
+                "items": {
+                    "type": "record",
+                    "name": "Line",
+                    "fields": [
+                        {"name": "sku", "type": "string", "hookline.class": "public"},
+                        {"name": "price", "type": MONEY},
+                    ],
+                },
+            },
+        },
+    ],
+}  # fmt: skip
+ORDERS = """\
+group: shop
+kafka: {bootstrap: broker:9092}
+purposes: [marketing]
+events:
+  - topic: shop.orders
+    record: shop.OrderPlaced
+    id: "${record.order_id}:placed"
+    type: purchase.completed
+    time: ${record.placed_at}
+    customer: {id: "${record.buyer}", email: "${record.mail}"}
+    consent: {marketing.email: "${record.opted_in}"}
+    source: {shop: "eu"}
+    properties:
+      {total: "${record.total}", state: "${record.state}", remark: "${record.remark}", lines: "${record.lines}"}
+"""
+JOURNEY = """\
+journey: welcome
+status: live
+owner: lifecycle@shop.example
+goal: Say thanks
+category: promotional
+basis: consent
+purpose: marketing
+trigger:
+  events: [purchase.completed]
+  when: event.properties.total >= 20.0 && event.properties.state == "paid"
+  max_age: 2h
+steps:
+  - step: thanks
+    call: crm.note
+    kind: update
+    reaches: email
+    when: size(event.properties.lines) > 0
+    payload:
+      order: ${event.id}
+      customer: ${event.customer.id}
+      total: ${event.properties.total}
+      at: ${event.time}
+      shop: ${event.source.shop}
+      subject: Thanks for ${size(event.properties.lines)} things
+      cents: ${minor_units(event.properties.total, 2)}
+      lines:
+        each: event.properties.lines
+        as: line
+        item: {sku: "${line.sku}", price: "${line.price}", order: "${event.id}"}
+"""
+
+
+@pytest.fixture
+def orders(folder):
+    return folder.write("hookline.yaml", ORDERS).write("journeys/welcome.yaml", JOURNEY)
+
+
+def problems(folder, schemas=None):
+    found = check(folder.load(), {"shop.OrderPlaced": PLACED} if schemas is None else schemas)
+    return [str(each) for each in found]
+
+
+def compiled(folder, schemas=None, **environ):
+    return compile(
+        folder.load(), Secrets(folder.root, environ), {"shop.OrderPlaced": PLACED} if schemas is None else schemas
+    )
+
+
+def encoded(schema, **given):
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, fastavro.parse_schema(schema), given)
+    return out.getvalue()
+
+
+def placed(schema=PLACED, **changes):
+    lines = [{"sku": "A", "price": Decimal("1.10")}, {"sku": "B", "price": Decimal("-2.00")}]
+    given = {"order_id": 7, "placed_at": NOW * 1000, "buyer": "c-1", "mail": None, "opted_in": True,
+             "total": Decimal("129.50"), "state": "paid", "remark": None, "lines": lines}  # fmt: skip
+    return encoded(schema, **(given | changes))
+
+
+def taken(plan, content):
+    record = Record("shop.orders", 1, 2, None, content, (), NOW)
+    datum = plan.read(content, 0)
+    assert not isinstance(datum, Undecodable), datum
+    event = plan.envelope(datum, record)
+    assert isinstance(event, Event), event
+    return event
+
+
+def body(step, event):
+    made = step.render(event.datum, NOW)
+    return made if isinstance(made, Refused) else json.loads(made)
+
+
+def test_a_foreign_record_becomes_an_event_and_a_request(orders):
+    assert problems(orders) == []
+    plan = compiled(orders).plan("shop.orders", PLACED)
+    event = taken(plan, placed())
+    assert (event.id, event.type, event.time_ms, event.customer_id) == ("7:placed", "purchase.completed", NOW, "c-1")
+    assert event.consent == {"marketing.email": True}
+    [(route, why)] = routes.match(plan.routes[event.type], event, NOW)
+    assert why is None
+    [step] = route.steps
+    assert gates.ask(step, event, NOW, 1000) is None
+    assert body(step, event) == {
+        "order": "7:placed",
+        "customer": "c-1",
+        "total": "129.50",
+        "at": "2026-11-23T10:00:00.000Z",
+        "shop": "eu",
+        "subject": "Thanks for 2 things",
+        "cents": 12950,
+        "lines": [
+            {"sku": "A", "price": "1.10", "order": "7:placed"},
+            {"sku": "B", "price": "-2.00", "order": "7:placed"},
+        ],
+    }
+
+
+def test_conditions_and_flags_come_from_the_record(orders):
+    plan = compiled(orders).plan("shop.orders", PLACED)
+    assert routes.match(plan.routes["purchase.completed"], taken(plan, placed(state="open")), NOW) == []
+    event = taken(plan, placed(opted_in=False, lines=[]))
+    [step] = plan.routes["purchase.completed"][0].steps
+    assert gates.ask(step, event, NOW, 1000) is SkipReason.CONSENT
+    granted = taken(plan, placed(lines=[]))
+    assert gates.ask(step, granted, NOW, 1000) is SkipReason.CONDITION_FALSE
+
+
+def test_a_producer_may_evolve(orders):
+    newer = PLACED | {"fields": [field for field in PLACED["fields"] if field["name"] != "remark"]
+                      + [{"name": "voucher", "type": "string"}]}  # fmt: skip
+    plan = compiled(orders).plan("shop.orders", newer)
+    given = {"voucher": "V", "remark": None}
+    assert taken(plan, placed(newer, **given)).id == "7:placed"
+
+
+def test_other_topics_and_records_are_unmapped(orders):
+    made = compiled(orders)
+    assert made.plan("elsewhere", PLACED) is None
+    assert made.plan("shop.orders", PLACED | {"name": "Other"}) is None
+
+
+def test_without_a_reader_schema_the_writers_schema_counts(orders):
+    made = compiled(orders, {})
+    plan = made.plan("shop.orders", PLACED)
+    event = taken(plan, placed())
+    [(route, why)] = routes.match(plan.routes[event.type], event, NOW)
+    assert why is None
+    assert body(route.steps[0], event)["total"] == "129.50"
+    without = PLACED | {"fields": [field for field in PLACED["fields"] if field["name"] != "total"]}
+    plan = made.plan("shop.orders", without)
+    event = taken(plan, encoded(without, order_id=7, placed_at=NOW * 1000, buyer="c-1", mail=None, opted_in=True,
+                                state="paid", remark=None, lines=[]))  # fmt: skip
+    [(route, why)] = routes.match(plan.routes[event.type], event, NOW)
+    assert why is SkipReason.CONDITION_ERROR
+    assert body(route.steps[0], event) == Refused(FailureClass.MISSING_FIELD, "total")
+
+
+def test_without_a_reader_schema_text_of_no_class_is_still_not_sent(orders):
+    orders.change("journeys/welcome.yaml", "order: ${event.id}\n", "order: ${event.properties.remark}\n")
+    plan = compiled(orders, {}).plan("shop.orders", PLACED)
+    event = taken(plan, placed(remark="call me"))
+    [step] = plan.routes[event.type][0].steps
+    assert body(step, event) == Refused(FailureClass.CONFIG, "order")
+
+
+def test_our_own_record_needs_no_mapping(folder):
+    plan = compiled(folder, {"hookline.LifecycleEvent": LIFECYCLE}).plan("lifecycle.events", LIFECYCLE)
+    given = {"id": UUID, "type": "signup.completed", "time": NOW, "customer": {"id": "c-1"},
+             "consent": {"marketing": "granted"}}  # fmt: skip
+    event = taken(plan, encoded(LIFECYCLE, **given))
+    assert (event.id, event.consent) == (UUID, {"marketing": True})
+    assert body(plan.routes[event.type][0].steps[0], event) == {"customer": "c-1"}
+    content = encoded(LIFECYCLE, **(given | {"id": "order-7"}))
+    record = Record("lifecycle.events", 0, 0, None, content, (), NOW)
+    refused = plan.envelope(plan.read(content, 0), record)
+    assert refused == Undecodable("id: not a UUID of 36 characters")
+
+
+def test_a_position_is_the_id_everywhere(orders):
+    orders.change("hookline.yaml", '"${record.order_id}:placed"', "position")
+    plan = compiled(orders).plan("shop.orders", PLACED)
+    event = taken(plan, placed())
+    assert event.id == "shop.orders/1/2"
+    assert body(plan.routes[event.type][0].steps[0], event)["order"] == event.id
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "problem"),
+    [
+        ("event.properties.total >= 20.0 &&", "event.properties.totl >= 20.0 &&",
+         "journeys/welcome.yaml:10:26: trigger.when: the event has no `totl` here (did you mean `total`?)"),
+        ('== "paid"', '== "payed"',
+         'journeys/welcome.yaml:10:69: trigger.when: `event.properties.state` is never "payed" (did you mean `paid`?)'),
+        ("total >= 20.0", "total >= 20",
+         "journeys/welcome.yaml:10:32: trigger.when: found no matching overload for '_>=_' applied to '(double, int)'"),
+        ("when: size(event.properties.lines) > 0", "when: size(event.properties.lines)",
+         "journeys/welcome.yaml:17:11: steps[0].when: a condition must be true or false, this is int"),
+        ("customer: ${event.customer.id}", "customer: ${event.customer.email}",
+         "journeys/welcome.yaml:20:17: steps[0].payload.customer: sends a field of class contact, which crm does not"),
+        ("order: ${event.id}\n", "order: ${event.properties.remark}\n",
+         "journeys/welcome.yaml:19:14: steps[0].payload.order: sends text of no class (name its class in"),
+        ("order: ${event.id}\n", "order: Hello ${sha256(event.customer.email)}\n", "class contact"),
+        ('sku: "${line.sku}"', 'sku: "${line.skuu}"', "there is no field `skuu` (did you mean `sku`?)"),
+        ("each: event.properties.lines", "each: event.properties.total", "must be a list, this is double"),
+        ("order: ${event.id}\n", "order: ${record.order_id}\n", "journeys read the event, not the record"),
+        ("order: ${event.id}\n", "order: ${event.id\n", "`${` is not closed"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_journey_has_its_place(orders, before, after, problem):
+    orders.change("journeys/welcome.yaml", before, after)
+    [found] = problems(orders)
+    assert problem in found
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "problem"),
+    [
+        ("time: ${record.placed_at}", "time: ${record.order_id}",
+         "hookline.yaml:9:11: events[0].time: is no timestamp"),
+        ("time: ${record.placed_at}", "time: yesterday", "is no timestamp"),
+        ("type: purchase.completed\n    time: ${record.placed_at}", "type: purchase.completed\n    time: ${record.at}",
+         "there is no field `at`"),
+        ("${record.buyer}", "${record.byer}", "there is no field `byer` (did you mean `buyer`?)"),
+        ("${record.buyer}", "${record.lines}", "must be text or a whole number"),
+        ("${record.order_id}:placed", "${event.id}", "here only `record` and `now` are known"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_mapping_has_its_place(orders, before, after, problem):
+    orders.change("hookline.yaml", before, after)
+    assert any(problem in each for each in problems(orders)), problems(orders)
+
+
+def test_all_problems_at_once_and_compile_raises_them(orders):
+    orders.change("journeys/welcome.yaml", "event.properties.total >= 20.0 &&", "event.properties.totl > 1 &&")
+    orders.change("journeys/welcome.yaml", "customer: ${event.customer.id}", "customer: ${event.custmer.id}")
+    assert len(problems(orders)) == 2
+    with pytest.raises(ConfigError) as caught:
+        compiled(orders)
+    assert len(caught.value.problems) == 2
+
+
+def test_without_schemas_only_what_needs_none_is_checked(orders):
+    orders.change("journeys/welcome.yaml", "event.properties.total >= 20.0", "event.properties.total >= 20")
+    assert check(orders.load()) == ()
+    orders.change("journeys/welcome.yaml", "event.properties.total >= 20", "event.properties.total >= (20")
+    assert "Syntax error" in str(check(orders.load())[0])
+
+
+def test_classes_of_the_configuration_win(orders):
+    orders.change("journeys/welcome.yaml", "order: ${event.id}\n", "order: ${event.properties.remark}\n")
+    orders.add("hookline.yaml", "classes: {properties.remark: public}\n")
+    assert problems(orders) == []
+    orders.change("hookline.yaml", "properties.remark: public", "properties.remark: free_text")
+    assert "class free_text" in problems(orders)[0]
+
+
+def test_draft_journeys_do_not_run(orders):
+    orders.change("journeys/welcome.yaml", "status: live", "status: draft")
+    made = compiled(orders)
+    assert made.journeys == {}
+    assert made.plan("shop.orders", PLACED).routes == {}
+
+
+def test_channels_of_a_step_that_reaches_nobody_are_the_journeys(orders):
+    orders.add("journeys/welcome.yaml", """\
+  - step: log
+    call: crm.note
+    kind: record
+    payload: {a: 1}
+  - step: duty
+    call: crm.note
+    kind: record
+    basis: contract
+    max_age: 1h
+    payload: {a: 1}
+""")
+    thanks, log, duty = compiled(orders).plan("shop.orders", PLACED).routes["purchase.completed"][0].steps
+    assert (thanks.channels, log.channels, duty.channels) == (("email",), ("email",), ())
+    assert (thanks.max_age_ms, duty.max_age_ms) == (7_200_000, 3_600_000)
+    assert (log.basis, log.purpose, duty.basis) == ("consent", "marketing", "contract")
+
+
+def test_destinations_and_heads_carry_what_the_file_says(orders):
+    secret = payload.secret_of(b"k" * 32)
+    orders.write("destinations/crm.yaml", """\
+destination: crm
+owner: sales@shop.example
+base_url: env:CRM_URL
+private_networks: [127.0.0.0/8]
+receives: [identifier]
+idempotency: header:Idempotency-Key
+auth: {api_key: {query: key, value: env:CRM_KEY}}
+sign: {standard_webhooks: {secrets: [env:CRM_SIGN, env:CRM_SIGN]}}
+limits: {rate: 10/s, concurrency: 3, queue: 7}
+on_status: {409: delivered}
+operations:
+  note: {method: PATCH, path: /notes, headers: {Prefer: return=minimal}}
+""")
+    made = compiled(orders, CRM_URL="http://127.0.0.1:8080/api/", CRM_KEY="a key&", CRM_SIGN=secret)
+    crm = made.destinations["crm"]
+    assert (crm.host, crm.port, crm.tls, crm.rate_per_s, crm.concurrency, crm.queue) == (
+        "127.0.0.1", 8080, False, 10.0, 3, 7,
+    )  # fmt: skip
+    [step] = made.plan("shop.orders", PLACED).routes["purchase.completed"][0].steps
+    assert (step.method, step.url_template, dict(step.retry.on_status)) == ("PATCH", "/notes", {409: "delivered"})
+    first, *lines = step.head("id-1", b"", "00-1-2-00", 5, b"{}").decode().split("\r\n")
+    assert first == "PATCH /api/notes?key=a%20key%26 HTTP/1.1"
+    headers = dict(line.split(": ", 1) for line in lines if line)
+    assert headers["Host"] == "127.0.0.1:8080"
+    assert headers["Prefer"] == "return=minimal"
+    assert headers["Idempotency-Key"] == headers["webhook-id"] == "id-1"
+    assert (headers["hookline-journey"], headers["hookline-step"]) == ("welcome", "thanks")
+    assert headers["webhook-signature"].count("v1,") == 2
+
+
+def test_secrets_are_named_and_never_quoted(orders):
+    orders.change("destinations/crm.yaml", "idempotency: delivery_id", """\
+idempotency: delivery_id
+auth: {bearer: {token: env:CRM_TOKEN}}
+sign: {standard_webhooks: {secrets: [env:CRM_SIGN, env:CRM_GONE]}}""")
+    with pytest.raises(ConfigError) as caught:
+        compiled(orders, CRM_TOKEN="hush\nhush", CRM_SIGN="hush")
+    text = str(caught.value)
+    assert len(caught.value.problems) == 3
+    assert "hush" not in text
+    assert all(name in text for name in ("env:CRM_TOKEN", "env:CRM_SIGN", "env:CRM_GONE"))
+
+
+def test_the_hash_follows_the_definition_not_its_layout(orders):
+    before = journey_hash(orders.load().journeys["welcome"])
+    assert len(before) == 16
+    orders.add("journeys/welcome.yaml", "# a remark\n")
+    assert journey_hash(orders.load().journeys["welcome"]) == before
+    orders.change("journeys/welcome.yaml", "max_age: 2h", "max_age: 3h")
+    assert journey_hash(orders.load().journeys["welcome"]) != before
+
+
+def test_tables_are_constants(orders):
+    orders.write("shared/common.yaml", "tables:\n  names: {paid: Paid, open: Open}\n")
+    orders.change("journeys/welcome.yaml", "order: ${event.id}\n", "order: ${tables.names[event.properties.state]}\n")
+    assert problems(orders) == []
+    plan = compiled(orders).plan("shop.orders", PLACED)
+    event = taken(plan, placed())
+    assert body(plan.routes[event.type][0].steps[0], event)["order"] == "Paid"

@@ -1,0 +1,260 @@
+"""What is sent: body, head, signature and delivery ID. The official standardwebhooks package judges signatures."""
+
+import base64
+import hmac
+import json
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+from pipeline.core import payload
+from pipeline.model import ABSENT, Event, FailureClass, Refused
+
+NAMESPACE = uuid.UUID("6f9d1c3a-52c4-5d0e-9a53-0d3f2b7a8c11")
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+SECRETS = ["whsec_" + base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2)]
+
+
+def get(name):
+    """Read a key of the datum; None in it stands for an expression's error."""
+    return lambda datum, _now_ms: datum.get(name, ABSENT)
+
+
+def leaf(name, field=None):
+    return payload.leaf(get(name), field or name)
+
+
+def sent(body, **datum):
+    made = payload.render(body)(datum, 0)
+    return made if isinstance(made, Refused) else json.loads(made)
+
+
+# ------------------------------------------------------------------------------------------------------------ body
+
+
+BODY = payload.mapping(
+    [
+        ("id", False, leaf("id")),
+        ("source", False, payload.Constant("hookline")),
+        ("campaign", True, leaf("campaign")),
+        ("total", False, leaf("total")),
+    ]
+)
+
+
+def test_keys_keep_the_order_of_the_configuration():
+    made = payload.render(BODY)({"total": 1, "id": "x", "campaign": "c"}, 0)
+    assert made == b'{"id":"x","source":"hookline","campaign":"c","total":1}'
+
+
+def test_an_optional_key_is_left_out_and_a_required_one_is_refused():
+    assert sent(BODY, id="x", total=1) == {"id": "x", "source": "hookline", "total": 1}
+    assert sent(BODY, id="x") == Refused(FailureClass.MISSING_FIELD, "total")
+
+
+def test_an_error_is_refused_even_in_an_optional_key():
+    assert sent(BODY, id="x", total=1, campaign=None) == Refused(FailureClass.CONDITION_ERROR, "campaign")
+
+
+def test_one_event_leaves_nothing_behind_for_the_next():
+    assert sent(BODY, id="x", total=1, campaign="c")["campaign"] == "c"
+    assert "campaign" not in sent(BODY, id="y", total=2)
+
+
+def test_nested_objects_name_the_whole_path():
+    inner = payload.mapping([("city", False, leaf("city", "address.city"))], "address")
+    body = payload.mapping([("address", False, inner)])
+    assert sent(body, city="Ulm") == {"address": {"city": "Ulm"}}
+    assert sent(body) == Refused(FailureClass.MISSING_FIELD, "address.city")
+    optional = payload.mapping([("address", True, inner)])
+    assert sent(optional) == {}
+
+
+def test_lists():
+    body = payload.mapping([("tags", False, payload.sequence([payload.Constant("a"), leaf("b", "tags[]")], "tags"))])
+    assert sent(body, b="c") == {"tags": ["a", "c"]}
+    assert sent(body) == Refused(FailureClass.MISSING_FIELD, "tags[]")
+
+
+def test_a_body_of_constants_is_bytes_from_the_start():
+    parts = [payload.Constant(1), payload.Constant(None)]
+    constant = payload.mapping([("a", False, payload.sequence(parts, "a")), ("b", True, payload.Constant({"c": 2}))])
+    assert isinstance(constant, payload.Constant)
+    rendered = payload.render(constant)
+    assert rendered({}, 0) == b'{"a":[1,null],"b":{"c":2}}'
+    assert rendered({}, 0) is rendered({}, 1)
+    assert payload.render(None)({}, 0) == b""
+
+
+def items(name="lines"):
+    def sku(pair, _now_ms):
+        return pair[1].get("sku", ABSENT)
+
+    def shop(pair, _now_ms):
+        return pair[0]["shop"]
+
+    item = payload.mapping(
+        [("sku", False, payload.leaf(sku, "lines[].sku")), ("shop", False, payload.leaf(shop, "lines[].shop"))],
+        "lines[]",
+    )
+    return payload.mapping([("lines", False, payload.each(get(name), item, "lines"))])
+
+
+def test_a_list_mapping_sees_the_item_and_the_event():
+    assert sent(items(), shop="s", lines=[{"sku": "A"}, {"sku": "B"}]) == {
+        "lines": [{"sku": "A", "shop": "s"}, {"sku": "B", "shop": "s"}]
+    }
+    assert sent(items(), shop="s", lines=[]) == {"lines": []}
+
+
+@pytest.mark.parametrize(
+    ("lines", "refused"),
+    [
+        ([{}], Refused(FailureClass.MISSING_FIELD, "lines[].sku")),
+        ("text", Refused(FailureClass.CONDITION_ERROR, "lines")),
+        ([{"sku": "A"}] * 501, Refused(FailureClass.SCHEMA, "lines")),
+    ],
+)
+def test_a_list_mapping_refuses(lines, refused):
+    assert sent(items(), shop="s", lines=lines) == refused
+
+
+def test_what_json_cannot_say_is_refused_and_never_raises():
+    body = payload.mapping([("n", False, leaf("n"))])
+    assert sent(body, n=2**64) == Refused(FailureClass.SCHEMA, "")
+    assert sent(body, n=2**63) == {"n": 2**63}
+
+
+# ------------------------------------------------------------------------------------------------------------ head
+
+
+def head(keys=(), **changes):
+    given = {"method": "POST", "target": "/v1/x", "host": "crm.example", "headers": [("User-Agent", "hookline/0")]}
+    return payload.head(**(given | changes), keys=keys)
+
+
+def lines_of(made):
+    assert made.endswith(b"\r\n\r\n")
+    first, *rest = made[:-4].decode("ascii").split("\r\n")
+    return first, dict(line.split(": ", 1) for line in rest)
+
+
+EVENT = Event("0197b6d2-1c5e-7a3b-8c4d-5e6f7a8b9c0d", "order.placed", 1_795_428_000_007, "c", {}, {})
+
+
+def test_a_head_is_complete():
+    first, headers = lines_of(head()("id-1", payload.event_headers(EVENT), TRACEPARENT, 5, b"12345"))
+    assert first == "POST /v1/x HTTP/1.1"
+    assert headers == {
+        "Host": "crm.example",
+        "User-Agent": "hookline/0",
+        "hookline-event-id": EVENT.id,
+        "hookline-event-type": "order.placed",
+        "hookline-event-time": "2026-11-23T10:00:00.007Z",
+        "webhook-id": "id-1",
+        "traceparent": TRACEPARENT,
+        "Content-Length": "5",
+    }
+
+
+def test_a_destination_may_want_the_delivery_id_under_its_own_name():
+    _, headers = lines_of(head(id_header="Idempotency-Key")("id-1", b"", TRACEPARENT, 5, b""))
+    assert headers["Idempotency-Key"] == headers["webhook-id"] == "id-1"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"headers": [("X", "a\r\nEvil: 1")]}, {"headers": [("X\n", "a")]}, {"headers": [("X", "\u00e9")]},
+        {"host": "a\nb"}, {"target": "/a b"}, {"target": "x"}, {"target": "/\r\n"},
+    ],
+)  # fmt: skip
+def test_constant_parts_that_would_break_the_head_are_refused(change):
+    with pytest.raises(ValueError, match=r"ASCII|path"):
+        head(**change)
+
+
+@given(st.text(min_size=1), st.text(min_size=1))
+def test_no_event_can_add_a_header(event_id, event_type):
+    made = payload.event_headers(Event(event_id, event_type, 0, "c", {}, {}))
+    assert made.count(b"\r\n") == 3
+    assert all(0x20 <= byte < 0x7F for byte in made.replace(b"\r\n", b""))
+
+
+@given(st.text())
+def test_percent_encoding_can_be_undone(text):
+    made = payload.header_text(text).decode("ascii")
+    assert unquote(made, errors="surrogatepass") == text
+    assert made == made.strip()
+
+
+@given(st.integers(0, 253_402_300_799_999))
+def test_the_event_time_is_rfc_3339(ms):
+    made = payload.event_headers(Event("e", "t", ms, "c", {}, {})).split(b"\r\n")[2].decode()
+    happened = datetime.fromisoformat(made.removeprefix("hookline-event-time: "))
+    assert happened == datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
+
+
+# ------------------------------------------------------------------------------------------------------- signature
+
+
+def signed(secrets, body, now_s):
+    keys = [payload.signing_key(secret) for secret in secrets]
+    _, headers = lines_of(head(keys)("msg-1", b"", TRACEPARENT, now_s, body))
+    return headers
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", '{"name":"Jürgen"}'.encode()])
+def test_the_official_library_accepts_each_of_several_secrets(body):
+    headers = signed(SECRETS, body, int(time.time()))
+    assert headers["webhook-signature"].count("v1,") == 2
+    for secret in SECRETS:
+        Webhook(secret).verify(body, headers, json_parse=False)
+        assert Webhook(secret).sign("msg-1", _moment(headers), body.decode()) in headers["webhook-signature"].split(" ")
+
+
+def test_the_official_library_refuses_what_was_changed():
+    headers = signed(SECRETS[:1], b'{"a":1}', int(time.time()))
+    for body, changed in ((b'{"a":2}', {}), (b'{"a":1}', {"webhook-id": "msg-2"})):
+        with pytest.raises(WebhookVerificationError):
+            Webhook(SECRETS[0]).verify(body, headers | changed)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(SECRETS[1]).verify(b'{"a":1}', headers)
+
+
+def _moment(headers):
+    return datetime.fromtimestamp(int(headers["webhook-timestamp"]), UTC)
+
+
+@given(st.binary(min_size=24, max_size=64), st.binary(max_size=200))
+def test_the_signature_is_hmac_sha256(key, body):
+    lines = payload.signer([key])(b"id", b"7", body)
+    mac = base64.b64encode(hmac.digest(key, b"id.7." + body, "sha256")).decode()
+    assert lines.decode() == f"webhook-timestamp: 7\r\nwebhook-signature: v1,{mac}\r\n"
+
+
+@pytest.mark.parametrize("size", [24, 32, 64])
+def test_secrets_of_the_standards_sizes_are_taken(size):
+    assert payload.signing_key(payload.secret_of(b"k" * size)) == b"k" * size
+
+
+@pytest.mark.parametrize(
+    "secret", ["", "whsec_", payload.secret_of(b"k" * 23), payload.secret_of(b"k" * 65), "whsec_?!", "k" * 32]
+)
+def test_other_secrets_are_refused_without_being_quoted(secret):
+    with pytest.raises(ValueError, match="must be whsec_ and the base64 of 24 to 64 bytes"):
+        payload.signing_key(secret)
+
+
+# ------------------------------------------------------------------------------------------------------ delivery ID
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8"), max_size=200))
+def test_the_delivery_id_is_a_uuid_of_version_5(event_id):
+    assert payload.delivery_id(event_id, b"/cart/mail") == str(uuid.uuid5(NAMESPACE, event_id + "/cart/mail"))
