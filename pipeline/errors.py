@@ -11,12 +11,27 @@ Errors are for refusals at an edge: expected results of the hot path (a rejected
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
-if TYPE_CHECKING:
-    from pipeline.model import Problem
+__all__ = ["BrokerError", "Bug", "ConfigError", "HooklineError", "Problem", "TopicMissing"]
 
-__all__ = ["BrokerError", "Bug", "ConfigError", "HooklineError", "TopicMissing"]
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with a configuration: where, what, what to do. Lines and columns count from 1; 0 is unknown."""
+
+    file: str
+    line: int
+    column: int
+    field: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        """`file:line:column: field: message (hint)`, the form editors jump to."""
+        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
+        where = f"{place}: {self.field}" if self.field else place
+        return f"{where}: {self.message}" + (f" ({self.hint})" if self.hint else "")
 
 
 class HooklineError(Exception):

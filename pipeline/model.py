@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Any, Final, TypeAlias, TypeVar, dataclass_transform
 
+from pipeline.errors import Problem as Problem  # noqa: PLC0414 - part of the vocabulary
+
 _T = TypeVar("_T")
 _REALLY_FROZEN: Final = "pytest" in sys.modules
 
@@ -104,24 +106,6 @@ class LedgerReason(StrEnum):
 
 
 # ------------------------------------------------------------------------------------------------------ one event in
-
-
-@value
-class Problem:
-    """One thing wrong with a configuration: where, what, what to do. Lines and columns count from 1; 0 is unknown."""
-
-    file: str
-    line: int
-    column: int
-    field: str
-    message: str
-    hint: str = ""
-
-    def __str__(self) -> str:
-        """`file:line:column: field: message (hint)`, the form editors jump to."""
-        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
-        where = f"{place}: {self.field}" if self.field else place
-        return f"{where}: {self.message}" + (f" ({self.hint})" if self.hint else "")
 
 
 @value

@@ -186,6 +186,7 @@ class Worker:
             left = await producer.flush(FLUSH_S)
             self.telemetry.log("info", "worker_stopped", worker=self._worker_id, unacked=left)
         producer.close()
+        self._schemas.close()
         self.telemetry.close()
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipeline.model import Delivery, Record, SchemaRef
     from pipeline.ports import Clock, Producer, Schemas, Source, Telemetry
     from pipeline.run.dispatch import Lane
-    from pipeline.run.process import Process
+    from pipeline.run.process import Process, Wanted
     from pipeline.run.release import Release
     from pipeline.run.settle import Settlement
 
@@ -179,10 +179,10 @@ class Intake:
         if not released:
             self.source.taken(number)
 
-    def _wait_for_schema(self, key: _Key, record: Record, ref: SchemaRef) -> None:
+    def _wait_for_schema(self, key: _Key, record: Record, wanted: Wanted) -> None:
         self._held[key] = deque((record,))
         self.source.pause(*key)
-        self._spawn(self._find_schema(key, record.topic, ref))
+        self._spawn(self._find_schema(key, *wanted))
 
     async def _find_schema(self, key: _Key, topic: str, ref: SchemaRef) -> None:
         """Look a schema up until the registry answers; then go on with the partition where it stopped."""

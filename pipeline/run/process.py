@@ -8,7 +8,7 @@ they are only put in order and acted on.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pipeline.core import decode, gates, journeys, outcome, payload, routes, tracecontext
 from pipeline.model import (
@@ -43,12 +43,18 @@ if TYPE_CHECKING:
 HOPS_REMEMBERED: Final = 20_000
 """Hand-overs remembered per worker, to drop the copies a crash between two writes leaves behind."""
 
+UNKNOWN_REMEMBERED: Final = 1_000
+"""References without a schema remembered: damaged records name new ones without end."""
+
+Wanted: TypeAlias = "tuple[str, SchemaRef]"
+"""A writer schema that is not known yet: the input topic it is for, and its reference."""
+
 
 class Process:
     """One event through the stages. `record` and `retry` never wait and never raise but for a bug of ours.
 
-    Both answer None when the record was taken up, or the reference of a schema that must be looked up first; then the
-    caller holds the partition, calls `learn`, and offers the same record again.
+    Both answer None when the record was taken up, or `(topic, reference)` of a schema that must be looked up first; then
+    the caller holds the partition, calls `learn` with both, and offers the same record again.
     """
 
     def __init__(
@@ -66,18 +72,23 @@ class Process:
         self._sampled = telemetry.sampled
         self._flag_max_age_ms = event_flag_max_age_ms
         self._plans: dict[tuple[str, SchemaRef], Plan | Undecodable | None] = {}
+        self._unknown: OrderedDict[tuple[str, SchemaRef], None] = OrderedDict()
         self._hops: OrderedDict[int, None] = OrderedDict()
 
     def learn(self, topic: str, ref: SchemaRef, schema: object | Unknown) -> None:
         """Plan for records of a writer schema on a topic; an Unknown one makes them undecodable."""
         detail = getattr(schema, "detail", None)
-        self._plans[topic, ref] = (
-            Undecodable(f"unknown schema: {detail}") if detail is not None else self._planner(topic, schema)
-        )
+        if detail is None:
+            self._plans[topic, ref] = self._planner(topic, schema)
+            return
+        self._unknown[topic, ref] = None
+        self._plans[topic, ref] = Undecodable(f"unknown schema: {detail}")
+        if len(self._unknown) > UNKNOWN_REMEMBERED:
+            del self._plans[self._unknown.popitem(last=False)[0]]
 
     # ------------------------------------------------------------------------------------------ a new event
 
-    def record(self, record: Record, tracker: Tracker, now_ns: int) -> SchemaRef | None:
+    def record(self, record: Record, tracker: Tracker, now_ns: int) -> Wanted | None:
         """Take up one input record."""
         if record.value is None:
             self._settlement.empty(tracker, record.offset, LedgerReason.TOMBSTONE)
@@ -92,7 +103,7 @@ class Process:
         if isinstance(read, Undecodable):
             self._undecodable(record, tracker, read.detail, now_ns)
             return None
-        return read
+        return record.topic, read
 
     def _event(self, record: Record, tracker: Tracker, plan: Plan, event: Event, now_ns: int) -> None:
         """Start the runs of one event, or note why it starts none."""
@@ -156,7 +167,7 @@ class Process:
 
     # ------------------------------------------------------------------------------------- a run handed over
 
-    def retry(self, record: Record, tracker: Tracker, now_ns: int) -> SchemaRef | None:
+    def retry(self, record: Record, tracker: Tracker, now_ns: int) -> Wanted | None:
         """Take up one released retry record: the waiting steps of one run."""
         state = journeys.decode(record.header(journeys.STATE_HEADER))
         if isinstance(state, journeys.Unreadable) or record.value is None:
@@ -165,7 +176,7 @@ class Process:
             return None
         read = self._read(record, state.source[0])
         if isinstance(read, (int, bytes)):
-            return read
+            return state.source[0], read
         if self._repeated(state):
             self._settlement.dropped(tracker, record.offset)
         elif isinstance(read, tuple):

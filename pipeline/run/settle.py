@@ -175,7 +175,7 @@ class Settlement:
         for each in waiting:
             each.delivery.last_cls = each.cls
             self._write_outcome(each.delivery, Outcome.RETRYING, each.cls, now_ns, due_ms=max(due_ms, each.due_ms))
-            if each.cls:
+            if each.delivery.history or flight.trace.sampled:  # parked untried: nothing happened that a span could show
                 self._telemetry.settled(each.delivery, Outcome.RETRYING, each.cls, now_ns)
 
     def _too_large(self, run: Run, waiting: list[Waiting]) -> None:

@@ -35,7 +35,7 @@ async def through(system, receiver, *bad) -> None:
     """Feed bad input between two good events, and wait until the good ones are through and all is committed."""
     before = receiver.accepted()
     system.feed([event(1), *bad, event(2)])
-    await eventually(lambda: receiver.accepted() == before + 2)
+    await eventually(lambda: receiver.accepted() >= before + 2)
     await eventually(system.settled)
     assert system.account()["balanced"] is True
 

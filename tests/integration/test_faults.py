@@ -65,6 +65,7 @@ async def test_a_registry_that_is_down_holds_and_dead_letters_nothing(system, re
     async with registry.serve() as url:
         client = SchemaRegistryClient({"url": url})
         schema_id = await asyncio.to_thread(client.register_schema, "events", Schema(json.dumps(SCHEMA), "AVRO"))
+        client.close()
         framed = b"\x00" + schema_id.to_bytes(4, "big")
         system.destination("crm", receiver.url)
         system.hookline = {"registry": {"url": url}}

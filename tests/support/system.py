@@ -31,6 +31,7 @@ _HEAD = b"\xc3\x01" + bytes.fromhex(
     fastavro.schema.fingerprint(fastavro.schema.to_parsing_canonical_form(SCHEMA), "CRC-64-AVRO")
 )
 COMMAND_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 40.0
 SECRET = "whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0"  # noqa: S105 - of a test
 TOKEN = "token-of-a-test"  # noqa: S105
 
@@ -145,9 +146,12 @@ class System:
         """End what still runs."""
         for child in self.children:
             if child.returncode is None:
-                child.send(signal.SIGTERM)
+                child.send(signal.SIGTERM)  # one: a second would end it at once
         for child in self.children:
-            child.stop()
+            try:
+                child.wait(STOP_TIMEOUT_S)
+            except AssertionError:
+                child.kill()
 
     # --------------------------------------------------------------------------------------------- events
 

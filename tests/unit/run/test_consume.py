@@ -30,7 +30,7 @@ class Script:
 
     def record(self, record, tracker, now_ns):
         if record.value == b"schema" and 7 in self.unknown:
-            return 7
+            return record.topic, 7
         self.seen.append(record.offset)
         if record.value == b"empty":
             self.world.settlement.empty(tracker, record.offset, LedgerReason.NO_JOURNEY)

@@ -117,7 +117,7 @@ async def test_bytes_without_a_frame_are_undecodable(world, made) -> None:
 
 async def test_an_unknown_schema_is_asked_for_and_the_record_offered_again(world, made) -> None:
     other = b"\x00\x00\x00\x00\x09hello"
-    assert take(world, made, "", value=other) == 9
+    assert take(world, made, "", value=other) == ("in", 9)
     assert world.tracker.watermark() == 0
     made.learn("in", 9, "known")
     record = Record("in", 0, 0, None, other, (), world.clock() // 1_000_000)
@@ -189,6 +189,15 @@ async def test_only_what_waits_is_sent_again_under_its_input_position(world, mad
     assert (row.step, row.outcome, row.attempts, row.hop) == ("two", "delivered", 4, 2)
     assert (row.topic, row.partition, row.offset, row.deliveries) == ("in", 3, 7, 2)
     assert row.trace_id == "c" * 32
+
+
+async def test_the_schema_of_a_retry_record_is_wanted_for_its_input_topic(world, made) -> None:
+    world.tracker.received(7)
+    record = dataclasses.replace(retry_record(world, {"crm": (1, 0)}), value=b"\x00\x00\x00\x00\x09hello")
+    assert made.retry(record, world.tracker, world.clock()) == ("in", 9)
+    made.learn("in", 9, "known")
+    assert made.retry(record, world.tracker, world.clock()) is None
+    await until(lambda: world.tracker.watermark() == 8)
 
 
 async def test_a_copy_of_a_hop_is_dropped(world, made) -> None:
