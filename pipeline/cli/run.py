@@ -26,7 +26,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     parser.add_argument("--config", type=Path, default=Path(), metavar="DIR", help="configuration folder (default: .)")
     parser.add_argument("--env", required=True, metavar="NAME", help="environment: env/NAME.yaml of the folder")
-    parser.add_argument("--workers", type=_workers, default=1, metavar="N", help="processes on this machine (default: 1)")
+    parser.add_argument(
+        "--workers", type=_workers, default=1, metavar="N", help="processes on this machine (default: 1)"
+    )
     parser.add_argument(
         "--drain", type=float, default=20.0, metavar="SECONDS", help="one deadline for a graceful stop (default: 20)"
     )

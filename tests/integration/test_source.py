@@ -123,9 +123,7 @@ async def test_one_partition_pauses_alone_and_goes_on_where_it_stopped(kafka, to
     await inbox.source.stop()
 
 
-async def test_a_second_member_shares_cooperatively_without_loss_or_repeat(
-    kafka, topic_factory, open_source
-) -> None:
+async def test_a_second_member_shares_cooperatively_without_loss_or_repeat(kafka, topic_factory, open_source) -> None:
     topic = topic_factory(partitions=4)
     first = open_source(topic)
     await eventually(lambda: len(first.owned) == 4)

@@ -9,6 +9,7 @@ commits are filtered by what this consumer owns.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Final
 
@@ -344,7 +345,5 @@ def _bytes(content: object) -> bytes | None:
 
 def _discard(consumer: Consumer) -> None:
     """Leave the group without committing anything; a consumer that cannot even do that is left to its process."""
-    try:
+    with contextlib.suppress(Exception):  # already failing for a reason that was reported
         consumer.close()
-    except Exception:  # noqa: BLE001, S110 - already failing for a reason that was reported
-        pass

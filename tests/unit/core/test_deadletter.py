@@ -33,7 +33,9 @@ def test_original_headers_are_kept_without_ours() -> None:
 
 
 def test_a_position_says_where_it_came_from() -> None:
-    flight = Flight(record(b"junk"), None, ("shop", 7, 99, 0), None, Trace("a" * 32, "", False), 1_700_000_000_000_000_000)
+    flight = Flight(
+        record(b"junk"), None, ("shop", 7, 99, 0), None, Trace("a" * 32, "", False), 1_700_000_000_000_000_000
+    )
     headers = dict(deadletter.for_position(flight, FailureClass.UNDECODABLE, "truncated", 1_700_000_001_000_000_000))
     assert headers["hookline-class"] == b"undecodable"
     assert headers["hookline-source-topic"] == b"shop"

@@ -24,7 +24,9 @@ def test_2xx_is_delivered(status) -> None:
     assert judge(Answer(status)) is verdict.DELIVERED
 
 
-@pytest.mark.parametrize("status", [300, 301, 302, 304, 307, 308, 400, 403, 404, 405, 406, 410, 411, 413, 418, 422, 451, 501])
+@pytest.mark.parametrize(
+    "status", [300, 301, 302, 304, 307, 308, 400, 403, 404, 405, 406, 410, 411, 413, 418, 422, 451, 501]
+)
 def test_what_repeating_cannot_change_is_rejected(status) -> None:
     assert isinstance(judge(Answer(status)), verdict.Rejected)
 
