@@ -84,6 +84,13 @@ class EventParts:
             self.flaws.append((("time",), _NO_TIMESTAMP))
         return _never
 
+    def _says_granted(self, node: Reach) -> bool:
+        found = types.find(self._scope.record.tree, node.names)
+        plain = types.solid(found.type) if isinstance(found, types.Found) else types.ANYTHING
+        if not isinstance(plain, types.Scalar):
+            return isinstance(plain, (types.Anything, types.UnionOf))
+        return bool({"granted", "denied"} & set(plain.symbols)) or plain.kind in ("bool", "string")
+
     def _consent(self, node: Any) -> Getter | list[tuple[str, Getter]]:
         if isinstance(node, Reach):
             found = types.find(self._scope.record.tree, node.names)
@@ -97,6 +104,9 @@ class EventParts:
                 yield from self._flags(part, path)
             elif isinstance(part, Reach):
                 reached = self._reached(part, ("consent", *path))
+                if not self._says_granted(part):
+                    hint = "a boolean, or text or an enum that is granted or denied"
+                    self.flaws.append((("consent", *path), Flaw(0, "never says granted or denied", hint)))
                 yield ".".join(path), reached.get_json if reached is not None else _never
             elif isinstance(part, Expression):
                 yield ".".join(path), part.get

@@ -29,7 +29,7 @@ def getter(found: Found, form: str = JSON) -> Getter:
     steps = found.steps
     if not steps:
         return _whole(convert)
-    if found.direct >= len(steps) - 1 and len(steps) <= 3:  # noqa: PLR2004 - one function for each length below
+    if found.direct == len(steps) <= 3:  # noqa: PLR2004 - one function for each length below
         return _short(steps, convert) if convert is None else _short_converted(steps, convert)
     return _long(steps, convert)
 

@@ -61,7 +61,7 @@ ANYTHING: Final = Anything()
 
 @value
 class Found:
-    """Where a path leads. `steps` are its names, `direct` those that need no check for null or a missing key."""
+    """Where a path leads. `steps` are its names, `direct` how many first ones certainly stand in a record or map."""
 
     type: Type
     steps: tuple[str, ...]
@@ -142,8 +142,8 @@ def find(root: Type, names: tuple[str, ...], cls: str = "") -> Found | Missing:
         found, known = _children(here, name)
         if not found:
             return Missing(index, known)
-        safe = safe and isinstance(here, RecordOf)
-        direct += safe
+        direct += safe and isinstance(here, (RecordOf, MapOf))
+        safe = safe and isinstance(here, RecordOf)  # a map's key may be missing, a union's record null
         cls = next((field.cls for field in found if field.cls), cls)
         here = _merged(tuple(field.type for field in found))
     return Found(here, names, direct, cls)

@@ -274,6 +274,7 @@ def test_what_is_wrong_with_a_journey_has_its_place(orders, before, after, probl
          "there is no field `at`"),
         ("${record.buyer}", "${record.byer}", "there is no field `byer` (did you mean `buyer`?)"),
         ("${record.buyer}", "${record.lines}", "must be text or a whole number"),
+        ("${record.opted_in}", "${record.state}", "events[0].consent.marketing.email: never says granted or denied"),
         ("${record.order_id}:placed", "${event.id}", "here only `record` and `now` are known"),
     ],
 )  # fmt: skip

@@ -191,6 +191,24 @@ def test_a_missing_field_names_those_there_are():
     assert isinstance(types.find(TREE, ("total", "x")), types.Missing)
 
 
+def test_null_anywhere_on_the_way_is_absent():
+    datum = order(buyer={"id": "c", "mail": None, "state": "open", "inviter": None})
+    assert read("buyer.inviter", datum) is ABSENT
+    assert read("buyer.inviter.mail", datum) is ABSENT
+    nullable = types.tree(
+        {"type": "record", "name": "R", "fields": [
+            {"name": "a", "type": ["null", {"type": "map", "values": {"type": "map", "values": "int"}}]}]}
+    )  # fmt: skip
+    for names in (("a",), ("a", "b"), ("a", "b", "c")):
+        found = types.find(nullable, names)
+        assert isinstance(found, types.Found)
+        for datum in ({"a": None}, {"a": {}}, {"a": {"b": {}}}, {"a": {"b": {"c": 1}}}):
+            for form in (types.JSON, types.CEL, types.DYN, types.RAW):
+                types.getter(found, form)(datum, 0)
+    assert types.getter(found)({"a": {"b": {"c": 1}}}, 0) == 1
+    assert types.getter(found)({"a": {}}, 0) is ABSENT
+
+
 def test_values_out_of_range_are_absent_and_never_raise():
     datum = order()
     for units in (2**63 - 1, -(2**63)):
