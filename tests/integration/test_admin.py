@@ -27,7 +27,7 @@ def test_an_unreachable_broker_is_said_so(monkeypatch):
     with pytest.raises(BrokerError, match="did not answer within 1 s"):
         asked.partitions()
     with pytest.raises(BrokerError, match="did not answer within 1 s"):
-        asked.committed("group")
+        asked.committed("group", ["events"])
 
 
 def test_members_of_a_group_and_what_they_own(kafka, topic_factory, unique):
@@ -47,12 +47,12 @@ def test_members_of_a_group_and_what_they_own(kafka, topic_factory, unique):
 def test_committed_offsets_and_members_of_a_group(kafka, topic_factory, unique):
     topic = topic_factory(partitions=2)
     asked = Admin(kafka.settings)
-    assert asked.committed(unique) == {}
+    assert asked.committed(unique, [topic]) == {}
     assert asked.group(unique) == GroupState("absent", ())
 
     kafka.commit(unique, topic, {1: (2, "note")})
 
-    assert asked.committed(unique) == {(topic, 1): 2}
+    assert asked.committed(unique, [topic]) == {(topic, 1): 2}
     assert asked.group(unique) == GroupState("empty", ())
 
 

@@ -7,19 +7,29 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from confluent_kafka import OFFSET_INVALID, Consumer, ConsumerGroupTopicPartitions, KafkaException, Producer
+from confluent_kafka import (
+    OFFSET_INVALID,
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Producer,
+)
 from confluent_kafka import TopicPartition as Position
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from confluent_kafka.cimpl import NewTopic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from confluent_kafka import Message
 
 REQUEST_TIMEOUT_S = 20.0
 READ_TIMEOUT_S = 30.0
 BATCH_RECORDS = 1_000
+LOADING = (
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.NOT_COORDINATOR
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -168,9 +178,12 @@ class Broker:
     def committed(self, group: str, topic: str) -> dict[int, tuple[int, str]]:
         """(next offset, metadata) a group has committed, by partition; partitions without a commit are left out."""
         asked = [Position(topic, partition) for partition in self.partitions(topic)]
-        admin = AdminClient(dict(self.settings))
-        future = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group, asked)])[group]
-        positions = future.result(REQUEST_TIMEOUT_S).topic_partitions or []
+        # Not AdminClient.list_consumer_group_offsets: while the coordinator loads, it crashes the process (librdkafka).
+        reader = Consumer({**self.settings, "group.id": group, "enable.auto.commit": False, "log_level": 0})
+        try:
+            positions = self._once_loaded(lambda: reader.committed(asked, timeout=REQUEST_TIMEOUT_S))
+        finally:
+            reader.close()
         return {
             position.partition: (position.offset, position.metadata or "")
             for position in positions
@@ -197,6 +210,16 @@ class Broker:
             return bool(AdminClient({**self.settings, "log_level": "0"}).list_topics(timeout=timeout_s).brokers)
         except KafkaException:
             return False
+
+    def _once_loaded(self, ask: Callable[[], list[Position]]) -> list[Position]:
+        deadline = time.monotonic() + REQUEST_TIMEOUT_S
+        while True:
+            try:
+                return ask()
+            except KafkaException as error:
+                if error.args[0].code() not in LOADING or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.1)
 
     def _reader(self) -> Consumer:
         return Consumer(

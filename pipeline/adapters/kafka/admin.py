@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from confluent_kafka import (
+    Consumer,
     ConsumerGroupState,
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -24,18 +25,25 @@ from pipeline.errors import BrokerError, TopicMissing
 from pipeline.model import value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from concurrent.futures import Future
 
 REQUEST_S: Final = 10.0
 """Bound on one question."""
+AGAIN_S: Final = 0.2
+"""How soon a coordinator that is only starting is asked again; for REQUEST_S in all."""
 GRACE_S: Final = 2.0
 """How much longer we wait for librdkafka to say that its bound has passed."""
 
 _T = TypeVar("_T")
 _Position = tuple[str, int]
 _UNKNOWN: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC)  # noqa: SLF001 - public in librdkafka
-_NO_GROUP: Final = (KafkaError.GROUP_ID_NOT_FOUND, KafkaError.COORDINATOR_NOT_AVAILABLE)
+_SETTLING: Final = (
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+)
+"""A broker that has just started, or a group whose coordinator moves: asked again, it knows."""
 
 
 @value
@@ -71,8 +79,9 @@ class Admin:
         """Connect lazily. `settings` as for every client: bootstrap.servers, security.protocol, ..."""
         self._trouble: list[str] = []
         # librdkafka would print what goes wrong; it is raised instead, once.
-        quiet: dict[str, Any] = {"log_level": 0, "error_cb": lambda error: self._trouble.append(error.str())}
-        self._client = AdminClient({**settings, **quiet})
+        self._quiet: dict[str, Any] = {"log_level": 0, "error_cb": lambda error: self._trouble.append(error.str())}
+        self._settings = dict(settings)
+        self._client = AdminClient({**settings, **self._quiet})
 
     def partitions(self) -> dict[str, int]:
         """Return the partition count of every topic there is."""
@@ -109,44 +118,48 @@ class Admin:
             raise
         return True
 
-    def committed(self, group: str) -> dict[_Position, int]:
-        """Return the next offset of every partition the group has committed; empty for a group that never was."""
-        asked = [ConsumerGroupTopicPartitions(group)]
-        future = self._client.list_consumer_group_offsets(asked, request_timeout=REQUEST_S)[group]
+    def committed(self, group: str, names: Sequence[str]) -> dict[_Position, int]:
+        """Return the next offset of every partition of these topics the group has committed; raises TopicMissing.
+
+        Asked as a consumer that never joins: librdkafka's ListConsumerGroupOffsets on a handle that is no consumer
+        crashes the process when the coordinator is still loading (rd_kafka_handle_OffsetFetch calls rd_kafka_cgrp_op
+        with no group; seen in 2.16.0).
+        """
+        asked = [TopicPartition(*key) for key in self._keys(names)]
+        if not asked:
+            return {}
+        settings = {**self._settings, **self._quiet, "group.id": group, "enable.auto.commit": False}
+        consumer = Consumer(settings)
         try:
-            answer = self._answer(future)
-        except BrokerError as error:
-            if _code(error) in _NO_GROUP:
-                return {}
-            raise
-        found: dict[_Position, int] = {}
-        for each in answer.topic_partitions or ():
+            answer = self._coordinator(lambda: self._committed(consumer, asked)) or []
+        finally:
+            consumer.close()
+        return {(each.topic, each.partition): each.offset for each in answer if each.offset >= 0}
+
+    def _committed(self, consumer: Consumer, asked: list[TopicPartition]) -> list[TopicPartition]:
+        try:
+            answer = consumer.committed(asked, timeout=REQUEST_S)
+        except KafkaException as error:
+            raise self._refusal(error) from error
+        for each in answer:
             if each.error is not None:
                 raise self._refusal(KafkaException(each.error))
-            if each.offset >= 0:
-                found[each.topic, each.partition] = each.offset
-        return found
+        return answer
 
     def watermarks(self, names: Sequence[str]) -> dict[_Position, tuple[int, int]]:
         """Return `(first offset, end offset)` of every partition of these topics; raises TopicMissing."""
-        known = self._metadata()
-        missing = tuple(name for name in names if name not in known or known[name].error is not None)
-        if missing:
-            raise TopicMissing(missing)
-        keys = [(name, partition) for name in names for partition in known[name].partitions]
+        keys = self._keys(names)
         first = self._offsets(keys, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
         end = self._offsets(keys, OffsetSpec.latest())  # type: ignore[no-untyped-call]
         return {key: (first[key], end[key]) for key in keys}
 
     def group(self, group: str) -> GroupState:
         """Describe a consumer group and its members."""
-        future = self._client.describe_consumer_groups([group], request_timeout=REQUEST_S)[group]
-        try:
-            found = self._answer(future)
-        except BrokerError as error:
-            if _code(error) in _NO_GROUP:
-                return GroupState("absent", ())
-            raise
+        found = self._coordinator(
+            lambda: self._answer(self._client.describe_consumer_groups([group], request_timeout=REQUEST_S)[group])
+        )
+        if found is None:
+            return GroupState("absent", ())
         members = tuple(
             Member(each.client_id, each.host, tuple((one.topic, one.partition) for one in _owned(each)))
             for each in found.members
@@ -156,6 +169,13 @@ class Admin:
         return GroupState(found.state.name.lower(), members)
 
     # ------------------------------------------------------------------------------------------ questions
+
+    def _keys(self, names: Sequence[str]) -> list[_Position]:
+        known = self._metadata()
+        missing = tuple(name for name in names if name not in known or known[name].error is not None)
+        if missing:
+            raise TopicMissing(missing)
+        return [(name, partition) for name in names for partition in known[name].partitions]
 
     def _metadata(self) -> dict[str, Any]:
         try:
@@ -184,6 +204,19 @@ class Admin:
             asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=REQUEST_S
         ) if asked else {}  # fmt: skip
         return {(key.topic, key.partition): self._answer(future).offset for key, future in futures.items()}
+
+    def _coordinator(self, ask: Callable[[], _T]) -> _T | None:
+        """Ask a group's coordinator; None: there is no such group."""
+        deadline_s = time.monotonic() + REQUEST_S
+        while True:
+            try:
+                return ask()
+            except BrokerError as error:
+                if _code(error) == KafkaError.GROUP_ID_NOT_FOUND:
+                    return None
+                if _code(error) not in _SETTLING or time.monotonic() >= deadline_s:
+                    raise
+            time.sleep(AGAIN_S)
 
     def _answer(self, future: Future[_T]) -> _T:
         try:

@@ -24,9 +24,7 @@ _Position = tuple[str, int]
 class Account:
     """Collects rows in any order, then judges. About 200 bytes a delivery. Owner: the `account` command."""
 
-    def __init__(self, from_ms: int = 0) -> None:
-        """`from_ms`: older rows may be gone or left out, so what older ledgers cover is outside; 0: all were read."""
-        self._from_ms = from_ms
+    def __init__(self) -> None:
         self._partitions: dict[_Position, PartitionRows] = {}
         self._reasons = Reasons()
         self._rows = 0
@@ -40,7 +38,7 @@ class Account:
     def ledger(self, row: LedgerLike) -> None:
         """Take note of one ledger row."""
         self._rows += 1
-        self._partition(row.topic, row.partition).ledger(row, trusted=row.at_ms >= self._from_ms)
+        self._partition(row.topic, row.partition).ledger(row)
 
     def unreadable(self) -> None:
         """Take note of a record that is neither."""
@@ -52,17 +50,19 @@ class Account:
         committed: Mapping[_Position, int],
         begins: Mapping[_Position, int],
         now_ms: int,
+        from_ms: int = 0,
         retries_settled_at_ms: int = 0,
     ) -> Report:
         """Judge the positions below the committed offsets, which must have been asked for before the rows were read.
 
         `begins` has the first offset still on the input topics: what is outside is counted from there.
+        `from_ms`: older rows may be gone or left out, so what older ledgers cover is outside; 0: all rows were read.
         `retries_settled_at_ms`: a moment before the reading at which no retry record was unsettled; 0: none is known.
         """
         tally = Tally(self._reasons, now_ms, retries_settled_at_ms - ACK_SPREAD_MS)
         for place in sorted(committed.keys() | self._partitions.keys()):
             read = self._partitions.get(place) or PartitionRows()
-            tally.judge(place, read, committed.get(place, 0), begins.get(place, 0), whole=self._from_ms == 0)
+            tally.judge(place, read, committed.get(place, 0), begins.get(place, 0), from_ms=from_ms)
         repeats = sum(each.repeats() for each in self._partitions.values())
         return tally.report(repeats, self._rows, self._unreadable)
 

@@ -80,23 +80,22 @@ class Tally:
         self._stranded_before_ms = stranded_before_ms
         self._positions = self._events = self._outside = self._beyond = self._waiting = 0
         self._ledger: Counter[str] = Counter()
-        self._deliveries: Counter[str] = Counter()
-        self._reasons: dict[str, Counter[str]] = {}
+        self._codes: Counter[int] = Counter()
         self._missing_count = 0
         self._missing: list[Missing] = []
         self._overdue: list[Waiting] = []
         self._stranded: list[Waiting] = []
         self._triggers = array("q")
 
-    def judge(self, place: Place, read: PartitionRows, committed: int, begin: int, *, whole: bool) -> None:
-        """Judge one partition below its committed offset; `whole`: all of the outcomes topic was read."""
-        window = _window(read, committed, whole=whole)
-        covered = ranges.intersect(window, ranges.merge(read.covers + read.old_covers))
+    def judge(self, place: Place, read: PartitionRows, committed: int, begin: int, *, from_ms: int) -> None:
+        """Judge one partition below its committed offset; see Account.report."""
+        window = _window(read, committed, from_ms)
+        covered = ranges.intersect(window, ranges.merge(each[:2] for each in read.covers))
         wanted = ranges.subtract(covered, self._count_empty(read, covered))
         done: Ranges = []
         partial: list[tuple[int, str]] = []
-        for offset, keys in groupby(sorted(read.deliveries), rows.offset_of):
-            members = list(keys)
+        for offset, group in groupby(sorted(read.deliveries), rows.offset_of):
+            members = list(group)
             if offset >= committed:
                 self._beyond += 1
                 continue
@@ -131,22 +130,19 @@ class Tally:
         return counted
 
     def _count_deliveries(self, read: PartitionRows, keys: list[int]) -> None:
-        states: dict[int, int] = {}
+        states: dict[int, tuple[int, int]] = {}  # by delivery: the state that counts, and its key
         for key in keys:
-            state = read.deliveries[key]
-            known = states.setdefault(rows.identity(key), state)
-            states[rows.identity(key)] = self._names.larger(known, state)
-        for state in states.values():
-            settled = self._names.read(state)
-            self._deliveries[settled.outcome.value] += 1
-            if settled.reason:
-                self._reasons.setdefault(settled.outcome.value, Counter())[settled.reason] += 1
-            if settled.trigger_ms is not None:
-                self._triggers.append(settled.trigger_ms)
-        for key in keys:
-            waiting = read.waiting.get(key)
-            if waiting is not None and not rows.final(states[rows.identity(key)]):
-                self._count_waiting(waiting, self._names.read(read.deliveries[key]).settled_at_ms)
+            state, identity = read.deliveries[key], rows.identity(key)
+            known = states.get(identity)
+            if known is None or self._names.larger(known[0], state) != known[0]:
+                states[identity] = (state, key)
+        for state, key in states.values():
+            self._codes[rows.code(state)] += 1
+            trigger_ms = rows.trigger_ms(state)
+            if trigger_ms is not None:
+                self._triggers.append(trigger_ms)
+            if not rows.final(state):
+                self._count_waiting(read.waiting[key], rows.settled_at_ms(state))
 
     def _count_waiting(self, waiting: Waiting, since_ms: int) -> None:
         self._waiting += 1
@@ -163,12 +159,19 @@ class Tally:
     def report(self, repeats: int, read: int, unreadable: int) -> Report:
         """Return the sums."""
         triggers = sorted(self._triggers)
+        deliveries: Counter[str] = Counter()
+        reasons: dict[str, dict[str, int]] = {}
+        for code, number in self._codes.items():
+            outcome, reason = self._names.pair(code)
+            deliveries[outcome.value] += number
+            if reason:
+                reasons.setdefault(outcome.value, {})[reason] = number
         missing = sorted(self._missing, key=lambda each: (each.topic, each.partition, each.first))
         overdue, stranded = (sorted(each, key=_by_due)[:NAMED_MAX] for each in (self._overdue, self._stranded))
         return Report(
             positions=self._positions, events=self._events, ledger=dict(sorted(self._ledger.items())),
-            deliveries={each.value: self._deliveries[each.value] for each in Outcome if self._deliveries[each.value]},
-            reasons={each: dict(sorted(counts.items())) for each, counts in sorted(self._reasons.items())},
+            deliveries={each.value: deliveries[each.value] for each in Outcome if deliveries[each.value]},
+            reasons={each: dict(sorted(counts.items())) for each, counts in sorted(reasons.items())},
             missing_count=self._missing_count, missing=tuple(missing[:NAMED_MAX]), waiting=self._waiting,
             overdue_count=len(self._overdue), overdue=tuple(overdue),
             stranded_count=len(self._stranded), stranded=tuple(stranded),
@@ -177,23 +180,26 @@ class Tally:
         )  # fmt: skip
 
 
-def _window(read: PartitionRows, committed: int, *, whole: bool) -> Ranges:
+def _window(read: PartitionRows, committed: int, from_ms: int) -> Ranges:
     """Return the committed positions that can be judged.
 
     From the first ledger that can be trusted, what trusted ledgers cover and what no ledger covers at all: a hole is
     a committed position nobody accounts for. What only older ledgers cover may have lost its outcomes to retention.
     """
-    firsts = [first for first, _ in read.covers]
-    if whole and read.deliveries:
+    trusted = ranges.merge((first, end) for first, end, at_ms in read.covers if at_ms >= from_ms)
+    older = ranges.merge((first, end) for first, end, at_ms in read.covers if at_ms < from_ms)
+    firsts = [first for first, _ in trusted[:1]]
+    if from_ms == 0 and read.deliveries:
         firsts.append(rows.offset_of(min(read.deliveries)))
     if not firsts:
         return []
-    span = ranges.merge([(min(firsts), committed)])
-    return ranges.subtract(span, ranges.subtract(ranges.merge(read.old_covers), ranges.merge(read.covers)))
+    return ranges.subtract(ranges.merge([(min(firsts), committed)]), ranges.subtract(older, trusted))
 
 
 def _incomplete(keys: list[int]) -> str:
     """Say which deliveries of one position are missing; "" when all of one processing are there."""
+    if len(keys) == 1 and rows.stated(keys[0]) <= 1:
+        return ""
     counts = Counter(map(rows.stated, keys))
     if any(have >= max(want, 1) for want, have in counts.items()):
         return ""

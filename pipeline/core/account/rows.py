@@ -62,16 +62,6 @@ class Waiting:
     delivery_id: str
 
 
-@value
-class Settled:
-    """What counts of a delivery. `trigger_ms` is record time to first attempt, None without an attempt."""
-
-    outcome: Outcome
-    reason: str
-    settled_at_ms: int
-    trigger_ms: int | None
-
-
 class Reasons:
     """Numbers for pairs of outcome and reason: there are few, so a state holds a number."""
 
@@ -88,12 +78,9 @@ class Reasons:
             self._pairs.append(pair)
         return code
 
-    def read(self, state: int) -> Settled:
-        """Unpack a delivery's state."""
-        trigger = state & (1 << _TRIGGER_BITS) - 1
-        outcome, reason = self._pairs[state >> _TRIGGER_BITS & (1 << _CODE_BITS) - 1]
-        settled_at_ms = state >> _TRIGGER_BITS + _CODE_BITS + _HOP_BITS & (1 << _SETTLED_BITS) - 1
-        return Settled(outcome, reason, settled_at_ms, trigger - 1 if trigger else None)
+    def pair(self, code: int) -> tuple[Outcome, str]:
+        """Return the pair of a number."""
+        return self._pairs[code]
 
     def larger(self, one: int, other: int) -> int:
         """Return the state that counts. Pairs decide only full ties, by name: order of arrival must not."""
@@ -103,7 +90,7 @@ class Reasons:
         return max(one, other, key=self._tie)
 
     def _tie(self, state: int) -> tuple[str, str, int]:
-        outcome, reason = self._pairs[state >> _TRIGGER_BITS & (1 << _CODE_BITS) - 1]
+        outcome, reason = self._pairs[code(state)]
         return outcome.value, reason, state & (1 << _TRIGGER_BITS) - 1
 
 
@@ -123,6 +110,22 @@ def _state(row: OutcomeLike, code: int) -> int:
 def final(state: int) -> bool:
     """Whether a delivery is settled for good."""
     return state >> _TRIGGER_BITS + _CODE_BITS + _HOP_BITS + _SETTLED_BITS > 0
+
+
+def settled_at_ms(state: int) -> int:
+    """Return when this was decided, Unix ms."""
+    return state >> _TRIGGER_BITS + _CODE_BITS + _HOP_BITS & (1 << _SETTLED_BITS) - 1
+
+
+def code(state: int) -> int:
+    """Return the number of outcome and reason; see Reasons."""
+    return state >> _TRIGGER_BITS & (1 << _CODE_BITS) - 1
+
+
+def trigger_ms(state: int) -> int | None:
+    """Return record time to first attempt, None without an attempt."""
+    trigger = state & (1 << _TRIGGER_BITS) - 1
+    return trigger - 1 if trigger else None
 
 
 def _key(row: OutcomeLike) -> int:
@@ -148,13 +151,11 @@ def identity(key: int) -> int:
 class PartitionRows:
     """All that was read about one input partition. Owner: Account."""
 
-    __slots__ = ("covers", "deliveries", "empty", "old_covers", "waiting", "_final_rows", "_hops", "_retry_rows")  # noqa: RUF023 - what judges read first
+    __slots__ = ("covers", "deliveries", "empty", "waiting", "_final_rows", "_hops", "_retry_rows")  # noqa: RUF023 - what judges read first
 
     def __init__(self) -> None:
-        self.covers: list[Range] = []
-        """Ledger ranges to be judged."""
-        self.old_covers: list[Range] = []
-        """Ledger ranges too old to have all their outcomes."""
+        self.covers: list[tuple[int, int, int]] = []
+        """Ledger ranges: first, next, when written."""
         self.empty: dict[str, list[Range]] = {}
         """Ranges without any delivery, by reason."""
         self.deliveries: dict[int, int] = {}
@@ -165,9 +166,9 @@ class PartitionRows:
         self._final_rows = 0
         self._retry_rows = 0
 
-    def ledger(self, row: LedgerLike, *, trusted: bool) -> None:
-        """Take note of a ledger row; `trusted`: all outcomes of its positions can have been read."""
-        (self.covers if trusted else self.old_covers).append((row.first, row.next))
+    def ledger(self, row: LedgerLike) -> None:
+        """Take note of a ledger row."""
+        self.covers.append((row.first, row.next, row.at_ms))
         for first, last, reason in row.empty:
             self.empty.setdefault(reason, []).append((first, last + 1))
 

@@ -44,10 +44,10 @@ class Ledger:
 
 
 def judge(*rows: Row | Ledger, upto: int, from_ms: int = 0, retries_settled_at_ms: int = 0, begin: int = 0) -> Report:
-    account = Account(from_ms)
+    account = Account()
     for row in rows:
         account.ledger(row) if isinstance(row, Ledger) else account.outcome(row)
-    return account.report({(TOPIC, 0): upto}, {(TOPIC, 0): begin}, NOW, retries_settled_at_ms)
+    return account.report({(TOPIC, 0): upto}, {(TOPIC, 0): begin}, NOW, from_ms, retries_settled_at_ms)
 
 
 def retrying(offset: int, due_ms: int, **other: object) -> Row:

@@ -1,0 +1,178 @@
+"""`hookline account`: proves that every committed position is accounted for, or names those that are not."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+from pipeline.cli import options, screen
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pipeline.adapters.kafka.admin import Admin
+    from pipeline.config.models import Config
+    from pipeline.core.account import Report, Waiting
+    from pipeline.model import Record
+
+OUTCOME_AHEAD_MS: Final = 3_600_000
+"""How long before its ledger an outcome may have been written: a position waits for those below it to be settled."""
+
+_Position = tuple[str, int]
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "account",
+        help="prove that every consumed event is accounted for",
+        description="Compare the offsets the group has committed with what was written about them: every committed "
+        "position is either in the ledger (no delivery, and why) or has an outcome for each of its deliveries. Repeats "
+        "cannot unbalance it. Exit code 0 if it balances, 1 if not; then the positions are named.",
+    )
+    options.add_config(parser)
+    options.add_since(parser, "judge only what was committed since")
+    options.add_json(parser)
+    parser.set_defaults(run=execute)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Run the command; blocks while reading. Raises ConfigError, TopicMissing, BrokerError."""
+    config, settings = options.load(args)
+    now_ms = time.time_ns() // 1_000_000
+    since_ms = args.since.at_ms(now_ms) if args.since is not None else 0
+    report = _report(config, settings, now_ms, since_ms)
+    if args.json:
+        document = {"group": config.group, "balanced": report.balanced, "since_ms": since_ms or None, **asdict(report)}
+        screen.print_json(document)
+    else:
+        _print(report, config.group)
+    return 0 if report.balanced else 1
+
+
+# -------------------------------------------------------------------------------------------------------- reading
+
+
+def _report(config: Config, settings: Mapping[str, str], now_ms: int, since_ms: int) -> Report:
+    """Ask in this order: what is committed was acked before, so that all its outcomes are there to be read."""
+    from pipeline.adapters.kafka.admin import Admin  # noqa: PLC0415 - commands import what is heavy once they run
+    from pipeline.adapters.kafka.reader import read_topic  # noqa: PLC0415
+    from pipeline.config import topics  # noqa: PLC0415
+    from pipeline.core.account import Account  # noqa: PLC0415
+
+    admin = Admin(settings)
+    known = admin.partitions()
+    inputs = [topic for topic in topics.inputs(config) if topic in known]
+    committed = admin.committed(config.group, inputs)
+    begins = {place: first for place, (first, _) in admin.watermarks(inputs).items()}
+    retries_settled_at_ms = now_ms if _idle(admin, config, known) else 0
+    outcomes = topics.outcomes(config.group)
+    deleted = [number for (_, number), (first, _) in admin.watermarks([outcomes]).items() if first > 0]
+    account = Account()
+    with screen.progress(outcomes) as progress:
+        begin_ms = max(since_ms - OUTCOME_AHEAD_MS, 0) or None
+        records = read_topic(settings, outcomes, since_ms=begin_ms, progress=progress)
+        oldest_ms = _feed(account, records)
+    horizon_ms = _horizon_ms(deleted, oldest_ms, now_ms - config.retention.outcomes_ms)
+    from_ms = max(since_ms, horizon_ms + OUTCOME_AHEAD_MS if horizon_ms else 0)
+    return account.report(committed, begins, now_ms, from_ms, retries_settled_at_ms)
+
+
+def _idle(admin: Admin, config: Config, known: Mapping[str, int]) -> bool:
+    """Whether every retry record there is now has been settled. Ends first: what comes later does not count."""
+    from pipeline.config import topics  # noqa: PLC0415
+
+    there = [topic for topic in topics.retry_topics(config) if topic in known]
+    ends = admin.watermarks(there)
+    committed = admin.committed(topics.retry_group(config.group), there)
+    return all(committed.get(place, first) >= end for place, (first, end) in ends.items())
+
+
+def _feed(account: Any, records: Iterable[Record]) -> dict[int, int]:
+    """Tell the account every row; return the oldest timestamp of each partition."""
+    from pipeline.core.outcome import LedgerRow, OutcomeRow, decode  # noqa: PLC0415
+
+    oldest_ms: dict[int, int] = {}
+    for record in records:
+        if record.partition not in oldest_ms:
+            oldest_ms[record.partition] = record.timestamp_ms
+        row = decode(record.value or b"")
+        if isinstance(row, OutcomeRow):
+            account.outcome(row)
+        elif isinstance(row, LedgerRow):
+            account.ledger(row)
+        else:
+            account.unreadable()
+    return oldest_ms
+
+
+def _horizon_ms(deleted: Sequence[int], oldest_ms: Mapping[int, int], retention_from_ms: int) -> int:
+    """Return the moment since which no row is gone; 0 if none was ever deleted.
+
+    Partitions lose their oldest records at different times, so the youngest beginning counts; one that lost all it had
+    has lost what is older than the retention.
+    """
+    return max((oldest_ms.get(partition, retention_from_ms) for partition in deleted), default=0)
+
+
+# ------------------------------------------------------------------------------------------------------- printing
+
+
+def _print(report: Report, group: str) -> None:
+    out = screen.console()
+    shown = screen.table("committed positions", "", right=("",))
+    shown.add_row("with all their deliveries", screen.count(report.events))
+    for reason, number in report.ledger.items():
+        shown.add_row(f"no delivery: {reason}", screen.count(number))
+    if report.missing_count:
+        shown.add_row("[bold red]not accounted for[/]", screen.count(report.missing_count))
+    shown.add_section()
+    shown.add_row("together", screen.count(report.positions))
+    out.print(shown)
+    if report.deliveries:
+        out.print(_deliveries(report))
+    for line in _remarks(report):
+        out.print(line)
+    for each in report.missing:
+        span = f"{each.first}" if each.first == each.last else f"{each.first} to {each.last}"
+        out.print(f"[red]missing[/] {each.topic}/{each.partition}/{span}: {each.why}")
+    _print_waiting(report.stranded, report.stranded_count, "[red]lost[/]", "waits, but is in no retry topic")
+    _print_waiting(report.overdue, report.overdue_count, "[yellow]overdue[/]", "waits longer than it should")
+    word = "[bold green]balanced[/]" if report.balanced else "[bold red]not balanced[/]"
+    out.print(f"{group}: {word}, {screen.count(report.positions)} committed positions")
+
+
+def _deliveries(report: Report) -> Any:
+    shown = screen.table("deliveries", "", "reasons", right=("",))
+    for outcome, number in report.deliveries.items():
+        reasons = ", ".join(
+            f"{reason} {screen.count(each)}" for reason, each in report.reasons.get(outcome, {}).items()
+        )
+        shown.add_row(outcome, screen.count(number), reasons)
+    return shown
+
+
+def _remarks(report: Report) -> list[str]:
+    lines = []
+    if report.trigger_count:
+        p50, p95 = screen.age(report.trigger_p50_ms), screen.age(report.trigger_p95_ms)
+        lines.append(f"time to trigger (record to first attempt): p50 {p50}, p95 {p95}")
+    counted = (
+        (report.repeats, "rows repeated by a crash or a rebalance; each delivery counts once"),
+        (report.waiting, "deliveries are waiting for a retry"),
+        (report.beyond, "positions have outcomes and are not committed yet"),
+        (report.outside, "committed positions are from before the rows that were read, and are not judged"),
+        (report.unreadable, "records of the outcomes topic are neither outcome nor ledger"),
+    )
+    return lines + [f"{screen.count(number)} {what}" for number, what in counted if number]
+
+
+def _print_waiting(named: Sequence[Waiting], number: int, label: str, what: str) -> None:
+    out = screen.console()
+    for each in named:
+        due = screen.utc(each.due_ms)
+        out.print(f"{label} event {each.event_id}, delivery {each.delivery_id}, due {due} UTC: {what}")
+    if number > len(named):
+        out.print(f"{label} and {screen.count(number - len(named))} more")
