@@ -9,10 +9,10 @@ from __future__ import annotations
 from pipeline.model import Event, SkipReason, Step
 
 
-def ask(step: Step, event: Event, now_ms: int, event_flag_max_age_ms: int) -> SkipReason | None:
+def ask(step: Step, event: Event, now_ms: int, started_ms: int, event_flag_max_age_ms: int) -> SkipReason | None:
     """Return why the step is skipped, or None to go on. Never raises.
 
-    Ages count from the event's time. The condition is asked last: without consent nothing about a customer is computed.
+    Ages count from the event's time. `started_ms` is what the condition sees as `now`: fixed when the run starts. The condition is asked last: without consent nothing about a customer is computed.
     """
     age_ms = now_ms - event.time_ms
     if age_ms > step.max_age_ms:
@@ -22,7 +22,7 @@ def ask(step: Step, event: Event, now_ms: int, event_flag_max_age_ms: int) -> Sk
     when = step.when
     if when is None:
         return None
-    holds = when(event.datum, now_ms)
+    holds = when(event.datum, started_ms)
     if holds is True:
         return None
     return SkipReason.CONDITION_ERROR if holds is None else SkipReason.CONDITION_FALSE

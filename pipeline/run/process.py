@@ -93,7 +93,7 @@ class Process:
         if record.value is None:
             self._settlement.empty(tracker, record.offset, LedgerReason.TOMBSTONE)
             return None
-        read = self._read(record, record.topic)
+        read = self._read(record)
         if isinstance(read, tuple):
             self._event(record, tracker, *read, now_ns)
             return None
@@ -123,7 +123,7 @@ class Process:
         for route, refusal in matched:
             self._start(Run(flight, route, now_ms, moving=_moving(route.steps)), refusal, headers, now_ms)
 
-    def _read(self, record: Record, topic: str) -> tuple[Plan, Event] | Undecodable | LedgerReason | SchemaRef:
+    def _read(self, record: Record) -> tuple[Plan, Event] | Undecodable | LedgerReason | SchemaRef:
         """Decode and map; a schema reference is asked back when its schema is not known yet."""
         assert record.value is not None
         frame = decode.locate(record.value, record.headers)
@@ -131,7 +131,7 @@ class Process:
             return frame
         ref, start = frame
         try:
-            plan = self._plans[topic, ref]
+            plan = self._plans[record.topic, ref]
         except KeyError:
             return ref
         if plan is None:
@@ -151,14 +151,14 @@ class Process:
         for step in run.route.steps:
             expires_ms = min(event.time_ms + step.max_age_ms, now_ms + step.retry.max_age_ms)
             delivery = Delivery(payload.delivery_id(event.id, step.id_suffix), step, run, b"", headers, expires_ms)
-            reason = refusal or gates.ask(step, event, now_ms, self._flag_max_age_ms)
+            reason = refusal or gates.ask(step, event, now_ms, now_ms, self._flag_max_age_ms)
             if reason is not None:
                 self._settlement.skip(delivery, reason)
             else:
-                self._offer(delivery, event, now_ms)
+                self._offer(delivery, event)
 
-    def _offer(self, delivery: Delivery, event: Event, now_ms: int) -> None:
-        body = delivery.step.render(event.datum, now_ms)
+    def _offer(self, delivery: Delivery, event: Event) -> None:
+        body = delivery.step.render(event.datum, delivery.run.started_ms)
         if isinstance(body, Refused):
             self._settlement.finish(delivery, Outcome.DEAD, body.cls, body.field)
             return
@@ -174,7 +174,7 @@ class Process:
             detail = state.detail if isinstance(state, journeys.Unreadable) else "run without its event"
             self._undecodable(record, tracker, detail, now_ns)
             return None
-        read = self._read(record, state.source[0])
+        read = self._read(_as_consumed(record, state.source))
         if isinstance(read, (int, bytes)):
             return state.source[0], read
         if self._repeated(state):
@@ -220,10 +220,13 @@ class Process:
             settlement.finish(delivery, Outcome.DEAD, FailureClass.EXPIRED, delivery.last_cls)
         elif delivery.due_ms - now_ms > settlement.smallest_tier_ms:
             settlement.later(delivery, delivery.due_ms, delivery.last_cls, parked=False)
-        elif (reason := gates.ask(delivery.step, event, now_ms, self._flag_max_age_ms)) is not None:
+        elif (reason := self._refusal(delivery, event, now_ms)) is not None:
             settlement.skip(delivery, reason)
         else:
-            self._offer(delivery, event, now_ms)
+            self._offer(delivery, event)
+
+    def _refusal(self, delivery: Delivery, event: Event, now_ms: int) -> SkipReason | None:
+        return gates.ask(delivery.step, event, now_ms, delivery.run.started_ms, self._flag_max_age_ms)
 
     def _repeated(self, state: journeys.RunState) -> bool:
         hop = journeys.identity(state)
@@ -253,6 +256,12 @@ class Process:
 
 def _place(record: Record) -> tuple[str, int, int, int]:
     return record.topic, record.partition, record.offset, record.timestamp_ms
+
+
+def _as_consumed(record: Record, source: tuple[str, int, int, int]) -> Record:
+    """Put a retry record back where its event came from: an ID derived from the position must not change."""
+    topic, partition, offset, stamp_ms = source
+    return Record(topic, partition, offset, record.key, record.value, record.headers, stamp_ms)
 
 
 def _moving(steps: Iterable[Step]) -> int:

@@ -6,6 +6,7 @@ from pipeline.core import gates
 from pipeline.model import Event, Kind, RetryPolicy, SkipReason, Step
 
 NOW = 1_795_000_000_000
+STARTED = NOW - 5
 HOUR = 3_600_000
 DAY = 24 * HOUR
 
@@ -22,7 +23,7 @@ def event(consent=None, age_ms=0):
 
 
 def ask(asked, happened):
-    return gates.ask(asked, happened, NOW, DAY)
+    return gates.ask(asked, happened, NOW, STARTED, DAY)
 
 
 @pytest.mark.parametrize(
@@ -114,3 +115,9 @@ def test_without_consent_no_condition_is_computed():
         raise AssertionError
 
     assert ask(step(when=never), event()) is SkipReason.CONSENT
+
+
+def test_a_condition_sees_the_time_its_run_started() -> None:
+    seen: list[int] = []
+    ask(step("contract", when=lambda _datum, now_ms: seen.append(now_ms) or True), event())
+    assert seen == [STARTED]

@@ -200,6 +200,17 @@ async def test_the_schema_of_a_retry_record_is_wanted_for_its_input_topic(world,
     await until(lambda: world.tracker.watermark() == 8)
 
 
+async def test_a_retry_is_mapped_under_its_input_position_and_its_own_now(world, made) -> None:
+    seen = []
+    made.plans.steps = (dataclasses.replace(step(), render=lambda _datum, now_ms: seen.append(now_ms) or b"{}"),)
+    made.learn("in", REF, "known")
+    resume(world, made, retry_record(world, {"crm": (1, 0)}))
+    await until(lambda: world.tracker.watermark() == 8)
+    (row,) = world.outcomes()
+    assert (row.event_id, row.record_time_ms) == ("e-7", world.clock() // 1_000_000 - 20_000)
+    assert seen == [world.clock() // 1_000_000 - 20_000]
+
+
 async def test_a_copy_of_a_hop_is_dropped(world, made) -> None:
     record = retry_record(world, {"crm": (1, 0)})
     resume(world, made, record)
