@@ -33,7 +33,7 @@ soak: $(READY) ## the whole CDNOW data through a real Kafka and two workers
 	@HOOKLINE_SOAK=1 HOOKLINE_REQUIRE_KAFKA=1 $(BIN)/pytest --capture=no --timeout=3600 -m soak tests/integration $(ARGS)
 
 bench: $(READY) ## deliveries per second and CPU-second, memory
-	@$(BIN)/hookline bench $(ARGS)
+	@$(BIN)/python -m tests.bench.run $(ARGS)
 
 docs: $(READY) ## build the documentation into site/
 	@$(BIN)/mkdocs build --quiet --strict --config-file docs/_mkdocs/mkdocs.yml

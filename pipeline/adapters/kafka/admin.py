@@ -15,12 +15,14 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package's own names, not in its stubs' __all__
     AdminClient,
+    ClusterMetadata,
     ConfigResource,
     NewTopic,
     OffsetSpec,
     ResourceType,
 )
 
+from pipeline.adapters.kafka.embedded import is_embedded
 from pipeline.errors import BrokerError, TopicMissing
 from pipeline.model import value
 
@@ -85,12 +87,12 @@ class Admin:
 
     def partitions(self) -> dict[str, int]:
         """Return the partition count of every topic there is."""
-        topics = self._metadata()
+        topics = self._metadata().topics
         return {name: len(topic.partitions) for name, topic in topics.items() if topic.error is None}
 
     def topics(self, names: Iterable[str]) -> dict[str, TopicState]:
         """Describe those of `names` that exist."""
-        known = self._metadata()
+        known = self._metadata().topics
         there = [name for name in dict.fromkeys(names) if name in known and known[name].error is None]
         configs = self._configs(there)
         states = {}
@@ -117,6 +119,18 @@ class Admin:
                 return False
             raise
         return True
+
+    def delete(self, names: Sequence[str]) -> None:
+        """Delete topics and all that is in them; those that are gone already are no error."""
+        if not names:
+            return
+        asked = self._client.delete_topics(list(names), operation_timeout=REQUEST_S, request_timeout=REQUEST_S)
+        for future in asked.values():
+            try:
+                self._answer(future)
+            except BrokerError as error:
+                if _code(error) not in _UNKNOWN:
+                    raise
 
     def committed(self, group: str, names: Sequence[str]) -> dict[_Position, int]:
         """Return the next offset of every partition of these topics the group has committed; raises TopicMissing.
@@ -171,21 +185,21 @@ class Admin:
     # ------------------------------------------------------------------------------------------ questions
 
     def _keys(self, names: Sequence[str]) -> list[_Position]:
-        known = self._metadata()
+        known = self._metadata().topics
         missing = tuple(name for name in names if name not in known or known[name].error is not None)
         if missing:
             raise TopicMissing(missing)
         return [(name, partition) for name in names for partition in known[name].partitions]
 
-    def _metadata(self) -> dict[str, Any]:
+    def _metadata(self) -> ClusterMetadata:
         try:
-            return self._client.list_topics(timeout=REQUEST_S).topics
+            return self._client.list_topics(timeout=REQUEST_S)
         except KafkaException as error:
             raise self._refusal(error) from error
 
     def _configs(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
-        if not names:
-            return {}
+        if not names or is_embedded(self._metadata().cluster_id):
+            return {}  # an embedded broker knows no settings, and lets the question run into its bound
         asked = [ConfigResource(ResourceType.TOPIC, name) for name in names]
         found: dict[str, dict[str, str]] = {}
         for resource, future in self._client.describe_configs(asked, request_timeout=REQUEST_S).items():

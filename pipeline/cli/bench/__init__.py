@@ -1,0 +1,238 @@
+"""`hookline bench`: measures one worker process on a prepared backlog, and prints the figures beside their targets."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import tempfile
+import time
+import uuid
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pipeline.cli import screen
+from pipeline.cli.bench import figures
+from pipeline.cli.options import refuse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pipeline.cli.bench.figures import Round, Scenario, Target
+
+BOOTSTRAP: Final = "KAFKA_BOOTSTRAP"
+EVENTS: Final = 100_000
+EVENTS_QUICK: Final = 20_000
+EVENTS_MIN: Final = 1_000
+ROUNDS: Final = 3
+NOTE: Final = (
+    "CPU is user and system time of the whole worker process, its start left out. Broker, receivers, worker and bench "
+    "share the machine's cores, so that wall-clock rates say less than CPU time; figures are medians of the rounds."
+)
+PARTS: Final = ("aiohttp", "confluent-kafka", "fastavro", "cel-expr-python", "orjson", "opentelemetry-sdk", "uvloop")
+"""Packages whose version bears on the figures."""
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "bench",
+        help="measure a worker: deliveries per CPU-second and second, memory",
+        description="Measure one worker process, everything switched on, on a backlog of events it makes in Kafka, "
+        "against a receiver of its own: A with a receiver that answers at once and 256 requests in flight, B with one "
+        "that takes 100 ms and 1,000 in flight. Figures are printed beside their targets and never judged: the exit "
+        "code is 0. Its topics are deleted again.",
+    )
+    parser.add_argument(
+        "--bootstrap", metavar="HOST:PORT", default=os.environ.get(BOOTSTRAP, ""),
+        help=f"a real Kafka, without security (default: {BOOTSTRAP} of the environment)",
+    )  # fmt: skip
+    parser.add_argument("--quick", action="store_true", help=f"one round of {EVENTS_QUICK:,} events")
+    parser.add_argument("--rounds", type=_positive, metavar="N", help=f"rounds of each scenario (default: {ROUNDS})")
+    parser.add_argument("--events", type=_events, metavar="N", help=f"events in the backlog (default: {EVENTS:,})")
+    parser.add_argument("--latency", type=_latency, metavar="MS", help="one scenario: the receiver's delay")
+    parser.add_argument("--in-flight", type=_positive, metavar="N", help="one scenario: requests in flight")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=execute)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def _events(text: str) -> int:
+    number = int(text)
+    if number < EVENTS_MIN:
+        raise argparse.ArgumentTypeError(f"must be at least {EVENTS_MIN:,}")
+    return number
+
+
+def _latency(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+def scenarios(latency_ms: int | None, in_flight: int | None) -> tuple[Scenario, ...]:
+    """Return what to measure: A and B, or the one that was asked for."""
+    if latency_ms is None and in_flight is None:
+        return figures.FAST, figures.SLOW
+    like = figures.SLOW if latency_ms else figures.FAST
+    return (figures.Scenario("own", latency_ms or 0, in_flight or like.in_flight),)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Measure and print. Exit 0 however fast it was, 1 when it could not be measured, 2 without a broker."""
+    if not args.bootstrap:
+        raise refuse(
+            "--bootstrap",
+            f"bench needs a real Kafka: name one here or in {BOOTSTRAP}, or use `make bench`, which starts one "
+            "(the embedded one of the demo drops the oldest records of so large a backlog)",
+        )
+    if not Path("/proc/self/status").exists():
+        raise refuse("bench", "reads a process's CPU time and memory from /proc, which this system does not have")
+    events = args.events or (EVENTS_QUICK if args.quick else EVENTS)
+    rounds = args.rounds or (1 if args.quick else ROUNDS)
+    measured = _measure(args.bootstrap, events, rounds, scenarios(args.latency, args.in_flight))
+    if args.json:
+        screen.print_json(_document(measured, events))
+    else:
+        _print(measured, events, rounds)
+    return 0
+
+
+def _measure(
+    bootstrap: str, events: int, rounds: int, wanted: Sequence[Scenario]
+) -> dict[str, tuple[Scenario, list[Round]]]:
+    from pipeline.adapters.kafka.admin import Admin  # noqa: PLC0415 - keep `hookline --help` fast
+    from pipeline.cli.bench import scene  # noqa: PLC0415
+    from pipeline.cli.bench.measure import Bench  # noqa: PLC0415
+
+    admin = Admin({"bootstrap.servers": bootstrap})
+    topic = f"bench-{uuid.uuid4().hex[:8]}"
+    measured: dict[str, tuple[Scenario, list[Round]]] = {each.name: (each, []) for each in wanted}
+    with tempfile.TemporaryDirectory(prefix="hookline-bench-") as folder:
+        bench = Bench(bootstrap, topic, events, Path(folder), admin)
+        try:
+            admin.create(topic, scene.PARTITIONS, {"message.timestamp.type": "LogAppendTime"})
+            with _progress() as show:
+                scene.fill(bootstrap, topic, events, lambda done, of: show("publishing the backlog", done, of))
+                # In turn, so that what else the machine does falls on all of them.
+                for number in range(rounds):
+                    for scenario, found in measured.values():
+                        what = f"{scenario.name}, round {number + 1} of {rounds}"
+                        found.append(bench.round(scenario, lambda done, of, what=what: show(what, done, of)))  # type: ignore[misc]
+        finally:
+            admin.delete([name for name in admin.partitions() if name == topic or name.startswith(f"{topic}.")])
+    return measured
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Show what is being done: a bar on a terminal, one line a stage elsewhere."""
+    if not sys.stderr.isatty():
+        said: set[str] = set()
+
+        def say(what: str, _done: int, _of: int) -> None:
+            if what not in said:
+                said.add(what)
+                print(what, file=sys.stderr, flush=True)
+
+        yield say
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("")
+        yield lambda what, done, of: bar.update(task, description=what, completed=done, total=of)
+
+
+# ------------------------------------------------------------------------------------------------------------ printing
+
+
+def machine() -> dict[str, str]:
+    """Return what the figures were measured on: processor, cores, versions, date."""
+    model = next(
+        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+         if line.startswith("model name")), platform.machine(),
+    )  # fmt: skip
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "processor": model,
+        "cores": str(len(os.sched_getaffinity(0))),
+        "load": f"{os.getloadavg()[0]:.1f} at the end",
+        "system": f"{platform.system()} {platform.release()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "hookline": version("hookline"),
+        **{name: version(name) for name in PARTS},
+    }
+
+
+def goals(measured: dict[str, tuple[Scenario, list[Round]]]) -> list[tuple[Target, str, float]]:
+    """Return each target with the scenario it is of and the figure measured; memory is the worst round of all."""
+    found: list[tuple[Target, str, float]] = []
+    if figures.FAST.name in measured:
+        found.append((figures.PER_CPU_S, "A", figures.middle(measured["A"][1], "per_cpu_s")))
+    if figures.SLOW.name in measured:
+        found.append((figures.PER_S, "B", figures.middle(measured["B"][1], "per_s")))
+    found.append((figures.PEAK_MB, "all", max(each.peak_mb for _, rounds in measured.values() for each in rounds)))
+    return found
+
+
+def _print(measured: dict[str, tuple[Scenario, list[Round]]], events: int, rounds: int) -> None:
+    console = screen.console()
+    numbers = ("deliveries/CPU-s", "CPU µs each", "deliveries/s", "CPU %", "peak MB")
+    table = screen.table("scenario", *numbers, "deliveries/CPU-s, all rounds", right=numbers)
+    for scenario, found in measured.values():
+        table.add_row(
+            f"{scenario.name}: {scenario.latency_ms} ms receiver, {scenario.in_flight:,} in flight",
+            f"{figures.middle(found, 'per_cpu_s'):,.0f}", f"{figures.middle(found, 'cpu_us'):.1f}",
+            f"{figures.middle(found, 'per_s'):,.0f}",
+            f"{100 * figures.middle(found, 'cpu_s') / figures.middle(found, 'seconds'):.0f}",
+            f"{max(each.peak_mb for each in found):.0f}", figures.spread(found, "per_cpu_s"),
+        )  # fmt: skip
+    console.print(f"One worker, {events:,} events in 8 partitions, {rounds} round{'s' if rounds > 1 else ''}\n")
+    console.print(table)
+    aims = screen.table("target", "scenario", "wanted", "measured", "", right=("wanted", "measured"))
+    for target, where, found_ in goals(measured):
+        aims.add_row(
+            target.what, where, f"{'at most' if target.most else 'at least'} {target.wanted:,.0f} {target.unit}",
+            f"{found_:,.0f} {target.unit}", figures.against(target, found_),
+        )  # fmt: skip
+    console.print(aims)
+    for name, text in machine().items():
+        console.print(f"{name:16} {text}")
+    console.print(f"\n{NOTE}")
+
+
+def _document(measured: dict[str, tuple[Scenario, list[Round]]], events: int) -> dict[str, Any]:
+    fields = ("deliveries", "requests", "seconds", "cpu_s", "peak_mb", "per_s", "per_cpu_s", "cpu_us")
+    return {
+        "at": int(time.time()),
+        "machine": machine(),
+        "events": events,
+        "scenarios": [
+            {
+                "scenario": scenario.name,
+                "latency_ms": scenario.latency_ms,
+                "in_flight": scenario.in_flight,
+                "rounds": [{name: getattr(each, name) for name in fields} for each in rounds],
+            }
+            for scenario, rounds in measured.values()
+        ],
+        "targets": [
+            {"what": target.what, "unit": target.unit, "scenario": where, "wanted": target.wanted, "measured": figure}
+            for target, where, figure in goals(measured)
+        ],
+        "note": NOTE,
+    }
