@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from confluent_kafka import (
     OFFSET_INVALID,
     Consumer,
-    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     Producer,
@@ -193,9 +192,11 @@ class Broker:
     def commit(self, group: str, topic: str, offsets: Mapping[int, tuple[int, str]]) -> None:
         """Set what a group without members has committed: (next offset, metadata) by partition."""
         positions = [Position(topic, partition, offset, note) for partition, (offset, note) in offsets.items()]
-        admin = AdminClient(dict(self.settings))
-        future = admin.alter_consumer_group_offsets([ConsumerGroupTopicPartitions(group, positions)])[group]
-        future.result(REQUEST_TIMEOUT_S)
+        member_of_none = Consumer({**self.settings, "group.id": group, "enable.auto.commit": False, "log_level": 0})
+        try:
+            self._once_loaded(lambda: member_of_none.commit(offsets=positions, asynchronous=False) or [])
+        finally:
+            member_of_none.close()
 
     def lag(self, group: str, topic: str) -> int:
         """Records of the topic the group has not committed yet; a partition without a commit counts whole."""

@@ -1,0 +1,44 @@
+"""Values are what they say: frozen under test, slotted always, and headers found as Kafka means them."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+
+import pytest
+
+from pipeline import model
+from pipeline.model import Answer, Record
+
+
+def record(*headers: tuple[str, bytes]) -> Record:
+    known = {"headers": list(headers)}
+    empty = {"int": 0, "str": "", "bytes | None": None}
+    return Record(
+        **{field.name: known.get(field.name, empty.get(str(field.type))) for field in dataclasses.fields(Record)}
+    )
+
+
+def test_the_last_header_of_a_name_counts():
+    assert record(("a", b"1"), ("b", b"2"), ("a", b"3")).header("a") == b"3"
+    assert record(("a", b"1")).header("b") is None
+    assert record().header("a") is None
+
+
+def test_a_value_cannot_be_changed_under_test():
+    answer = Answer(200)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        answer.status = 500  # type: ignore[misc]
+
+
+def test_every_value_is_slotted():
+    classes = [
+        each for _, each in inspect.getmembers(model, dataclasses.is_dataclass) if each.__module__ == model.__name__
+    ]
+    assert len(classes) > 10
+    assert [each.__name__ for each in classes if "__slots__" not in vars(each)] == []
+
+
+def test_absent_is_no_json_value_by_accident():
+    assert model.ABSENT is model.Absent.ABSENT
+    assert model.ABSENT is not None
