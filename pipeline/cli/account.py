@@ -125,7 +125,7 @@ def _print(report: Report, group: str) -> None:
     shown = screen.table("committed positions", "", right=("",))
     shown.add_row("with all their deliveries", screen.count(report.events))
     for reason, number in report.ledger.items():
-        shown.add_row(f"no delivery: {reason}", screen.count(number))
+        shown.add_row(f"no delivery: {screen.cell(reason)}", screen.count(number))
     if report.missing_count:
         shown.add_row("[bold red]not accounted for[/]", screen.count(report.missing_count))
     shown.add_section()
@@ -137,7 +137,7 @@ def _print(report: Report, group: str) -> None:
         out.print(line)
     for each in report.missing:
         span = f"{each.first}" if each.first == each.last else f"{each.first} to {each.last}"
-        out.print(f"[red]missing[/] {each.topic}/{each.partition}/{span}: {each.why}")
+        out.print(f"[red]missing[/] {screen.cell(each.topic)}/{each.partition}/{span}: {each.why}")
     _print_waiting(report.stranded, report.stranded_count, "[red]lost[/]", "waits, but is in no retry topic")
     _print_waiting(report.overdue, report.overdue_count, "[yellow]overdue[/]", "waits longer than it should")
     word = "[bold green]balanced[/]" if report.balanced else "[bold red]not balanced[/]"
@@ -148,7 +148,7 @@ def _deliveries(report: Report) -> Any:
     shown = screen.table("deliveries", "", "reasons", right=("",))
     for outcome, number in report.deliveries.items():
         reasons = ", ".join(
-            f"{reason} {screen.count(each)}" for reason, each in report.reasons.get(outcome, {}).items()
+            f"{screen.cell(reason)} {screen.count(each)}" for reason, each in report.reasons.get(outcome, {}).items()
         )
         shown.add_row(outcome, screen.count(number), reasons)
     return shown
@@ -173,6 +173,7 @@ def _print_waiting(named: Sequence[Waiting], number: int, label: str, what: str)
     out = screen.console()
     for each in named:
         due = screen.utc(each.due_ms)
-        out.print(f"{label} event {each.event_id}, delivery {each.delivery_id}, due {due} UTC: {what}")
+        event, delivery = screen.cell(each.event_id), screen.cell(each.delivery_id)
+        out.print(f"{label} event {event}, delivery {delivery}, due {due} UTC: {what}", soft_wrap=True)
     if number > len(named):
         out.print(f"{label} and {screen.count(number - len(named))} more")

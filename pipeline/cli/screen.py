@@ -39,6 +39,20 @@ def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     return made
 
 
+def visible(text: str) -> str:
+    """Return text from elsewhere fit for a terminal: what is not printable is escaped."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape", "backslashreplace").decode() for each in text
+    )
+
+
+def cell(text: str) -> str:
+    """Return text from elsewhere fit for a table or a line with markup: brackets in it are no markup."""
+    from rich.markup import escape  # noqa: PLC0415
+
+    return escape(visible(text))
+
+
 def print_json(document: Any) -> None:
     """Print one JSON document, indented; dataclasses are objects."""
     print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())

@@ -1,0 +1,150 @@
+"""Reads dead letters: what their headers say, and the event they hold, masked unless it may be shown."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from pipeline.core.deadletter import OVERSIZE, PREFIX
+from pipeline.model import Undecodable, value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pipeline.core.types import Type
+    from pipeline.model import Record
+    from pipeline.ports import Schemas
+
+OPEN_HEADERS: Final = ("traceparent", "tracestate", "__value_schema_id", "__key_schema_id")
+"""Headers of producers whose content is no personal data by their own specifications."""
+_NAMES_MAX: Final = 10_000
+"""Field names of a schema that are looked at; those beyond are masked like keys of a map."""
+
+
+@value
+class Letter:
+    """One record of the dead topic. `says` has our own headers without their prefix; `at_ms` is when it was written."""
+
+    record: Record
+    says: Mapping[str, str]
+    at_ms: int
+
+    @property
+    def position(self) -> str:
+        """Where it lies on the dead topic."""
+        return f"{self.record.topic}/{self.record.partition}/{self.record.offset}"
+
+    @property
+    def source(self) -> str:
+        """Where its event was read from."""
+        return "/".join(self.says.get(f"source-{part}", "") for part in ("topic", "partition", "offset"))
+
+    def named(self, text: str) -> bool:
+        """Whether `text` is its event ID, delivery ID, trace ID, source position or own position (`/` or `:`)."""
+        place = text if "/" in text else text.replace(":", "/")
+        ids = [self.says.get(name) for name in ("event-id", "delivery-id", "trace-id")]
+        return text in ids or place in (self.source, self.position)
+
+
+def letter(record: Record) -> Letter:
+    """Read a record of the dead topic; never raises."""
+    says = {
+        name.removeprefix(PREFIX): (content or b"").decode("utf-8", "replace")
+        for name, content in record.headers
+        if name.startswith(PREFIX)
+    }
+    return Letter(record, says, record.timestamp_ms)
+
+
+def original_headers(of: Letter, *, reveal: bool) -> dict[str, str]:
+    """Return the producer's headers; content that may be personal is only measured unless `reveal`."""
+    shown: dict[str, str] = {}
+    for name, content in of.record.headers:
+        if not name.startswith(PREFIX):
+            shown[name] = _text(content) if reveal or name in OPEN_HEADERS else _measure(content)
+    return shown
+
+
+def original_key(of: Letter, *, reveal: bool) -> str:
+    """Return the record's key, which often is the customer's ID; only its length unless `reveal`."""
+    return _text(of.record.key) if reveal else _measure(of.record.key)
+
+
+def original_value(of: Letter, schemas: Schemas, *, reveal: bool) -> object:
+    """Decode the event; text in brackets if that is not possible. Masked unless `reveal`: field names and kinds only.
+
+    Blocks while a registry is asked, at most its own bound. Never raises for bytes.
+    """
+    from pipeline.core import decode, types  # noqa: PLC0415 - only `show` decodes
+    from pipeline.ports import Found  # noqa: PLC0415
+
+    content = of.record.value
+    if content is None:
+        size = of.says.get(OVERSIZE.removeprefix(PREFIX), "")
+        return f"({size} bytes, too large to be kept here: read {of.source})" if size else "(empty)"
+    frame = decode.locate(content, of.record.headers)
+    if isinstance(frame, Undecodable):
+        return f"({len(content)} bytes: {frame.detail})"
+    ref, start = frame
+    found = asyncio.run(_fetched(schemas, ref))
+    if not isinstance(found, Found):
+        return f"({len(content)} bytes: {found.detail})"
+    datum = decode.reader(found.schema)(content, start)
+    if isinstance(datum, Undecodable):
+        return f"({len(content)} bytes: {datum.detail})"
+    tree = types.tree(found.schema)
+    convert = types.conversion(tree, types.JSON)
+    document = datum if convert is None else convert(datum)
+    return document if reveal else mask(document, frozenset(_field_names(tree)))
+
+
+async def _fetched(schemas: Schemas, ref: Any) -> Any:
+    return await schemas.fetch(ref)
+
+
+def mask(document: object, names: frozenset[str]) -> object:
+    """Return a JSON document with kinds instead of values; of keys only those that are field names of the schema."""
+    if isinstance(document, dict):
+        return {key if key in names else f"(key {number})": mask(each, names)
+                for number, (key, each) in enumerate(document.items(), 1)}  # fmt: skip
+    if isinstance(document, list):
+        return [mask(each, names) for each in document]
+    if document is None:
+        return None
+    if isinstance(document, bool):
+        return "(true or false)"
+    return "(number)" if isinstance(document, (int, float)) else "(text)"
+
+
+def _field_names(tree: Type) -> Iterator[str]:
+    from pipeline.core import types  # noqa: PLC0415
+
+    waiting, seen, number = [tree], set[int](), 0
+    while waiting:
+        each = waiting.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        if isinstance(each, types.RecordOf):
+            for name, field in each.fields.items():
+                waiting.append(field.type)
+                number += 1
+                if number <= _NAMES_MAX:
+                    yield name
+        elif isinstance(each, types.MapOf):
+            waiting.append(each.values)
+        elif isinstance(each, types.ListOf):
+            waiting.append(each.items)
+        elif isinstance(each, types.UnionOf):
+            waiting += each.branches
+
+
+def _measure(content: bytes | None) -> str:
+    return "" if content is None else f"({len(content)} bytes)"
+
+
+def _text(content: bytes | None) -> str:
+    if content is None:
+        return ""
+    text = content.decode("utf-8", "replace")
+    return text if text.isprintable() and "�" not in text else f"0x{content.hex()}"

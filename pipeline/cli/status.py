@@ -1,0 +1,266 @@
+"""`hookline status`: how destinations, workers and backlogs are, from the control topic and the groups' offsets."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from pipeline.cli import options, screen
+from pipeline.model import value
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+    from pipeline.adapters.kafka.admin import Admin
+    from pipeline.config.models import Config
+    from pipeline.core.fleet import DestinationState, Fleet, WorkerReport
+
+WAITING_READ_MAX: Final = 10_000
+"""Waiting runs of a tier that are read to tell their destinations apart; beyond that, counts are `at least`."""
+
+_STYLES: Final = {"closed": "green", "open": "bold red", "half-open": "yellow"}
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "status",
+        help="show how destinations, workers and backlogs are",
+        description="Show each destination's state, since when, what waits for it and how long that will take; the "
+        "retry tiers; the lag of the inputs; the workers. Exit code 0 whatever the state.",
+    )
+    options.add_config(parser)
+    options.add_json(parser)
+    parser.set_defaults(run=execute)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Run the command; blocks while reading. Raises ConfigError, TopicMissing, BrokerError."""
+    from pipeline.adapters.kafka.admin import Admin  # noqa: PLC0415 - commands import what is heavy once they run
+
+    config, settings = options.load(args)
+    admin = Admin(settings)
+    fleet = _fleet(config, settings)
+    seen = Seen(
+        time.time_ns() // 1_000_000,
+        fleet,
+        tuple(_input(admin, config.group, topic) for topic in _topics(config)),
+        tuple(_tier(config, settings, topic, admin) for topic in _retry_topics(config)),
+    )
+    if args.json:
+        screen.print_json(_document(config, seen))
+    else:
+        _print(config, seen)
+    return 0
+
+
+# -------------------------------------------------------------------------------------------------------- reading
+
+
+@value
+class Lag:
+    """What the group has not committed of one input topic, in positions."""
+
+    topic: str
+    partitions: int
+    lag: int
+
+
+@value
+class Tier:
+    """What waits in one retry topic. `destinations` counts deliveries; `partial`: not all were read."""
+
+    topic: str
+    waiting: int
+    oldest_ms: int
+    destinations: Mapping[str, int]
+    partial: bool
+
+
+@value
+class Seen:
+    """Everything that is shown."""
+
+    now_ms: int
+    fleet: Fleet
+    inputs: tuple[Lag, ...]
+    tiers: tuple[Tier, ...]
+
+
+def _topics(config: Config) -> tuple[str, ...]:
+    from pipeline.config import topics  # noqa: PLC0415
+
+    return topics.inputs(config)
+
+
+def _retry_topics(config: Config) -> tuple[str, ...]:
+    from pipeline.config import topics  # noqa: PLC0415
+
+    return topics.retry_topics(config)
+
+
+def _fleet(config: Config, settings: Mapping[str, str]) -> Fleet:
+    from pipeline.adapters.kafka.reader import read_topic  # noqa: PLC0415
+    from pipeline.config import topics  # noqa: PLC0415
+    from pipeline.core.fleet import Fleet  # noqa: PLC0415
+
+    fleet = Fleet()
+    for record in read_topic(settings, topics.control(config.group)):
+        fleet.note(record.key, record.value)
+    return fleet
+
+
+def _input(admin: Admin, group: str, topic: str) -> Lag:
+    committed = admin.committed(group, [topic])
+    ends = admin.watermarks([topic])
+    lag = sum(max(end - max(committed.get(place, first), first), 0) for place, (first, end) in ends.items())
+    return Lag(topic, len(ends), lag)
+
+
+def _tier(config: Config, settings: Mapping[str, str], topic: str, admin: Admin) -> Tier:
+    from pipeline.adapters.kafka.reader import read_topic  # noqa: PLC0415
+    from pipeline.config import topics  # noqa: PLC0415
+    from pipeline.core import journeys  # noqa: PLC0415
+
+    committed = admin.committed(topics.retry_group(config.group), [topic])
+    ends = admin.watermarks([topic])
+    begin = {place[1]: max(committed.get(place, first), first) for place, (first, _) in ends.items()}
+    waiting = sum(max(end - begin[partition], 0) for (_, partition), (_, end) in ends.items())
+    oldest_ms = read = 0
+    destinations: Counter[str] = Counter()
+    for record in read_topic(settings, topic, begin=begin) if waiting else ():
+        oldest_ms = min(oldest_ms or record.timestamp_ms, record.timestamp_ms)
+        state = journeys.decode(record.header(journeys.STATE_HEADER))
+        if isinstance(state, journeys.RunState):
+            destinations.update(_destination(config, state.journey, step) for step in state.steps)
+        read += 1
+        if read >= WAITING_READ_MAX:
+            break
+    return Tier(topic, waiting, oldest_ms, destinations, read < waiting)
+
+
+def _destination(config: Config, journey: str, step: str) -> str:
+    """Return the destination a waiting step calls; "" if the configuration does not have the step any more."""
+    known = config.journeys.get(journey)
+    found = [each for each in known.steps if each.name == step] if known is not None else []
+    return found[0].call.partition(".")[0] if found else ""
+
+
+# ------------------------------------------------------------------------------------------------------- printing
+
+
+def _rows(config: Config, seen: Seen) -> list[tuple[DestinationState, int, int | None]]:
+    """Return each destination with what waits for it in retry tiers, and how long all of it takes."""
+    from pipeline.core.fleet import drain_ms  # noqa: PLC0415
+
+    rows = []
+    for state in seen.fleet.destinations(seen.now_ms, sorted(config.destinations)):
+        waiting = sum(tier.destinations.get(state.name, 0) for tier in seen.tiers)
+        limit = config.destinations[state.name].limits.rate
+        drain = drain_ms(waiting + state.queued + state.in_flight, state.rate_per_s, limit)
+        rows.append((state, waiting, drain))
+    return rows
+
+
+def _lags(seen: Seen) -> tuple[int, int, int]:
+    """Return lag, and its parts: positions nobody has read yet, and those read but not settled."""
+    lag = sum(each.lag for each in seen.inputs)
+    unsettled = min(sum(each.unsettled for each in seen.fleet.alive(seen.now_ms)), lag)
+    return lag, lag - unsettled, unsettled
+
+
+def _document(config: Config, seen: Seen) -> dict[str, Any]:
+    lag, unread, unsettled = _lags(seen)
+    return {
+        "group": config.group,
+        "at_ms": seen.now_ms,
+        "destinations": [
+            {"destination": state.name, "state": state.state, "since_ms": state.since_ms,
+             "last_good_ms": state.last_good_ms, "last_class": state.last_class, "last_event_id": state.last_event_id,
+             "waiting": waiting, "queued": state.queued, "in_flight": state.in_flight, "parked": state.parked,
+             "rate_per_s": state.rate_per_s, "drain_ms": drain}
+            for state, waiting, drain in _rows(config, seen)
+        ],
+        "retry": seen.tiers,
+        "input": {"lag": lag, "unread": unread, "unsettled": unsettled, "topics": seen.inputs},
+        "workers": [
+            {"alive": alive, **_worker(each)}
+            for alive, some in ((True, seen.fleet.alive(seen.now_ms)), (False, seen.fleet.stale(seen.now_ms)))
+            for each in some
+        ],
+    }  # fmt: skip
+
+
+def _worker(report: WorkerReport) -> dict[str, Any]:
+    return {
+        "id": report.id, "at_ms": report.at_ms, "host": report.host, "pid": report.pid, "version": report.version,
+        "unsettled": report.unsettled, "oldest_ms": report.oldest_ms, "assigned": report.assigned,
+    }  # fmt: skip
+
+
+def _print(config: Config, seen: Seen) -> None:
+    out = screen.console()
+    out.print(_destinations(config, seen))
+    out.print(_backlog(seen))
+    lag, unread, unsettled = _lags(seen)
+    out.print(f"input lag {screen.count(lag)}: {screen.count(unread)} unread, {screen.count(unsettled)} unsettled")
+    alive, stale = seen.fleet.alive(seen.now_ms), seen.fleet.stale(seen.now_ms)
+    if alive or stale:
+        out.print(_workers(seen, alive, stale))
+    if not alive:
+        out.print(f"[yellow]{_nobody(config, seen, stale)}[/]")
+
+
+def _nobody(config: Config, seen: Seen, stale: tuple[WorkerReport, ...]) -> str:
+    from pipeline.config import topics  # noqa: PLC0415
+
+    if stale:
+        return "no worker is alive: all that reported fell silent"
+    if seen.fleet.reported:
+        return "no worker is running: the last one stopped in good order"
+    return f"no worker has ever reported to {topics.control(config.group)}: start one with hookline run"
+
+
+def _destinations(config: Config, seen: Seen) -> Any:
+    shown = screen.table(
+        "destination", "state", "since", "last good", "last failure", "waiting", "queued", "in flight", "drained in",
+        right=("waiting", "queued", "in flight"),
+    )  # fmt: skip
+    partial = any(tier.partial for tier in seen.tiers)
+    for state, waiting, drain in _rows(config, seen):
+        style = _STYLES.get(state.state, "dim")
+        shown.add_row(
+            state.name, f"[{style}]{screen.cell(state.state)}[/]", _ago(seen.now_ms, state.since_ms),
+            _ago(seen.now_ms, state.last_good_ms), screen.cell(state.last_class),
+            ("at least " if partial else "") + screen.count(waiting), screen.count(state.queued),
+            screen.count(state.in_flight), "unknown" if drain is None else screen.age(drain) if drain else "",
+        )  # fmt: skip
+    return shown
+
+
+def _backlog(seen: Seen) -> Any:
+    shown = screen.table("retry tier", "waiting runs", "oldest", right=("waiting runs",))
+    for tier in seen.tiers:
+        shown.add_row(tier.topic, screen.count(tier.waiting), _ago(seen.now_ms, tier.oldest_ms))
+    return shown
+
+
+def _workers(seen: Seen, alive: tuple[WorkerReport, ...], stale: tuple[WorkerReport, ...]) -> Any:
+    shown = screen.table(
+        "worker", "host", "pid", "version", "reported", "partitions", "unsettled", "oldest", right=("pid", "unsettled")
+    )
+    for each in (*alive, *stale):
+        partitions = ", ".join(f"{len(places)} {screen.cell(role)}" for role, places in each.assigned.items() if places)
+        reported = _ago(seen.now_ms, each.at_ms)
+        shown.add_row(
+            *map(screen.cell, (each.id, each.host, str(each.pid), each.version)),
+            reported if each in alive else f"[red]{reported}[/]", partitions, screen.count(each.unsettled),
+            screen.age(each.oldest_ms) if each.oldest_ms else "",
+        )  # fmt: skip
+    return shown
+
+
+def _ago(now_ms: int, ms: int) -> str:
+    return f"{screen.age(now_ms - ms)} ago" if ms else ""

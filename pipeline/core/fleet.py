@@ -1,0 +1,167 @@
+"""Decides how a fleet of workers is, from what each of them last reported to the control topic."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from pipeline.model import value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+STALE_MS: Final = 30_000
+"""A worker silent for so long is not alive: three of its reports are missing."""
+RATE_MS: Final = 60_000
+"""Rates are taken over reports at most so far apart."""
+WORST: Final = ("open", "half-open", "closed")
+"""States of a breaker, the worst first: a destination is as bad as its worst lane."""
+_PREFIX: Final = b"worker/"
+
+
+@value
+class LaneReport:
+    """One destination in one worker. Times are Unix ms, 0 for never; `attempts` counts since the worker started."""
+
+    state: str
+    since_ms: int
+    last_good_ms: int
+    last_class: str
+    last_event_id: str
+    queued: int
+    in_flight: int
+    parked: int
+    attempts: int
+
+
+@value
+class WorkerReport:
+    """What one worker last said. `assigned` has partitions as `topic/number` by role."""
+
+    id: str
+    at_ms: int
+    host: str
+    pid: int
+    version: str
+    unsettled: int
+    oldest_ms: int
+    assigned: Mapping[str, tuple[str, ...]]
+    lanes: Mapping[str, LaneReport]
+
+
+@value
+class DestinationState:
+    """One destination over all live workers. `rate_per_s`: attempts, None while unknown."""
+
+    name: str
+    state: str
+    since_ms: int
+    last_good_ms: int
+    last_class: str
+    last_event_id: str
+    queued: int
+    in_flight: int
+    parked: int
+    rate_per_s: float | None
+
+
+class Fleet:
+    """Takes reports in the order of the topic. Owner: the `status` command."""
+
+    def __init__(self) -> None:
+        self.reported = False
+        """Whether any worker ever said anything that is still on the topic."""
+        self._last: dict[str, WorkerReport] = {}
+        self._before: dict[str, WorkerReport] = {}  # an earlier report of the same process, for rates
+
+    def note(self, key: bytes | None, content: bytes | None) -> None:
+        """Take one record of the control topic; what is no worker report, or a damaged one, is passed over."""
+        if key is None or not key.startswith(_PREFIX):
+            return
+        self.reported = True
+        name = key[len(_PREFIX) :].decode("utf-8", "replace")
+        if content is None:
+            self._last.pop(name, None)
+            self._before.pop(name, None)
+            return
+        report = _parse(name, content)
+        if report is None:
+            return
+        last, before = self._last.get(name), self._before.get(name)
+        if last is not None and last.pid == report.pid:
+            if before is None or report.at_ms - before.at_ms > RATE_MS:
+                self._before[name] = last
+        else:
+            self._before.pop(name, None)
+        self._last[name] = report
+
+    def alive(self, now_ms: int) -> tuple[WorkerReport, ...]:
+        """Return the workers that reported lately."""
+        return tuple(each for _, each in sorted(self._last.items()) if now_ms - each.at_ms <= STALE_MS)
+
+    def stale(self, now_ms: int) -> tuple[WorkerReport, ...]:
+        """Return the workers that fell silent without a farewell."""
+        return tuple(each for _, each in sorted(self._last.items()) if now_ms - each.at_ms > STALE_MS)
+
+    def destinations(self, now_ms: int, names: Iterable[str]) -> tuple[DestinationState, ...]:
+        """Return each destination's state, those no live worker has a lane for as `unknown`."""
+        alive = self.alive(now_ms)
+        return tuple(self._destination(name, [each for each in alive if name in each.lanes]) for name in names)
+
+    def _destination(self, name: str, workers: list[WorkerReport]) -> DestinationState:
+        lanes = [each.lanes[name] for each in workers]
+        if not lanes:
+            return DestinationState(name, "unknown", 0, 0, "", "", 0, 0, 0, None)
+        state = min((lane.state for lane in lanes), key=_badness)
+        latest = max(lanes, key=lambda lane: (bool(lane.last_class), lane.since_ms))
+        rates = [rate for each in workers if (rate := self._rate(each, name)) is not None]
+        return DestinationState(
+            name, state, min(lane.since_ms for lane in lanes if lane.state == state),
+            max(lane.last_good_ms for lane in lanes), latest.last_class, latest.last_event_id,
+            sum(lane.queued for lane in lanes), sum(lane.in_flight for lane in lanes),
+            sum(lane.parked for lane in lanes), sum(rates) if rates else None,
+        )  # fmt: skip
+
+    def _rate(self, worker: WorkerReport, destination: str) -> float | None:
+        before = self._before.get(worker.id)
+        if before is None or destination not in before.lanes or worker.at_ms <= before.at_ms:
+            return None
+        attempts = worker.lanes[destination].attempts - before.lanes[destination].attempts
+        return max(attempts, 0) * 1_000 / (worker.at_ms - before.at_ms)
+
+
+def drain_ms(waiting: int, rate_per_s: float | None, limit_per_s: float | None) -> int | None:
+    """Estimate how long what waits takes: at the present rate, else at the configured limit; None without either."""
+    if waiting == 0:
+        return 0
+    rate = rate_per_s or limit_per_s
+    return round(waiting / rate * 1_000) if rate else None
+
+
+def _badness(state: str) -> int:
+    return WORST.index(state) if state in WORST else len(WORST)
+
+
+def _parse(name: str, content: bytes) -> WorkerReport | None:
+    try:
+        doc = orjson.loads(content)
+        return WorkerReport(
+            name, _ms(doc["at"]), str(doc["host"]), int(doc["pid"]), str(doc["version"]), int(doc["unsettled"]),
+            int(doc["oldest_ms"]), {role: tuple(map(str, places)) for role, places in doc["assigned"].items()},
+            {destination: _lane(lane) for destination, lane in doc["lanes"].items()},
+        )  # fmt: skip
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _lane(doc: Mapping[str, Any]) -> LaneReport:
+    return LaneReport(
+        str(doc["state"]), _ms(doc["since"]), _ms(doc["last_good"]), str(doc["class"]), str(doc["event"]),
+        int(doc["queued"]), int(doc["in_flight"]), int(doc["parked"]), int(doc.get("attempts", 0)),
+    )  # fmt: skip
+
+
+def _ms(text: str) -> int:
+    return int(datetime.fromisoformat(text).timestamp() * 1_000) if text else 0
