@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from confluent_kafka import KafkaError, TopicPartition
 
 from pipeline.adapters.kafka import source as source_module
 from pipeline.adapters.kafka.source import KafkaSource
@@ -163,6 +164,17 @@ async def test_an_exception_in_a_callback_discards_the_consumer_uncommitted(
     await again.source.stop()
 
 
+async def test_a_commit_that_failed_is_asked_for_again(kafka, topic_factory, open_source, unique) -> None:
+    topic = topic_factory()
+    kafka.produce(topic, [b"x"] * 3)
+    inbox = open_source(topic)
+    await eventually(lambda: len(inbox.records) == 3)
+    failed = TopicPartition(topic, 0, 3)
+    inbox.source._on_commit(KafkaError(KafkaError.REBALANCE_IN_PROGRESS), [failed])
+    await eventually(lambda: kafka.committed(unique, topic) == {0: (3, "")})
+    await inbox.source.stop()
+
+
 async def test_a_start_that_retention_deleted_is_an_error_with_a_remedy(
     kafka, topic_factory, open_source, unique
 ) -> None:
@@ -182,7 +194,7 @@ async def test_a_revoke_waits_until_the_loop_let_go(kafka, topic_factory, unique
     notices: list[object] = []
     source.start(notices.append)
     await eventually(lambda: any(isinstance(each, Assigned) for each in notices))
-    thread = asyncio.to_thread(source._on_revoke, _Commits(), [_partition(topic)])
+    thread = asyncio.to_thread(source._on_revoke, _Commits(), [TopicPartition(topic, 0)])
     waiting = asyncio.ensure_future(thread)
     await eventually(lambda: any(isinstance(each, Revoked) for each in notices))
     assert not waiting.done()
@@ -201,9 +213,3 @@ class _Commits:
     def commit(self, *, offsets, asynchronous) -> None:
         assert not asynchronous
         self.made += [(each.topic, each.partition, each.offset) for each in offsets]
-
-
-def _partition(topic: str):
-    from confluent_kafka import TopicPartition
-
-    return TopicPartition(topic, 0)

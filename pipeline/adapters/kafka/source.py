@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import (
@@ -44,6 +45,8 @@ REVOKE_WAIT_S: Final = 25.0
 """How long a revoke waits for the loop to finish with the partitions; below every sensible max.poll.interval.ms."""
 REQUEST_S: Final = 10.0
 """Bound on one blocking request to the broker."""
+COMMIT_RETRY_S: Final = 0.5
+"""How soon a commit that failed, as during a rebalance, is asked for again."""
 STOP_S: Final = 30.0
 """Bound on leaving the group."""
 
@@ -107,6 +110,7 @@ class KafkaSource:
         self._all_paused = False
         self._waited_s = 0.0
         self._totals: dict[str, int] = {}
+        self._commit_from_s = 0.0
         self._callback_error: BaseException | None = None
 
     # ------------------------------------------------------------------------------------ called on the loop
@@ -245,6 +249,8 @@ class KafkaSource:
         self._log("warning", "consumer_error", role=self.role, code=error.name())
 
     def _send_commits(self, consumer: Consumer, *, wait: bool) -> None:
+        if not self._commits or (not wait and time.monotonic() < self._commit_from_s):
+            return
         with self._lock:
             wanted, self._commits = self._commits, {}
         offsets = [
@@ -260,8 +266,7 @@ class KafkaSource:
             else:
                 consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
-            # A commit that fails costs repeats, never a loss; the next one says the same or more.
-            self._log("warning", "commit_failed", role=self.role, code=error.args[0].name())
+            self._commit_failed(error.args[0], offsets)
 
     def _apply_pauses(self, consumer: Consumer) -> None:
         if not self._pausing:
@@ -330,9 +335,18 @@ class KafkaSource:
     def _on_error(self, error: KafkaError) -> None:
         self._log("warning", "broker_error", role=self.role, code=error.name())
 
-    def _on_commit(self, error: KafkaError | None, _partitions: list[TopicPartition]) -> None:
-        if error is not None:
-            self._log("warning", "commit_failed", role=self.role, code=error.name())
+    def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        failed = [each for each in partitions if error is not None or each.error is not None]
+        if failed:
+            self._commit_failed(error or failed[0].error, failed)
+
+    def _commit_failed(self, error: KafkaError | None, offsets: list[TopicPartition]) -> None:
+        """Ask again soon, unless more was asked for meanwhile: where traffic has stopped, no later commit would come."""
+        self._commit_from_s = time.monotonic() + COMMIT_RETRY_S
+        with self._lock:
+            for each in offsets:
+                self._commits.setdefault((each.topic, each.partition), (each.offset, each.metadata or ""))
+        self._log("warning", "commit_failed", role=self.role, code=error.name() if error is not None else "")
 
 
 def _nothing() -> None:
