@@ -8,47 +8,24 @@ Exit codes: 0 it went well, 1 the command found problems (or Kafka failed it), 2
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import sys
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final
 
 import pipeline
+from pipeline.cli import account, bench, dead, demo, produce, run, status, topics, trace, validate
 from pipeline.errors import ConfigError, HooklineError, TopicMissing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS: Final = (
-    "demo", "run", "validate", "produce", "topics", "trace", "status", "dead", "account", "bench",
-)  # fmt: skip
+COMMANDS: Final = (demo, run, validate, produce, topics, trace, status, dead, account, bench)
 """In the order of `--help`: try it, run it, look into it, measure it."""
 
 OK: Final = 0
 PROBLEMS: Final = 1
 USAGE: Final = 2
 INTERRUPTED: Final = 130
-
-
-class Command(Protocol):
-    """What each command module offers."""
-
-    def register(self, commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-        """Add the command's parser, with `set_defaults(run=execute)`."""
-
-    def execute(self, args: argparse.Namespace) -> int:
-        """Run the command; returns the exit code. May raise HooklineError."""
-
-
-def _modules() -> list[Command]:
-    modules: list[Command] = []
-    for name in COMMANDS:
-        try:
-            modules.append(cast("Command", importlib.import_module(f"pipeline.cli.{name}")))
-        except ModuleNotFoundError as error:
-            if error.name != f"pipeline.cli.{name}":
-                raise
-    return modules
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"hookline {pipeline.__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
-    for module in _modules():
+    for module in COMMANDS:
         module.register(commands)
     return top
 

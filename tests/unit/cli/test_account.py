@@ -1,0 +1,32 @@
+"""cli/account: from when on rows can be trusted. The command itself: tests/integration."""
+
+from __future__ import annotations
+
+from pipeline.cli import account
+from pipeline.core import outcome
+from pipeline.core.account import Account
+from pipeline.model import Record
+
+
+def test_without_deletions_every_row_counts():
+    assert account._horizon_ms([], {0: 500}, 100) == 0
+
+
+def test_the_partition_that_lost_most_decides():
+    assert account._horizon_ms([0, 1], {0: 500, 1: 800, 2: 900}, 100) == 800
+
+
+def test_a_partition_that_lost_all_has_lost_what_is_older_than_the_retention():
+    assert account._horizon_ms([0, 1], {0: 500}, 700) == 700
+
+
+def test_rows_are_told_apart_and_the_oldest_of_each_partition_remembered():
+    ledger = outcome.encode_ledger("events", 0, 0, 1, [(0, 0, "gap")], 5)
+    records = [
+        Record("o", partition, 0, None, content, (), stamp)
+        for partition, content, stamp in ((0, ledger, 10), (0, b"", 11), (1, None, 12))
+    ]
+    told = Account()
+    assert account._feed(told, records) == {0: 10, 1: 12}
+    report = told.report({("events", 0): 1}, {}, 100)
+    assert (report.rows, report.unreadable, report.ledger) == (3, 2, {"gap": 1})

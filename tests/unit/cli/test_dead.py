@@ -1,0 +1,42 @@
+"""cli/dead: the list, over letters in memory. The command on a broker: tests/integration."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import pytest
+
+from pipeline.cli import dead
+from pipeline.cli.letter import letter
+from pipeline.model import Record
+
+
+def letters(number: int):
+    for offset in range(number):
+        headers = (("hookline-class", b"tls" if offset % 2 else b"auth"), ("hookline-event-id", b"%d" % offset))
+        yield letter(Record("dead", 0, offset, None, None, headers, 1_000 + offset))
+
+
+def listed(capsys, number: int, **args: object) -> dict:
+    given = {"cls": None, "destination": None, "journey": None, "limit": 3, "json": True} | args
+    assert dead._list(argparse.Namespace(**given), letters(number)) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_newest_come_first_and_all_are_counted(capsys):
+    found = listed(capsys, 100)
+    assert [each["event-id"] for each in found["letters"]] == ["99", "98", "97"]
+    assert (found["count"], found["classes"]) == (100, {"auth": 50, "tls": 50})
+
+
+def test_filters_come_before_the_limit(capsys):
+    found = listed(capsys, 10, cls="auth")
+    assert [each["event-id"] for each in found["letters"]] == ["8", "6", "4"]
+    assert listed(capsys, 10, destination="crm")["letters"] == []
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "x", "1.5", "10001"])
+def test_limits_are_bounded(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="from 1 to 10000"):
+        dead._limit(text)

@@ -1,0 +1,48 @@
+"""cli/topics: the topics a configuration needs, from what is there. The command itself: tests/integration."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from pipeline.adapters.kafka.admin import TopicState
+from pipeline.cli import topics
+from pipeline.config.load import load
+from pipeline.core.topics_plan import configs
+from tests.support.folder import write_folder
+
+
+@pytest.fixture
+def config(tmp_path):
+    return load(write_folder(tmp_path, "shop", "events", "broker:9092"), None)
+
+
+def test_own_topics_follow_the_input_in_partitions_and_size(config):
+    there = {"events": TopicState(12, 3, {"max.message.bytes": "5000000"})}
+    wanted = {each.name: each for each in topics.wanted(config, there)}
+    assert list(wanted) == [
+        "events", "shop.retry.10s", "shop.retry.1m", "shop.dead", "shop.outcomes", "shop.control",
+    ]  # fmt: skip
+    assert (wanted["shop.dead"].partitions, wanted["shop.control"].partitions) == (12, 1)
+    assert configs(wanted["shop.dead"])["max.message.bytes"] == str(5_000_000 + 131_072)
+
+
+def test_without_the_input_kafka_s_defaults_are_assumed(config):
+    wanted = {each.name: each for each in topics.wanted(config, {}, input_partitions=4)}
+    assert (wanted["events"].partitions, wanted["shop.outcomes"].partitions) == (4, 4)
+    assert configs(wanted["shop.dead"])["max.message.bytes"] == str(topics.KAFKA_MAX_MESSAGE_BYTES + 131_072)
+    assert {each.name: each.partitions for each in topics.wanted(config, {}, partitions=7)}["shop.outcomes"] == 7
+
+
+def test_waiting_records_outlive_the_longest_max_age(config):
+    (retention,) = [
+        each for each in topics.wanted(config, {})[1].demands if each.key == "retention.ms"
+    ]  # the journey's 2h is shorter than the destination's 24h
+    assert (retention.create, retention.low) == ("-1", 7_200_000)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "x", "10001", ""])
+def test_partition_numbers_are_bounded(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="from 1 to 10000"):
+        topics._number(text)

@@ -1,0 +1,15 @@
+"""config/topics: names of a group's own topics."""
+
+from __future__ import annotations
+
+from pipeline.config import topics
+from pipeline.config.load import load
+from tests.support.folder import write_folder
+
+
+def test_own_topics_begin_with_the_group(tmp_path):
+    config = load(write_folder(tmp_path, "shop", "events", "broker:9092"), None)
+    assert topics.own(config) == ("shop.retry.10s", "shop.retry.1m", "shop.dead", "shop.outcomes", "shop.control")
+    assert topics.retry_topics(config) == ("shop.retry.10s", "shop.retry.1m")
+    assert topics.inputs(config) == ("events",)
+    assert topics.retry_group("shop") == "shop.retry"
