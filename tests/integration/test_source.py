@@ -1,8 +1,9 @@
-"""adapters/kafka/source on a real Kafka: order, back-pressure, commits, rebalances, and no record lost to a callback."""
+"""adapters/kafka/source on a real Kafka: order, back-pressure, commits, rebalances, nothing lost to a callback."""
 
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka import KafkaError, TopicPartition
@@ -10,9 +11,11 @@ from confluent_kafka import KafkaError, TopicPartition
 from pipeline.adapters.kafka import source as source_module
 from pipeline.adapters.kafka.source import KafkaSource
 from pipeline.errors import BrokerError
-from pipeline.model import Record
 from pipeline.ports import Assigned, Fatal, Revoked
 from tests.support.conditions import eventually
+
+if TYPE_CHECKING:
+    from pipeline.model import Record
 
 
 def _log(*_: object, **__: object) -> None:

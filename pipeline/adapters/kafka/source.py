@@ -3,7 +3,8 @@
 librdkafka's traps this module exists for: an exception out of a callback inside `consume()` drops what was gathered
 while the position moves on, so callbacks catch everything and any exception out of `consume()` discards the consumer;
 `pause` purges the prefetch, so short back-pressure just waits; both group protocols accept a commit by a non-owner, so
-commits are filtered by what this consumer owns.
+commits are filtered by what this consumer owns. The Python client aborts the process if a callback calls what serves
+callbacks itself (`list_topics`, `poll`) and another one follows: here they call `committed` and `commit` only.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ REQUEST_S: Final = 10.0
 """Bound on one blocking request to the broker."""
 COMMIT_RETRY_S: Final = 0.5
 """How soon a commit that failed, as during a rebalance, is asked for again."""
+ASSIGN_S: Final = 60.0
+"""How long an assignment waits for a broker that cannot say where to start."""
 STOP_S: Final = 30.0
 """Bound on leaving the group."""
 
@@ -111,6 +114,7 @@ class KafkaSource:
         self._waited_s = 0.0
         self._totals: dict[str, int] = {}
         self._commit_from_s = 0.0
+        self._count_again = False
         self._callback_error: BaseException | None = None
 
     # ------------------------------------------------------------------------------------ called on the loop
@@ -206,10 +210,21 @@ class KafkaSource:
             messages += consumer.consume(BATCH_RECORDS - 1, GATHER_S)
         if self._callback_error is not None:
             raise self._callback_error
+        if self._count_again:
+            self._count_partitions(consumer)
         records = self._records(consumer, messages)
         if records:
             self._posted += len(records)
             self._post(records)
+
+    def _count_partitions(self, consumer: Consumer) -> None:
+        """Count the topics' partitions after an assignment: a new partition causes one. Broker away: next turn."""
+        for topic in self._topics:
+            try:
+                self._totals[topic] = len(consumer.list_topics(topic, timeout=REQUEST_S).topics[topic].partitions)
+            except KafkaException:
+                return
+        self._count_again = False
 
     def _records(self, consumer: Consumer, messages: list[Message]) -> list[Record]:
         records: list[Record] = []
@@ -288,7 +303,7 @@ class KafkaSource:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
-            starts = consumer.committed(partitions, timeout=REQUEST_S) if partitions else []
+            starts = self._committed(consumer, partitions) if partitions else []
             assigned: list[tuple[str, int, int]] = []
             for start in starts:
                 if start.error is not None:
@@ -300,11 +315,22 @@ class KafkaSource:
                 self._owned[key] = start.offset
                 self._changed.add(key)
             consumer.incremental_assign(starts)
-            for topic in {start.topic for start in starts} - self._totals.keys():
-                self._totals[topic] = len(consumer.list_topics(topic, timeout=REQUEST_S).topics[topic].partitions)
+            self._count_again = True
             self._post(Assigned(tuple(assigned)))
         except BaseException as error:  # noqa: BLE001 - out of a callback it would silently drop records
             self._callback_error = error
+
+    def _committed(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """Ask where to start, again and again while the broker is away: without an answer there is no start."""
+        until_s = time.monotonic() + ASSIGN_S
+        while True:
+            try:
+                return consumer.committed(partitions, timeout=REQUEST_S)
+            except KafkaException as error:
+                if time.monotonic() > until_s or self._stopping.is_set():
+                    raise
+                self._log("warning", "committed_unknown", role=self.role, code=error.args[0].name())
+                self._stopping.wait(COMMIT_RETRY_S)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         try:
@@ -341,7 +367,7 @@ class KafkaSource:
             self._commit_failed(error or failed[0].error, failed)
 
     def _commit_failed(self, error: KafkaError | None, offsets: list[TopicPartition]) -> None:
-        """Ask again soon, unless more was asked for meanwhile: where traffic has stopped, no later commit would come."""
+        """Ask again soon, unless more was asked for meanwhile: without traffic no later commit would come."""
         self._commit_from_s = time.monotonic() + COMMIT_RETRY_S
         with self._lock:
             for each in offsets:
