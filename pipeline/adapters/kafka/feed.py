@@ -54,7 +54,7 @@ class Feed:
         self._producer = Producer({**TUNING, **settings, "error_cb": self._on_error})
         self._look_up()
 
-    def send(self, key: bytes, content: bytes, headers: Headers, record_ms: int = 0) -> None:
+    def send(self, key: bytes, content: bytes | None, headers: Headers, record_ms: int = 0) -> None:
         """Queue one record, timestamped now unless `record_ms` says otherwise; blocks while the queue is full.
 
         Returns within DELIVERY_S, since every queued record is acked or given up by then. Raises BrokerError when the

@@ -19,6 +19,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from pipeline.adapters.kafka.embedded import is_embedded
 from pipeline.errors import BrokerError, TopicMissing
 from pipeline.model import Record
 
@@ -96,7 +97,8 @@ class _Reading:
 
     def prepare(self, since_ms: int | None, begin: Mapping[int, int]) -> None:
         """Ask for partitions, ends and starts; assign what has something to read."""
-        metadata = self._consumer.list_topics(self._topic, timeout=REACH_S).topics[self._topic]
+        cluster = self._consumer.list_topics(self._topic, timeout=REACH_S)
+        metadata = cluster.topics[self._topic]
         if metadata.error is not None:
             if metadata.error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):  # noqa: SLF001
                 raise TopicMissing((self._topic,))
@@ -108,7 +110,7 @@ class _Reading:
             first = min(max(begin.get(partition, low), low), high)
             if first < high:
                 self._start[partition], self._end[partition] = first, high
-        if since_ms is not None:
+        if since_ms is not None and not is_embedded(cluster.cluster_id):  # which knows no times: read all
             self._skip_to(since_ms)
         self._at = dict(self._start)
         self._total = sum(self._end[partition] - start for partition, start in self._start.items())

@@ -1,0 +1,51 @@
+"""`hookline demo`: shows Hookline at work: an embedded broker, receivers with human problems, a real worker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import argparse
+
+EVENTS_DEFAULT: Final = 3_000
+EVENTS_MIN: Final = 100
+EVENTS_MAX: Final = 20_000
+"""An embedded broker keeps 5 MB a partition; this many stay well below."""
+SEED_DEFAULT: Final = 1
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "demo",
+        help="see it work, without installing anything",
+        description="Start a broker inside this process, three receivers with problems and a real worker; send events; "
+        "show what happens; account for every one of them, print one event's trace, and end. Exit code 0 if every "
+        "event is accounted for, 1 if not.",
+    )
+    parser.add_argument("--keep", action="store_true", help="stay up afterwards, until Ctrl-C, and say what to try")
+    parser.add_argument(
+        "--bootstrap", metavar="HOST:PORT", help="use this Kafka instead (its topics, named demo-*, are left there)"
+    )
+    parser.add_argument(
+        "--events", type=_events, default=EVENTS_DEFAULT, metavar="N",
+        help=f"how many events, {EVENTS_MIN} to {EVENTS_MAX} (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seed", type=int, default=SEED_DEFAULT, metavar="N", help="of all chance (default: %(default)s)"
+    )
+    parser.set_defaults(run=execute)
+
+
+def _events(text: str) -> int:
+    number = int(text)
+    if not EVENTS_MIN <= number <= EVENTS_MAX:
+        raise ValueError
+    return number
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Run the demo to its end. Exit 0 if everything is accounted for, 1 if not. Raises BrokerError."""
+    from pipeline.cli.demo.play import play  # noqa: PLC0415 - keep `hookline --help` fast
+
+    return play(args.events, args.seed, args.bootstrap, keep=args.keep)
