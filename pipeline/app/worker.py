@@ -21,6 +21,7 @@ from pipeline.adapters.kafka.source import KafkaSource
 from pipeline.adapters.schemas import KnownSchemas
 from pipeline.adapters.telemetry import OtelTelemetry
 from pipeline.app.heartbeat import Heartbeat
+from pipeline.app.retention import delete_settled
 from pipeline.config import topics
 from pipeline.config.compile import compile as compile_config
 from pipeline.config.load import kafka_settings
@@ -56,6 +57,7 @@ class Worker:
         self._worker_id = worker_id
         self._drain_s = drain_s
         self._settings = kafka_settings(config, secrets)
+        self._admin = Admin(self._settings)
         self._schemas = KnownSchemas.of(config, secrets)
         self._compiled = compile_config(config, secrets, self._schemas.reader_schemas())
         self.telemetry = OtelTelemetry.of(config, worker_id)
@@ -76,6 +78,7 @@ class Worker:
         self._open_lanes(settlement)
         self._open_intakes(producer, settlement)
         heartbeat = Heartbeat(self, topics.control(self._config.group), producer, self._worker_id)
+        cleaning = asyncio.create_task(delete_settled(self.intakes, self._admin.delete_before, self.telemetry.log))
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
@@ -88,6 +91,7 @@ class Worker:
                 heartbeat.goodbye()
         finally:
             heartbeat.close()
+            cleaning.cancel()
             await self._close(producer)
         if self._error is not None:
             raise self._error
@@ -108,12 +112,11 @@ class Worker:
     def _check_topics(self) -> dict[str, int]:
         """Name every missing topic at once; return each own topic's `max.message.bytes`."""
         own = topics.own(self._config)
-        admin = Admin(self._settings)
-        known = admin.partitions()
+        known = self._admin.partitions()
         missing = tuple(name for name in (*self._compiled.input_topics, *own) if name not in known)
         if missing:
             raise TopicMissing(missing)
-        return admin.max_message_bytes(own)
+        return self._admin.max_message_bytes(own)
 
     def _settlement(self, producer: KafkaProducer) -> Settlement:
         group = self._config.group

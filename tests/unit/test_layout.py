@@ -37,6 +37,7 @@ ELSEWHERE = {
     "adapters/kafka/feed": ("integration/test_produce.py", "feeds a real broker"),
     "adapters/kafka/embedded": ("integration/test_demo.py", "is a broker itself: the demo's"),
     "app/heartbeat": ("integration/test_worker.py", "wires real parts together"),
+    "app/retention": ("integration/test_retention.py", "deletes from a real broker"),
     "app/supervisor": ("integration/test_faults.py", "starts and replaces real processes"),
     "app/worker": ("integration/test_worker.py", "wires real parts together"),
     "cli/account": ("integration/test_account.py", "asks a real broker"),

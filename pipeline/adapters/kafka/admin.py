@@ -182,6 +182,14 @@ class Admin:
             return GroupState("absent", ())
         return GroupState(found.state.name.lower(), members)
 
+    def delete_before(self, offsets: Mapping[_Position, int]) -> None:
+        """Delete each partition's records below an offset; an embedded broker, which cannot, is left alone."""
+        if not offsets or is_embedded(self._metadata().cluster_id):
+            return
+        asked = [TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()]
+        for future in self._client.delete_records(asked, request_timeout=REQUEST_S).values():
+            self._answer(future)
+
     # ------------------------------------------------------------------------------------------ questions
 
     def _keys(self, names: Sequence[str]) -> list[_Position]:
