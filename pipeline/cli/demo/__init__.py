@@ -25,7 +25,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     parser.add_argument("--keep", action="store_true", help="stay up afterwards, until Ctrl-C, and say what to try")
     parser.add_argument(
-        "--bootstrap", metavar="HOST:PORT", help="use this Kafka instead (its topics, named demo-*, are left there)"
+        "--bootstrap",
+        metavar="HOST:PORT",
+        help="use this Kafka instead (topics demo-* are made there, and deleted at the end unless --keep)",
     )
     parser.add_argument(
         "--events", type=_events, default=EVENTS_DEFAULT, metavar="N",

@@ -16,6 +16,7 @@ from pipeline.cli.demo.systems import PROBLEMS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
     from rich.console import Console
 
     from pipeline.cli.demo.folder import Folder
@@ -28,7 +29,7 @@ def introduce(console: Console, folder: Folder, bootstrap: str, *, embedded: boo
     broker = (
         f"an embedded demo broker at {bootstrap}: real protocol, but in memory only and gone at the end"
         if embedded
-        else f"the Kafka at {bootstrap}; the demo's topics stay there"
+        else f"the Kafka at {bootstrap}; the demo's topics, named demo-*, are deleted at the end unless you --keep it"
     )
     console.print("[bold]Hookline demo[/]: events of a shop become webhooks to three systems, and none is lost\n")
     _fact(console, "broker", broker)
@@ -65,22 +66,22 @@ def trace(console: Console, event_id: str, folder: Folder) -> None:
     console.print()
 
 
-def invite(console: Console, folder: Folder, program: str, urls: Mapping[str, str], bootstrap: str, pid: int) -> None:
+def invite(console: Console, folder: Folder, program: str, urls: Mapping[str, str], topic: str, pid: int) -> None:
     """Say what to try while everything is up."""
     place = f"--config {shlex.quote(str(folder.config))} --env {ENV}"
     console.print("[bold]Everything stays up until Ctrl-C.[/] In another terminal, try:\n")
     more = folder.path / "more.jsonl"
     for what, command in (
         ("send another hundred events", f"{program} produce {shlex.quote(str(more))} {place} --id-from random"),
+        ("see how worker and destinations are", f"{program} status {place}"),
         ("account for them all", f"{program} account {place}"),
-        ("trace a record by its place", f"{program} trace demo.events/0/10 {place}"),
-        ("read the rejected ones", f"{program} dead list {place}"),
+        ("trace a record by its place", f"{program} trace {topic}/0/10 {place}"),
+        ("read the dead letters", f"{program} dead list {place}"),
         ("kill the worker the hard way", f"kill -9 {pid}"),
-        ("start another one", f"{program} run {place}"),
+        ("start another, which takes over once the broker misses the first (45 s)", f"{program} run {place}"),
     ):
         console.print(Text.assemble((f"  {what}\n", "dim"), f"    {command}"), soft_wrap=True)
     console.print()
-    _fact(console, "broker", bootstrap)
     for name, url in urls.items():
         _fact(console, name, url)
     console.print()

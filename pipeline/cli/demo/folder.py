@@ -22,11 +22,11 @@ _GROUP: Final = "demo"
 class Folder:
     """A temporary folder: `config/`, `worker.log`, and a signing secret that nobody else knows.
 
-    `spent`: nobody needs it any more.
+    `spent`: nobody will need it once the demo has ended.
     """
 
-    def __init__(self) -> None:
-        self.spent = False
+    def __init__(self, *, spent: bool) -> None:
+        self.spent = spent
         self.path = Path(tempfile.mkdtemp(prefix="hookline-demo-"))
         self.config = self.path / "config"
         self.log = self.path / "worker.log"
@@ -42,9 +42,10 @@ class Folder:
         (self.config / "env").mkdir()
         (self.config / "env" / f"{ENV}.yaml").write_text(environment(bootstrap, urls))
 
-    def remove(self) -> None:
-        """Remove it with all that is in it; idempotent."""
-        shutil.rmtree(self.path, ignore_errors=True)
+    def leave(self) -> None:
+        """Remove it with all that is in it if it is spent; idempotent."""
+        if self.spent:
+            shutil.rmtree(self.path, ignore_errors=True)
 
 
 def named(text: str, group: str) -> str:

@@ -32,7 +32,7 @@ from pipeline.config.load import kafka_settings, load
 from pipeline.config.models import LIFECYCLE_EVENT
 from pipeline.config.secrets import Secrets
 from pipeline.core import decode
-from pipeline.errors import BrokerError
+from pipeline.errors import BrokerError, HooklineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,7 @@ STAY_S: Final = 3_600.0
 LOG_LINES_SHOWN: Final = 5
 MORE_EVENTS: Final = 100
 EMBEDDED_GROUP: Final = "demo"
-PARTITIONS: Final = 4
+PARTITIONS: Final = "4"
 INTERRUPTED: Final = 130
 
 
@@ -65,11 +65,26 @@ def play(count: int, seed: int, bootstrap: str | None, *, keep: bool) -> int:
     console = screen.console()
     signal.signal(signal.SIGTERM, _interrupt)
     with contextlib.ExitStack() as cleanup:
+        folder = Folder(spent=not keep)
+        cleanup.callback(folder.leave)
         try:
-            return Play(console, cleanup, count, seed, bootstrap, keep=keep).run()
+            code = Play(console, cleanup, folder, count, seed, bootstrap, keep=keep).run()
         except KeyboardInterrupt:
             console.print("\nInterrupted. Ending the worker ...")
             return INTERRUPTED
+        except HooklineError:
+            folder.spent = not folder.log.exists()
+            raise
+        finally:
+            if not folder.spent:
+                console.print(f"The folder stays: {folder.path}", soft_wrap=True)
+    return code
+
+
+def _delete(settings: dict[str, str], names: tuple[str, ...]) -> None:
+    """Take the topics of this demo away; if Kafka has gone too, they stay."""
+    with contextlib.suppress(BrokerError):
+        Admin(settings).delete(names)
 
 
 def _interrupt(_number: int, _frame: object) -> None:
@@ -83,6 +98,7 @@ class Play:
         self,
         console: Console,
         cleanup: contextlib.ExitStack,
+        folder: Folder,
         count: int,
         seed: int,
         bootstrap: str | None,
@@ -98,8 +114,7 @@ class Play:
         self._sent = 0
         self._mail_up = False
         self._next_show_s = 0.0
-        self._folder = Folder()
-        cleanup.callback(self._clean)
+        self._folder = folder
         self._systems = Systems(self._folder.crm_secret, seed)
         self._systems.start()
         cleanup.callback(self._systems.stop)
@@ -133,14 +148,13 @@ class Play:
         program = closing.program(Path(sys.executable))
         if self._keep:
             self._write_more()
-            closing.invite(console, self._folder, program, self._systems.urls(), bootstrap, self._worker.pid)
+            closing.invite(
+                console, self._folder, program, self._systems.urls(), topics.inputs(self._config)[0], self._worker.pid
+            )
             self._stay()
         else:
             closing.farewell(console, program)
-        if good and not self._keep:
-            self._folder.spent = True
-        else:
-            console.print(f"The folder stays: {self._folder.path}")
+        self._folder.spent &= good
         return 0 if good else 1
 
     # ------------------------------------------------------------------------------------------- before
@@ -160,10 +174,14 @@ class Play:
         names = (*topics.inputs(config), *topics.own(config))
         if broker is not None:
             broker.make(names)
-        else:
-            admin = Admin(settings)
-            for name in names:
-                admin.create(name, PARTITIONS, {})
+            return config, settings
+        Admin(settings).partitions()  # says it in one line if there is no Kafka
+        if not self._keep:
+            self._cleanup.callback(_delete, settings, names)
+        create = call("topics", "create", "--with-input", PARTITIONS, config=self._folder.config)
+        code, _ = output_of(create, self._folder.log)
+        if code:
+            raise BrokerError(f"hookline topics create failed, exit code {code}{self._log_end()}")
         return config, settings
 
     @contextlib.contextmanager
@@ -194,10 +212,6 @@ class Play:
                 if time.monotonic() >= until_s:
                     raise BrokerError(f"the worker settled nothing within {BEGIN_S:.0f} s{self._log_end()}")
                 time.sleep(TICK_S)
-
-    def _clean(self) -> None:
-        if self._folder.spent:
-            self._folder.remove()
 
     # -------------------------------------------------------------------------------------------- sending
 
@@ -268,7 +282,7 @@ class Play:
             self._follower.stop()
             self._follower.look()
             self._looked(self._follower.tally)
-        shown.show(watch.Moment(now_s - self._started_s, self._sent, self._total, self._lanes()))
+        shown.show(watch.Moment(now_s - self._started_s, self._sent, self._total, self._lanes(), settled=last))
 
     def _lanes(self) -> tuple[watch.Lane, ...]:
         seen = self._systems.seen()

@@ -107,6 +107,7 @@ class Moment:
     sent: int
     total: int
     lanes: tuple[Lane, ...]
+    settled: bool = False
 
     @property
     def waiting(self) -> int:
@@ -125,24 +126,28 @@ def lane(name: str, tally: Counter[str], seen: dict[str, Any], breaker: str, *, 
 
 def happening(moment: Moment) -> str:
     """Say in a sentence what is happening."""
-    down = [each for each in moment.lanes if not each.up]
-    others = " and ".join(each.name for each in moment.lanes if each.up)
-    for each in down:
-        if each.breaker == "closed":
-            return f"{each.name} is down; the worker has not met it often enough yet to leave it alone"
-        return (
-            f"{each.name} is down: its breaker is {each.breaker}, {each.waiting:,} deliveries wait on retry topics; "
-            f"{others} are not delayed"
-        )
+    if moment.settled:
+        return f"everything is settled, {moment.at_s:.0f} s after the first event"
+    down = next((each for each in moment.lanes if not each.up), None)
+    if down is not None:
+        return _down(down, " and ".join(each.name for each in moment.lanes if each.up))
     recovering = next((each for each in moment.lanes if each.breaker != "closed"), None)
     if recovering is not None:
-        return f"{recovering.name} is up again; its breaker is {recovering.breaker} and lets one request try"
+        doing = "open until its time is up" if recovering.breaker == "open" else "half-open: one request may try"
+        return f"{recovering.name} is up again; its breaker is {doing}"
+    waiting = f"{moment.waiting:,} deliveries wait for their retry" if moment.waiting else ""
     if moment.sent < moment.total:
-        waiting = f"; {moment.waiting:,} deliveries wait for their retry" if moment.waiting else ""
-        return f"all destinations are up{waiting}"
-    if moment.waiting:
-        return f"all events are sent; {moment.waiting:,} deliveries wait for their retry (1, 2 or 5 s)"
-    return "all events are sent; the last ones are being settled"
+        return "all destinations are up" + (f"; {waiting}" if waiting else "")
+    return f"all events are sent; {waiting or 'the last ones are being settled'}"
+
+
+def _down(lane: Lane, others: str) -> str:
+    if lane.breaker == "closed":
+        return f"{lane.name} is down; the worker has not met it often enough yet to leave it alone"
+    return (
+        f"{lane.name} is down: its breaker is {lane.breaker}, {lane.waiting:,} deliveries wait on retry topics; "
+        f"{others} are not delayed"
+    )
 
 
 def told(rows: Iterable[Lane]) -> str:
