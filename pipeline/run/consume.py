@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from pipeline.run.release import Release
     from pipeline.run.settle import Settlement
 
-TURN_RECORDS: Final = 64
-"""Records processed before the loop looks at its sockets again."""
+TURN_RECORDS: Final = 256
+"""Records processed before the loop looks at its sockets again: about 6 ms. With fewer than answers come in meanwhile
+(64), lanes run dry and every delivery wakes an idle seat, which costs a tenth more."""
 UNSETTLED_MAX: Final = 8_192
 """Positions open in this worker, above which consumption waits."""
 BLOCKED_S: Final = 0.005
@@ -254,7 +255,10 @@ class Intake:
     def _revoked(self, notice: Revoked) -> None:
         keys = [key for key in notice.partitions if key in self.trackers]
         gone = set(keys)
+        queued = len(self._records)
         self._records = deque(each for each in self._records if (each.topic, each.partition) not in gone)
+        if self._release is None:
+            self.source.taken(queued - len(self._records))
         if notice.lost or self._stopped:
             self._forget(keys)
             notice.done()

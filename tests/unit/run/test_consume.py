@@ -182,6 +182,15 @@ async def test_reassigned_partitions_start_a_new_epoch(world, intake) -> None:
     assert intake.script.seen == [0, 1]
 
 
+async def test_records_dropped_with_their_partition_leave_the_inbox(world, intake) -> None:
+    intake.source.assign(("in", 0, 0))
+    world.producer.overfull = True  # nothing is processed
+    intake.source.post(records(*[b"empty"] * 300))
+    released = intake.source.revoke(("in", 0))
+    await asyncio.wait_for(released.wait(), 5)
+    assert intake.source.in_inbox == 0
+
+
 async def test_consumption_waits_for_a_full_lane(world, intake) -> None:
     endpoint = FakeEndpoint(lambda _h, _b: Answer(204), latency_s=0.002)
     world.lane(endpoint, concurrency=2, queue=10)
