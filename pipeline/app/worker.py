@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import hashlib
-import hmac
 import os
 import random
 import signal
@@ -193,18 +192,24 @@ class Worker:
         self.telemetry.close()
 
 
+_BLOCK_BYTES: Final = 64  # of SHA-256
 _DICE: Final = random.Random()  # noqa: S311 - jitter and span IDs, no secrets
 
 
 def customer_reference(group: str) -> Callable[[str], str]:
     """Return the pseudonym function of a group: 32 hex digits of HMAC-SHA256, keyed by HOOKLINE_CUSTOMER_REF_KEY."""
     key = os.environ.get("HOOKLINE_CUSTOMER_REF_KEY") or f"hookline:{group}"
-    keyed = hmac.new(key.encode(), digestmod=hashlib.sha256)
+    block = hashlib.sha256(key.encode()).digest() if len(key.encode()) > _BLOCK_BYTES else key.encode()
+    block = block.ljust(_BLOCK_BYTES, b"\0")
+    inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+    outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
 
     def reference(customer_id: str) -> str:
-        mac = keyed.copy()
-        mac.update(customer_id.encode())
-        return mac.hexdigest()[:32]
+        # By its definition (RFC 2104), both padded keys hashed once: one is made per delivery.
+        within, around = inner.copy(), outer.copy()
+        within.update(customer_id.encode())
+        around.update(within.digest())
+        return around.hexdigest()[:32]
 
     return reference
 

@@ -85,7 +85,10 @@ class Breaker:
     def succeeded(self) -> None:
         """The receiver answered as a healthy one does (a rejection is one)."""
         if self.state == "closed":
-            self._push(failed=False)
+            if self._failed:
+                self._push(failed=False)
+            else:  # nothing to forget
+                self._recent.append(False)
         elif self.state == "half-open":
             self.state = "closed"
             self._openings = 0

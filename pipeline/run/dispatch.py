@@ -84,6 +84,11 @@ class Lane:
 
     def offer(self, delivery: Delivery) -> None:
         """Take a delivery over. Never waits: it is queued, kept until due, or parked."""
+        # The commonest case first, asking nothing: calls are what the hot path is made of.
+        if delivery.due_ms == 0 and self._breaker.state == "closed" and not self._slow and not self._draining:
+            self._queue.append(delivery)
+            self._pump()
+            return
         now_ms = self._clock() // 1_000_000
         if self._draining:
             self._settler.later(delivery, max(delivery.due_ms, now_ms), delivery.last_cls, parked=False)
@@ -163,22 +168,29 @@ class Lane:
         """Return the next admitted delivery, or None: nothing queued, rate spent, or the breaker in the way."""
         if not self._queue:
             return None
+        limited = self._bucket.rate > 0
+        if (limited or self._breaker.state != "closed") and not self._admitted():
+            return None
+        delivery = self._queue.popleft()
+        if limited and self._queue:
+            self._pump()  # a refilled bucket wakes one seat; that one wakes the next while tokens last
+        return delivery
+
+    def _admitted(self) -> bool:
+        """Ask breaker and rate; what is admitted must be started."""
         now_s = self._loop.time()
         if not self._breaker.admits(now_s):
             if self._breaker.state == "open":
                 self._park_queue()
-            return None
+            return False
         wait_s = self._bucket.take(now_s)
         if wait_s > 0:
             if self._rate_timer is None:
                 self._rate_timer = self._loop.call_later(wait_s, self._rate_refilled)
-            return None
+            return False
         if self._breaker.state != "closed":
             self._breaker.started()
-        delivery = self._queue.popleft()
-        if self._bucket.rate > 0 and self._queue:
-            self._pump()  # a refilled bucket wakes one seat; that one wakes the next while tokens last
-        return delivery
+        return True
 
     def _rate_refilled(self) -> None:
         self._rate_timer = None
@@ -294,7 +306,7 @@ class Lane:
         outcomes = self.stats.outcomes
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
 
-    # ---------------------------------------------------------------------------------- breaker and parking
+    # ---------------------------------------------------------------------------------- the breaker, parking
 
     def _healthy(self) -> None:
         before = self._breaker.state

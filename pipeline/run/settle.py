@@ -197,9 +197,8 @@ class Settlement:
             delivery.attempts, delivery.first_ns // 1_000_000, now_ns // 1_000_000, run.hop, due_ms,
             delivery.history or (),
         )  # fmt: skip
-        if not self._producer.produce(
-            self._topics.outcomes, reference.encode(), content, [], partial(self._acked, flight)
-        ):
+        acked = partial(self._acked, flight)
+        if not self._producer.produce(self._topics.outcomes, reference.encode(), content, [], acked):
             raise Bug("an outcome does not fit the outcomes topic")
 
     def _dead_letter(self, flight: Flight, headers: Headers) -> None:
