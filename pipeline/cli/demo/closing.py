@@ -78,7 +78,10 @@ def invite(console: Console, folder: Folder, program: str, urls: Mapping[str, st
         ("trace a record by its place", f"{program} trace {topic}/0/10 {place}"),
         ("read the dead letters", f"{program} dead list {place}"),
         ("kill the worker the hard way", f"kill -9 {pid}"),
-        ("start another, which takes over once the broker misses the first (45 s)", f"{program} run {place}"),
+        (
+            "start another, which takes over once the broker misses the first (within a minute)",
+            f"{program} run {place}",
+        ),
     ):
         console.print(Text.assemble((f"  {what}\n", "dim"), f"    {command}"), soft_wrap=True)
     console.print()

@@ -38,7 +38,9 @@ class Folder:
         main = self.config / "hookline.yaml"
         main.write_text(named(main.read_text(), group))
         (self.config / "secrets").mkdir()
-        (self.config / "secrets" / "crm").write_text(self.crm_secret)
+        secret = self.config / "secrets" / "crm"
+        secret.touch(mode=0o600)
+        secret.write_text(self.crm_secret)
         (self.config / "env").mkdir()
         (self.config / "env" / f"{ENV}.yaml").write_text(environment(bootstrap, urls))
 

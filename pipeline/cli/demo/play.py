@@ -63,7 +63,8 @@ INTERRUPTED: Final = 130
 def play(count: int, seed: int, bootstrap: str | None, *, keep: bool) -> int:
     """Run the demo; return 0 if everything is accounted for, 1 if not, 130 if interrupted. Leaves nothing behind."""
     console = screen.console()
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     with contextlib.ExitStack() as cleanup:
         folder = Folder(spent=not keep)
         cleanup.callback(folder.leave)
