@@ -77,9 +77,9 @@ def invite(console: Console, folder: Folder, program: str, urls: Mapping[str, st
         ("account for them all", f"{program} account {place}"),
         ("trace a record by its place", f"{program} trace {topic}/0/10 {place}"),
         ("read the dead letters", f"{program} dead list {place}"),
-        ("kill the worker the hard way", f"kill -9 {pid}"),
+        ("stop the worker: it drains", f"kill {pid}"),
         (
-            "start another, which takes over once the broker misses the first (within a minute)",
+            "start another",
             f"{program} run {place}",
         ),
     ):
