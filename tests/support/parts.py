@@ -89,7 +89,8 @@ def build(argv: Sequence[str], cwd: Path, **environment: str) -> None:
     except subprocess.TimeoutExpired as error:
         raise PartMissingError(f"`{Path(argv[0]).name}` took longer than {BUILD_TIMEOUT_S:g} s") from error
     if done.returncode:
-        raise PartMissingError(f"`{Path(argv[0]).name}` failed: {done.stdout[-TAIL_CHARS:].strip()}")
+        said = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout).strip()
+        raise PartMissingError(f"`{Path(argv[0]).name}` failed: {said[-TAIL_CHARS:]}")
 
 
 def cached(name: str, fetch: Callable[[Path], None]) -> Path:

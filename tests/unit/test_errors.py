@@ -6,7 +6,6 @@ import pytest
 
 from pipeline.errors import BrokerError, ConfigError, HooklineError, Problem, TopicMissing
 
-
 WHOLE = Problem("a.yaml", 3, 7, "steps[0].call", "no such thing", "did you mean x?")
 
 
