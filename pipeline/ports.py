@@ -5,10 +5,12 @@ Ports are called per batch, per connection or per outcome, never per field, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.model import Answer, Attempt, Delivery, Failure, FailureClass, Flight, Outcome, Record, SchemaRef, value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 Headers = list[tuple[str, bytes]]
 

@@ -28,6 +28,7 @@ _FLAGS: Final[Mapping[object, bool]] = {"granted": True, "denied": False, True: 
 
 Envelope: TypeAlias = Callable[[Datum, Record], Event | Undecodable]
 
+
 @value
 class Parts:
     """Where an event's parts are in a datum.

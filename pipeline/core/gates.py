@@ -12,7 +12,8 @@ from pipeline.model import Event, SkipReason, Step
 def ask(step: Step, event: Event, now_ms: int, started_ms: int, event_flag_max_age_ms: int) -> SkipReason | None:
     """Return why the step is skipped, or None to go on. Never raises.
 
-    Ages count from the event's time. `started_ms` is what the condition sees as `now`: fixed when the run starts. The condition is asked last: without consent nothing about a customer is computed.
+    Times are Unix ms; ages count from the event's time. `started_ms` is what the condition sees as `now`: fixed when
+    the run starts. The condition is asked last: without consent nothing about a customer is computed.
     """
     age_ms = now_ms - event.time_ms
     if age_ms > step.max_age_ms:

@@ -90,7 +90,9 @@ async def test_an_event_older_than_the_journey_takes_is_skipped(system, receiver
     system.prepare()
     system.worker()
     await through(system, receiver, event(3, time=1))
-    assert [(row.outcome, row.reason) for row in system.outcomes() if row.outcome != "delivered"] == [("skipped", "stale")]
+    assert [(row.outcome, row.reason) for row in system.outcomes() if row.outcome != "delivered"] == [
+        ("skipped", "stale")
+    ]
 
 
 async def test_a_missing_required_field_is_dead_for_that_delivery_alone(system, receiver) -> None:

@@ -1,4 +1,4 @@
-"""Faults on a real Kafka: what breaks is survived or named; nothing is lost, nothing is dead-lettered for our trouble."""
+"""Faults on a real Kafka: what breaks is survived or named; nothing is lost or dead-lettered for our trouble."""
 
 from __future__ import annotations
 

@@ -87,7 +87,9 @@ async def test_conditions_choose_events_and_steps(system, receiver) -> None:
     )
     system.prepare()
     system.worker()
-    system.feed([event(1), event(2), event(3, properties={"plan": "free", "n": 3}), event(4, properties={"plan": "pro"})])
+    system.feed(
+        [event(1), event(2), event(3, properties={"plan": "free", "n": 3}), event(4, properties={"plan": "pro"})]
+    )
     await eventually(lambda: system.broker.lag(system.group, system.topic) == 0)
     outcomes = sorted((row.step, row.outcome, row.reason) for row in system.outcomes())
     assert outcomes == [

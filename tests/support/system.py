@@ -32,15 +32,17 @@ _HEAD = b"\xc3\x01" + bytes.fromhex(
 )
 COMMAND_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 40.0
-SECRET = "whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0"  # noqa: S105 - of a test
-TOKEN = "token-of-a-test"  # noqa: S105
+SECRET = "whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0"
+TOKEN = "token-of-a-test"
 
 
 def event(number: int = 0, **over: Any) -> dict[str, Any]:
     """A valid event of customer `c-<number>`, as fastavro writes it."""
     return {
         "id": str(uuid.uuid4()), "type": "signup.completed", "time": int(time.time() * 1000),
-        "customer": {"id": f"c-{number}", "email": f"c{number}@example.org", "phone": None, "timezone": None, "ids": {}},
+        "customer": {
+            "id": f"c-{number}", "email": f"c{number}@example.org", "phone": None, "timezone": None, "ids": {},
+        },
         "consent": {"email": "granted"}, "source": {}, "properties": {"plan": "pro", "n": number},
     } | over  # fmt: skip
 
@@ -98,7 +100,8 @@ class System:
         """Write the folder; JSON is YAML."""
         whole = {
             "group": self.group, "kafka": {"bootstrap": self.broker.bootstrap}, "retry_tiers": self.tiers,
-            "events": [{"topic": self.topic, "record": "hookline.LifecycleEvent"}], "purposes": ["marketing", "service"],
+            "events": [{"topic": self.topic, "record": "hookline.LifecycleEvent"}],
+            "purposes": ["marketing", "service"],
             "classes": {"properties.plan": "public", "properties.n": "public", "type": "public", "id": "public"},
         } | self.hookline  # fmt: skip
         self._put("hookline.yaml", whole)

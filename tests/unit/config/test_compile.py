@@ -151,7 +151,7 @@ def test_a_foreign_record_becomes_an_event_and_a_request(orders):
     [(route, why)] = routes.match(plan.routes[event.type], event, NOW)
     assert why is None
     [step] = route.steps
-    assert gates.ask(step, event, NOW, 1000) is None
+    assert gates.ask(step, event, NOW, NOW, 1000) is None
     assert body(step, event) == {
         "order": "7:placed",
         "customer": "c-1",
@@ -172,9 +172,9 @@ def test_conditions_and_flags_come_from_the_record(orders):
     assert routes.match(plan.routes["purchase.completed"], taken(plan, placed(state="open")), NOW) == []
     event = taken(plan, placed(opted_in=False, lines=[]))
     [step] = plan.routes["purchase.completed"][0].steps
-    assert gates.ask(step, event, NOW, 1000) is SkipReason.CONSENT
+    assert gates.ask(step, event, NOW, NOW, 1000) is SkipReason.CONSENT
     granted = taken(plan, placed(lines=[]))
-    assert gates.ask(step, granted, NOW, 1000) is SkipReason.CONDITION_FALSE
+    assert gates.ask(step, granted, NOW, NOW, 1000) is SkipReason.CONDITION_FALSE
 
 
 def test_a_producer_may_evolve(orders):
@@ -315,7 +315,9 @@ def test_draft_journeys_do_not_run(orders):
 
 
 def test_channels_of_a_step_that_reaches_nobody_are_the_journeys(orders):
-    orders.add("journeys/welcome.yaml", """\
+    orders.add(
+        "journeys/welcome.yaml",
+        """\
   - step: log
     call: crm.note
     kind: record
@@ -326,7 +328,8 @@ def test_channels_of_a_step_that_reaches_nobody_are_the_journeys(orders):
     basis: contract
     max_age: 1h
     payload: {a: 1}
-""")
+""",
+    )
     thanks, log, duty = compiled(orders).plan("shop.orders", PLACED).routes["purchase.completed"][0].steps
     assert (thanks.channels, log.channels, duty.channels) == (("email",), ("email",), ())
     assert (thanks.max_age_ms, duty.max_age_ms) == (7_200_000, 3_600_000)
@@ -335,7 +338,9 @@ def test_channels_of_a_step_that_reaches_nobody_are_the_journeys(orders):
 
 def test_destinations_and_heads_carry_what_the_file_says(orders):
     secret = payload.secret_of(b"k" * 32)
-    orders.write("destinations/crm.yaml", """\
+    orders.write(
+        "destinations/crm.yaml",
+        """\
 destination: crm
 owner: sales@shop.example
 base_url: env:CRM_URL
@@ -348,7 +353,8 @@ limits: {rate: 10/s, concurrency: 3, queue: 7}
 on_status: {409: delivered}
 operations:
   note: {method: PATCH, path: /notes, headers: {Prefer: return=minimal}}
-""")
+""",
+    )
     made = compiled(orders, CRM_URL="http://127.0.0.1:8080/api/", CRM_KEY="a key&", CRM_SIGN=secret)
     crm = made.destinations["crm"]
     assert (crm.host, crm.port, crm.tls, crm.rate_per_s, crm.concurrency, crm.queue) == (
@@ -367,10 +373,14 @@ operations:
 
 
 def test_secrets_are_named_and_never_quoted(orders):
-    orders.change("destinations/crm.yaml", "idempotency: delivery_id", """\
+    orders.change(
+        "destinations/crm.yaml",
+        "idempotency: delivery_id",
+        """\
 idempotency: delivery_id
 auth: {bearer: {token: env:CRM_TOKEN}}
-sign: {standard_webhooks: {secrets: [env:CRM_SIGN, env:CRM_GONE]}}""")
+sign: {standard_webhooks: {secrets: [env:CRM_SIGN, env:CRM_GONE]}}""",
+    )
     with pytest.raises(ConfigError) as caught:
         compiled(orders, CRM_TOKEN="hush\nhush", CRM_SIGN="hush")
     text = str(caught.value)

@@ -197,8 +197,12 @@ def test_an_error_never_passes_for_text():
     assert value("${event.name + string(event.any)}", name="Ann", any={"secret": 1}) is None
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
-                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    )
+)
 def test_whatever_the_data_a_condition_answers(found):
     for test, _ in TESTS:
         assert test({"any": found}, NOW) in (True, False, None)

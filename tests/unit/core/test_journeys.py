@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,8 +42,6 @@ def test_newer_state_is_told_apart_from_damage() -> None:
 
 
 def test_valid_json_of_another_shape_is_unreadable() -> None:
-    import zlib
-
     for body in (b"[]", b"{}", b'{"source":[1]}', b'"x"'):
         header = bytes((1,)) + zlib.crc32(body).to_bytes(4, "big") + body
         assert isinstance(journeys.decode(header), Unreadable)

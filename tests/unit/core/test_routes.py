@@ -21,9 +21,7 @@ def test_true_and_unconditional_routes_run_false_ones_do_not():
 
 
 def test_an_error_is_a_route_whose_steps_are_skipped():
-    assert [(r.journey, why) for r, why in routes.match((route("a"),), EVENT, 7)] == [
-        ("a", SkipReason.CONDITION_ERROR)
-    ]
+    assert [(r.journey, why) for r, why in routes.match((route("a"),), EVENT, 7)] == [("a", SkipReason.CONDITION_ERROR)]
 
 
 def test_nothing_matches_nothing():

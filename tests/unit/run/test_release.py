@@ -62,7 +62,7 @@ async def test_a_partition_pauses_when_much_is_held_and_resumes_when_half_is_gon
 
 async def test_bytes_are_bounded_over_all_partitions() -> None:
     clock, source = FakeClock(1_000_000), FakeSource("retry")
-    release = Release(TIERS, source, clock, list().extend)
+    release = Release(TIERS, source, clock, [].extend)
     big = bytes(release_module.HELD_BYTES // 3)
     release.hold([Record("r.10s", p, 0, None, big, (), 1_000_000) for p in range(4)])
     assert ("r.10s", 3) in source.paused
