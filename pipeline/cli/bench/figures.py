@@ -86,9 +86,11 @@ def read(samples: Sequence[Sample], events: int, requests: int, peak_mb: float) 
     """
     total = samples[-1].written
     first = next(each for each in samples if each.written >= total * WARM_SHARE)
-    last = next(each for each in reversed(samples) if each.written <= total * LAST_SHARE)
+    last = next((each for each in reversed(samples) if each.written <= total * LAST_SHARE), samples[0])
     if last.written <= first.written or last.cpu_s <= first.cpu_s:
-        raise ValueError("the run was too short to measure; take more events")
+        # Over between two looks: then from the last look before anything was settled to the end.
+        first = next((each for each in reversed(samples) if each.written == 0), samples[0])
+        last = samples[-1]
     deliveries = round((last.written - first.written) * events / total)
     return Round(deliveries, requests, last.at_s - first.at_s, last.cpu_s - first.cpu_s, peak_mb)
 

@@ -1,0 +1,115 @@
+"""The bench's arithmetic and its refusals; what it measures is measured in tests/integration/test_bench.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+
+import pytest
+
+from pipeline.cli import USAGE, bench, main
+from pipeline.cli.bench import figures, measure, scene
+from pipeline.cli.bench.figures import PEAK_MB, PER_S, Round, Sample
+
+
+def line(*points: tuple[float, float, int]) -> list[Sample]:
+    return [Sample(*point) for point in points]
+
+
+def test_a_round_is_read_between_warm_up_and_the_last_deliveries():
+    samples = line((0, 1, 0), (1, 3, 0), (2, 4, 1_000), (3, 5, 5_000), (4, 6, 9_000), (5, 9, 10_000))
+    found = figures.read(samples, 10_000, 10_003, 99.0)
+    assert (found.deliveries, found.seconds, found.cpu_s) == (8_000, 2, 2)
+    assert (found.per_s, found.per_cpu_s, found.cpu_us) == (4_000, 4_000, 250)
+    assert (found.requests, found.peak_mb) == (10_003, 99.0)
+
+
+def test_ledger_records_are_no_deliveries():
+    samples = line((0, 0, 0), (1, 1, 200), (2, 2, 1_200), (3, 3, 2_000))
+    assert figures.read(samples, 1_000, 1_000, 1.0).deliveries == 500
+
+
+def test_a_run_over_between_two_looks_is_taken_whole():
+    samples = line((0, 1, 0), (1, 2, 0), (2, 5, 1_000))
+    found = figures.read(samples, 1_000, 1_000, 1.0)
+    assert (found.deliveries, found.seconds, found.cpu_s) == (1_000, 1, 3)
+
+
+def test_figures_of_rounds_are_medians():
+    rounds = [Round(1_000, 1_000, seconds, 1.0, 1.0) for seconds in (1.0, 100.0, 2.0)]
+    assert figures.middle(rounds, "per_s") == 500
+    assert figures.spread(rounds, "per_s") == "10 to 1,000"
+
+
+@pytest.mark.parametrize(
+    ("target", "measured", "said"),
+    [
+        (PER_S, 10_000, "met: 100% above"), (PER_S, 4_000, "missed: 20% below"), (PER_S, 5_000, "met: 0% below"),
+        (PEAK_MB, 120, "met: 20% below"), (PEAK_MB, 165, "missed: 10% above"),
+    ],
+)  # fmt: skip
+def test_a_figure_says_by_how_much_it_meets_or_misses_its_target(target, measured, said):
+    assert figures.against(target, measured) == said
+
+
+def test_events_are_the_same_each_time_and_all_different():
+    first, again = list(scene.events(50, 7)), list(scene.events(50, 7))
+    assert first == again
+    assert len({each["id"] for each in first}) == 50
+
+
+def test_one_scenario_of_ones_own_replaces_both():
+    assert [each.name for each in bench.scenarios(None, None)] == ["A", "B"]
+    (own,) = bench.scenarios(50, None)
+    assert (own.latency_ms, own.in_flight) == (50, 1_000)
+    (own,) = bench.scenarios(None, 8)
+    assert (own.latency_ms, own.in_flight) == (0, 8)
+
+
+def test_without_a_broker_it_says_what_is_missing(monkeypatch, capsys):
+    monkeypatch.delenv(bench.BOOTSTRAP, raising=False)
+    assert main(["bench", "--quick"]) == USAGE
+    assert "make bench" in capsys.readouterr().err
+
+
+def test_cpu_time_and_memory_of_a_process_are_what_the_system_says():
+    used_s = sum(os.times()[:2])
+    assert measure.cpu_s(os.getpid()) == pytest.approx(used_s, abs=0.5)
+    assert 5 < measure.peak_mb(os.getpid()) < 100_000
+
+
+def test_a_receiver_counts_its_requests_and_ends():
+    receiver = scene.Receiver(0)
+    assert receiver.url.startswith("http://127.0.0.1:")
+    receiver.stop()
+    receiver.stop()
+    assert receiver.requests == 0
+
+
+def test_the_document_has_every_round_and_target():
+    measured = {
+        "A": (figures.FAST, [Round(10, 10, 1.0, 1.0, 50.0)]),
+        "B": (figures.SLOW, [Round(9, 9, 1.0, 2.0, 70.0)]),
+    }
+    told = json.loads(json.dumps(bench._document(measured, 10)))
+    assert [each["scenario"] for each in told["scenarios"]] == ["A", "B"]
+    assert [(each["scenario"], each["measured"]) for each in told["targets"]] == [("A", 10), ("B", 9), ("all", 70)]
+    assert told["machine"]["python"]
+    assert told["at"] <= time.time()
+
+
+def test_the_table_names_targets_and_machine(capsys):
+    bench._print({"A": (figures.FAST, [Round(10, 10, 1.0, 1.0, 50.0)])}, 10, 1)
+    told = capsys.readouterr().out
+    assert "missed: 100% below" in told
+    assert "deliveries per CPU-second" in told
+    assert "confluent-kafka" in told
+
+
+def test_a_process_that_is_gone_has_no_figures():
+    process = subprocess.Popen(["true"])
+    process.wait()
+    with pytest.raises(OSError, match="No such"):
+        measure.cpu_s(process.pid)
