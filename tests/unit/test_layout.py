@@ -28,8 +28,6 @@ BANNED_TEXT = {
 }
 
 READ_WHOLE = ("unit/config/test_load.py", "declares keys: read as part of whole folders")
-COMPILED = ("unit/config/test_compile.py", "a part of compiling: nothing else calls it")
-EXPORTED = ("unit/config/test_reference.py", "what is exported from the models is compared with them")
 ELSEWHERE = {
     "adapters/kafka/admin": ("integration/test_admin.py", "what it asks only a real broker can answer"),
     "adapters/kafka/producer": ("contract/test_producer.py", "shares its contract with the fake"),
@@ -50,20 +48,11 @@ ELSEWHERE = {
     "cli/run": ("integration/test_worker.py", "is run as a user runs it"),
     "cli/status": ("integration/test_status.py", "asks a real broker"),
     "cli/topics": ("integration/test_topics.py", "asks a real broker"),
-    "config/destination": READ_WHOLE,
-    "config/files": ("unit/config/test_values.py", "reads the files all of those tests write"),
     "config/fragments": READ_WHOLE,
-    "config/journey": READ_WHOLE,
-    "config/jsonschema": EXPORTED,
     "config/mapping": READ_WHOLE,
     "config/models": READ_WHOLE,
-    "config/places": ("unit/config/test_yaml.py", "the places are those of what YAML reads"),
     "config/policy": READ_WHOLE,
-    "config/request": COMPILED,
-    "config/scope": COMPILED,
     "config/section": READ_WHOLE,
-    "config/shape": ("unit/config/test_values.py", "every key's refusals come from here"),
-    "config/steps": COMPILED,
     "run/seat": ("unit/run/test_dispatch.py", "a lane's seats: every test of a lane goes through them"),
     "testing/fakes": ("contract/test_sender.py", "a fake is proved by the contract of what it stands for"),
     "testing/registry": ("contract/test_schemas.py", "a fake is proved by the contract of what it stands for"),
@@ -72,9 +61,6 @@ ELSEWHERE = {
 
 OF_THE_REPOSITORY = {"layout", "contracts", "docs", "compose", "deploy"}
 """Unit tests directly in tests/unit that check the repository instead of a module."""
-
-OF_A_PACKAGE = {"config/test_values.py", "config/test_later.py"}
-"""Unit tests of what all modules of a package keep together: every key's values, keys of later versions."""
 
 
 def test_every_module_with_logic_has_its_unit_test():
@@ -94,7 +80,7 @@ def test_every_unit_test_has_its_module():
     for path in UNIT.rglob("test_*.py"):
         place, subject = path.relative_to(UNIT).parent, path.stem.removeprefix("test_")
         known = {Path(name).name for name in names if Path(name).parent == place}
-        if (place == Path() and subject in OF_THE_REPOSITORY) or str(path.relative_to(UNIT)) in OF_A_PACKAGE:
+        if place == Path() and subject in OF_THE_REPOSITORY:
             continue
         # test_decode_resolution.py belongs to decode; in adapters/http/, test_http_internals.py to the package.
         if not any(subject == name or subject.startswith(f"{name}_") for name in {*known, place.name}):

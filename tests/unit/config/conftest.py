@@ -53,6 +53,84 @@ operations:
   note: {path: /notes}
 """
 
+MONEY = {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}
+PLACED = {
+    "type": "record",
+    "name": "OrderPlaced",
+    "namespace": "shop",
+    "fields": [
+        {"name": "order_id", "type": "long"},
+        {"name": "placed_at", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+        {"name": "buyer", "type": "string", "hookline.class": "identifier"},
+        {"name": "mail", "type": ["null", "string"], "default": None, "hookline.class": "contact"},
+        {"name": "opted_in", "type": "boolean", "default": False},
+        {"name": "total", "type": MONEY},
+        {"name": "state", "type": {"type": "enum", "name": "State", "symbols": ["open", "paid"]}},
+        {"name": "remark", "type": ["null", "string"], "default": None},
+        {
+            "name": "lines",
+            "type": {
+                "type": "array",
+                "items": {
+                    "type": "record",
+                    "name": "Line",
+                    "fields": [
+                        {"name": "sku", "type": "string", "hookline.class": "public"},
+                        {"name": "price", "type": MONEY},
+                    ],
+                },
+            },
+        },
+    ],
+}  # fmt: skip
+ORDERS = """\
+group: shop
+kafka: {bootstrap: broker:9092}
+purposes: [marketing]
+events:
+  - topic: shop.orders
+    record: shop.OrderPlaced
+    id: "${record.order_id}:placed"
+    type: purchase.completed
+    time: ${record.placed_at}
+    customer: {id: "${record.buyer}", email: "${record.mail}"}
+    consent: {marketing.email: "${record.opted_in}"}
+    source: {shop: "eu"}
+    properties:
+      {total: "${record.total}", state: "${record.state}", remark: "${record.remark}", lines: "${record.lines}"}
+"""
+ORDERS_JOURNEY = """\
+journey: welcome
+status: live
+owner: lifecycle@shop.example
+goal: Say thanks
+category: promotional
+basis: consent
+purpose: marketing
+trigger:
+  events: [purchase.completed]
+  when: event.properties.total >= 20.0 && event.properties.state == "paid"
+  max_age: 2h
+steps:
+  - step: thanks
+    call: crm.note
+    kind: update
+    reaches: email
+    when: size(event.properties.lines) > 0
+    payload:
+      order: ${event.id}
+      customer: ${event.customer.id}
+      total: ${event.properties.total}
+      at: ${event.time}
+      shop: ${event.source.shop}
+      subject: Thanks for ${size(event.properties.lines)} things
+      cents: ${minor_units(event.properties.total, 2)}
+      lines:
+        each: event.properties.lines
+        as: line
+        item: {sku: "${line.sku}", price: "${line.price}", order: "${event.id}"}
+"""
+
 
 class Folder:
     """A configuration folder on disk."""
@@ -99,3 +177,9 @@ class Folder:
 @pytest.fixture
 def folder(tmp_path: pathlib.Path) -> Folder:
     return Folder(tmp_path)
+
+
+@pytest.fixture
+def orders(folder: Folder) -> Folder:
+    """A configuration that maps a shop's own record, PLACED, to events."""
+    return folder.write("hookline.yaml", ORDERS).write("journeys/welcome.yaml", ORDERS_JOURNEY)

@@ -12,96 +12,14 @@ import pytest
 
 from pipeline.config.compile import check, compile, journey_hash  # noqa: A004
 from pipeline.config.secrets import Secrets
-from pipeline.core import gates, payload, routes
+from pipeline.core import gates, routes
 from pipeline.errors import ConfigError
 from pipeline.model import Event, FailureClass, Record, Refused, SkipReason, Undecodable
+from tests.unit.config.conftest import PLACED
 
 LIFECYCLE = json.loads((pathlib.Path(__file__).parents[3] / "schemas" / "lifecycle_event.avsc").read_text())
 NOW = 1_795_428_000_000
 UUID = "0197b6d2-1c5e-7a3b-8c4d-5e6f7a8b9c0d"
-
-MONEY = {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}
-PLACED = {
-    "type": "record",
-    "name": "OrderPlaced",
-    "namespace": "shop",
-    "fields": [
-        {"name": "order_id", "type": "long"},
-        {"name": "placed_at", "type": {"type": "long", "logicalType": "timestamp-micros"}},
-        {"name": "buyer", "type": "string", "hookline.class": "identifier"},
-        {"name": "mail", "type": ["null", "string"], "default": None, "hookline.class": "contact"},
-        {"name": "opted_in", "type": "boolean", "default": False},
-        {"name": "total", "type": MONEY},
-        {"name": "state", "type": {"type": "enum", "name": "State", "symbols": ["open", "paid"]}},
-        {"name": "remark", "type": ["null", "string"], "default": None},
-        {
-            "name": "lines",
-            "type": {
-                "type": "array",
-                "items": {
-                    "type": "record",
-                    "name": "Line",
-                    "fields": [
-                        {"name": "sku", "type": "string", "hookline.class": "public"},
-                        {"name": "price", "type": MONEY},
-                    ],
-                },
-            },
-        },
-    ],
-}  # fmt: skip
-ORDERS = """\
-group: shop
-kafka: {bootstrap: broker:9092}
-purposes: [marketing]
-events:
-  - topic: shop.orders
-    record: shop.OrderPlaced
-    id: "${record.order_id}:placed"
-    type: purchase.completed
-    time: ${record.placed_at}
-    customer: {id: "${record.buyer}", email: "${record.mail}"}
-    consent: {marketing.email: "${record.opted_in}"}
-    source: {shop: "eu"}
-    properties:
-      {total: "${record.total}", state: "${record.state}", remark: "${record.remark}", lines: "${record.lines}"}
-"""
-JOURNEY = """\
-journey: welcome
-status: live
-owner: lifecycle@shop.example
-goal: Say thanks
-category: promotional
-basis: consent
-purpose: marketing
-trigger:
-  events: [purchase.completed]
-  when: event.properties.total >= 20.0 && event.properties.state == "paid"
-  max_age: 2h
-steps:
-  - step: thanks
-    call: crm.note
-    kind: update
-    reaches: email
-    when: size(event.properties.lines) > 0
-    payload:
-      order: ${event.id}
-      customer: ${event.customer.id}
-      total: ${event.properties.total}
-      at: ${event.time}
-      shop: ${event.source.shop}
-      subject: Thanks for ${size(event.properties.lines)} things
-      cents: ${minor_units(event.properties.total, 2)}
-      lines:
-        each: event.properties.lines
-        as: line
-        item: {sku: "${line.sku}", price: "${line.price}", order: "${event.id}"}
-"""
-
-
-@pytest.fixture
-def orders(folder):
-    return folder.write("hookline.yaml", ORDERS).write("journeys/welcome.yaml", JOURNEY)
 
 
 def problems(folder, schemas=None):
@@ -334,59 +252,6 @@ def test_channels_of_a_step_that_reaches_nobody_are_the_journeys(orders):
     assert (thanks.channels, log.channels, duty.channels) == (("email",), ("email",), ())
     assert (thanks.max_age_ms, duty.max_age_ms) == (7_200_000, 3_600_000)
     assert (log.basis, log.purpose, duty.basis) == ("consent", "marketing", "contract")
-
-
-def test_destinations_and_heads_carry_what_the_file_says(orders):
-    secret = payload.secret_of(b"k" * 32)
-    orders.write(
-        "destinations/crm.yaml",
-        """\
-destination: crm
-owner: sales@shop.example
-base_url: env:CRM_URL
-private_networks: [127.0.0.0/8]
-receives: [identifier]
-idempotency: header:Idempotency-Key
-auth: {api_key: {query: key, value: env:CRM_KEY}}
-sign: {standard_webhooks: {secrets: [env:CRM_SIGN, env:CRM_SIGN]}}
-limits: {rate: 10/s, concurrency: 3, queue: 7}
-on_status: {409: delivered}
-operations:
-  note: {method: PATCH, path: /notes, headers: {Prefer: return=minimal}}
-""",
-    )
-    made = compiled(orders, CRM_URL="http://127.0.0.1:8080/api/", CRM_KEY="a key&", CRM_SIGN=secret)
-    crm = made.destinations["crm"]
-    assert (crm.host, crm.port, crm.tls, crm.rate_per_s, crm.concurrency, crm.queue) == (
-        "127.0.0.1", 8080, False, 10.0, 3, 7,
-    )  # fmt: skip
-    [step] = made.plan("shop.orders", PLACED).routes["purchase.completed"][0].steps
-    assert (step.method, step.url_template, dict(step.retry.on_status)) == ("PATCH", "/notes", {409: "delivered"})
-    first, *lines = step.head("id-1", b"", "00-1-2-00", 5, b"{}").decode().split("\r\n")
-    assert first == "PATCH /api/notes?key=a%20key%26 HTTP/1.1"
-    headers = dict(line.split(": ", 1) for line in lines if line)
-    assert headers["Host"] == "127.0.0.1:8080"
-    assert headers["Prefer"] == "return=minimal"
-    assert headers["Idempotency-Key"] == headers["webhook-id"] == "id-1"
-    assert (headers["hookline-journey"], headers["hookline-step"]) == ("welcome", "thanks")
-    assert headers["webhook-signature"].count("v1,") == 2
-
-
-def test_secrets_are_named_and_never_quoted(orders):
-    orders.change(
-        "destinations/crm.yaml",
-        "idempotency: delivery_id",
-        """\
-idempotency: delivery_id
-auth: {bearer: {token: env:CRM_TOKEN}}
-sign: {standard_webhooks: {secrets: [env:CRM_SIGN, env:CRM_GONE]}}""",
-    )
-    with pytest.raises(ConfigError) as caught:
-        compiled(orders, CRM_TOKEN="hush\nhush", CRM_SIGN="hush")
-    text = str(caught.value)
-    assert len(caught.value.problems) == 3
-    assert "hush" not in text
-    assert all(name in text for name in ("env:CRM_TOKEN", "env:CRM_SIGN", "env:CRM_GONE"))
 
 
 def test_the_hash_follows_the_definition_not_its_layout(orders):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import os
+import copy
+import dataclasses
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipeline.config.load import kafka_settings, load
+from pipeline.config import files
+from pipeline.config.load import _Loading, kafka_settings, load
 from pipeline.config.models import Place
 from pipeline.config.secrets import Secrets
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.unit.config.conftest import Folder
 
 CDNOW = pathlib.Path("tests/data/config/cdnow")
@@ -107,61 +111,11 @@ def test_every_problem_of_every_file_at_once(folder: Folder) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("file", "expected"),
-    [
-        ("hookline.yml", "hookline.yml: does not belong here (did you mean hookline.yaml)"),
-        ("notes.txt", "notes.txt: does not belong here (objects are in journeys/, destinations/, shared/ and env/)"),
-        ("journey/a.yaml", "journey/: is no folder of a configuration (did you mean journeys)"),
-        ("journeys/a.yml", "journeys/a.yml: is not a .yaml file (rename it to .yaml)"),
-        ("journeys/a.yaml.bak", "journeys/a.yaml.bak: is not a .yaml file"),
-        (
-            "journeys/Hello-1.yaml",
-            "journeys/Hello-1.yaml: is not named like an object (lower-case letters, digits and underscores)",
-        ),
-        (
-            "journeys/more/a.yaml",
-            "journeys/more/: folders in folders are refused (one object a file, directly in its folder)",
-        ),
-        ("schemas/a.json", "schemas/a.json: does not belong here (only .avsc files do)"),
-        (
-            "contracts/a.json",
-            "contracts/: is not supported in this release: payloads are checked against no contract",
-        ),
-        ("tests/welcome.yaml", "tests/: is not supported in this release: there are no cases"),
-    ],
-)
-def test_stray_files(folder: Folder, file: str, expected: str) -> None:
-    assert folder.write(file, "a: 1\n").problem() == expected
-
-
-@pytest.mark.parametrize(
-    "file", [".git/x", ".DS_Store", "journeys/.welcome.yaml.swp", "README.md", "secrets/deep/crm", "schemas/a.avsc"]
-)
-def test_files_that_may_be_there(folder: Folder, file: str) -> None:
-    folder.write(file, "anything").load()
-
-
-def test_kubernetes_mounts_files_as_links(folder: Folder, tmp_path_factory: pytest.TempPathFactory) -> None:
-    mount = tmp_path_factory.mktemp("mount")
-    (mount / "..data").symlink_to(folder.root)
-    for entry in ("hookline.yaml", "journeys", "destinations"):
-        (mount / entry).symlink_to(mount / "..data" / entry)
-    assert load(mount, None).group == "shop"
-
-
 def test_the_name_is_the_file_name(folder: Folder) -> None:
     folder.change("journeys/welcome.yaml", "journey: welcome", "journey: hello")
     assert folder.problem() == (
         "journeys/welcome.yaml:1:10: journey: must equal the file name (write welcome, or rename it)"
     )
-
-
-def test_no_folder_and_no_main_file(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(ConfigError, match=r"there is no such folder \(name it with --config DIR\)"):
-        load(tmp_path / "none", None)
-    with pytest.raises(ConfigError, match=r"^hookline.yaml: is missing from the configuration folder"):
-        load(tmp_path, None)
 
 
 @pytest.mark.parametrize("env", [None, "test"])
@@ -245,10 +199,42 @@ def test_service_urls_carry_no_credentials(folder: Folder, line: str) -> None:
     assert problem.endswith("must not carry credentials; use auth")
 
 
-def test_what_looks_like_a_file_and_is_none(folder: Folder) -> None:
-    os.mkfifo(folder.root / "journeys/pipe.yaml")
-    (folder.root / "journeys/gone.yaml").symlink_to(folder.root / "nowhere")
-    assert [str(each) for each in folder.problems()] == [
-        "journeys/gone.yaml: is no file",
-        "journeys/pipe.yaml: is no file",
-    ]
+def _paths(node: object, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if path:
+        yield path
+    if isinstance(node, dict):
+        for key, part in node.items():
+            yield from _paths(part, (*path, key))
+    elif isinstance(node, list):
+        for index, part in enumerate(node):
+            yield from _paths(part, (*path, index))
+
+
+def _changes(tree: object) -> Iterator[tuple[str, Any]]:
+    """Put something wrong in each place of a file, one at a time."""
+    for path in _paths(tree):
+        for wrong in ("hunter2", "${hunter2}", ["hunter2"], {"hunter2?": "hunter2"}, 7.25, None, True):
+            changed = copy.deepcopy(tree)
+            node: Any = changed
+            for part in path[:-1]:
+                node = node[part]
+            node[path[-1]] = wrong
+            yield ".".join(map(str, path)), changed
+
+
+@pytest.mark.parametrize(
+    "file", ["hookline.yaml", "journeys/purchase_thanks.yaml", "destinations/crm.yaml", "env/test.yaml"]
+)
+def test_whatever_is_written_wherever_no_problem_repeats_it(file: str) -> None:
+    root = pathlib.Path("tests/data/config/cdnow")
+    read = files.read(root)
+    refused = 0
+    for path, tree in _changes(read.trees[file]):
+        changed = dataclasses.replace(read, trees={**read.trees, file: tree})
+        config, problems = _Loading(changed, root).config("test" if file.startswith("env/") else None)
+        assert (config is None) == bool(problems), path
+        refused += bool(problems)
+        for problem in problems:
+            assert "hunter2" not in problem.message + problem.hint, (path, str(problem))
+            assert problem.line > 0, (path, str(problem))
+    assert refused > 20

@@ -1,0 +1,109 @@
+"""Requests begin with what the destination says, and no secret shows anywhere but in them."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.config.request import Requests
+from pipeline.config.secrets import Secrets
+from pipeline.core import payload
+from pipeline.errors import ConfigError
+
+CRM = "destinations/crm.yaml"
+FULL = """\
+destination: crm
+owner: sales@shop.example
+base_url: env:CRM_URL
+private_networks: [127.0.0.0/8]
+receives: [identifier]
+idempotency: header:Idempotency-Key
+auth: {api_key: {query: key, value: env:CRM_KEY}}
+sign: {standard_webhooks: {secrets: [env:CRM_SIGN, env:CRM_SIGN]}}
+limits: {rate: 10/s, concurrency: 3, queue: 7}
+on_status: {409: delivered}
+operations:
+  note: {method: PATCH, path: /notes, headers: {Prefer: return=minimal}}
+"""
+
+
+def requests(folder, **environ):
+    return Requests(folder.load(), Secrets(folder.root, environ))
+
+
+def head(made, body=b"{}"):
+    """The request line, and the headers by name."""
+    first, *lines = made.head("id-1", b"", "00-1-2-00", 5, body).decode().split("\r\n")
+    return first, dict(line.split(": ", 1) for line in lines if line)
+
+
+def test_destinations_and_heads_carry_what_the_file_says(folder):
+    folder.write(CRM, FULL)
+    secret = payload.secret_of(b"k" * 32)
+    made = requests(folder, CRM_URL="http://127.0.0.1:8080/api/", CRM_KEY="a key&", CRM_SIGN=secret)
+    crm = made.destinations["crm"]
+    assert (crm.host, crm.port, crm.tls, crm.rate_per_s, crm.concurrency, crm.queue) == (
+        "127.0.0.1", 8080, False, 10.0, 3, 7,
+    )  # fmt: skip
+    assert made.retry("crm").on_status == {409: "delivered"}
+    request = made.request("crm.note", "welcome", "hello")
+    assert request.method == "PATCH"
+    first, headers = head(request)
+    assert first == "PATCH /api/notes?key=a%20key%26 HTTP/1.1"
+    assert headers["Host"] == "127.0.0.1:8080"
+    assert headers["Prefer"] == "return=minimal"
+    assert headers["Idempotency-Key"] == headers["webhook-id"] == "id-1"
+    assert (headers["hookline-journey"], headers["hookline-step"]) == ("welcome", "hello")
+    assert headers["webhook-signature"].count("v1,") == 2
+
+
+def test_what_is_shown_of_an_address_holds_no_secret(folder):
+    folder.change(CRM, "https://crm.example", "https://crm.example/v2")
+    assert requests(folder).request("crm.note", "welcome", "hello").url_template == "/v2/notes"
+    # chat systems' incoming hooks are secrets themselves: of an address out of the environment no path is shown
+    folder.change(CRM, "https://crm.example/v2", "env:CRM_URL")
+    made = requests(folder, CRM_URL="https://chat.example/hooks/hush").request("crm.note", "welcome", "hello")
+    assert made.url_template == "/notes"
+    assert head(made)[0] == "POST /hooks/hush/notes HTTP/1.1"
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port", "header"),
+    [
+        ("https://crm.example", "crm.example", 443, "crm.example"),
+        ("https://crm.example:8443", "crm.example", 8443, "crm.example:8443"),
+        ("https://[2001:db8::1]/a", "2001:db8::1", 443, "[2001:db8::1]"),
+    ],
+)
+def test_the_host_header_leaves_the_usual_port_out(folder, url, host, port, header):
+    folder.change(CRM, "https://crm.example", "env:CRM_URL")
+    made = requests(folder, CRM_URL=url)
+    assert (made.destinations["crm"].host, made.destinations["crm"].port) == (host, port)
+    assert head(made.request("crm.note", "welcome", "hello"))[1]["Host"] == header
+
+
+def test_a_bearer_token_is_sent_as_it_is(folder):
+    folder.add(CRM, "auth: {bearer: {token: env:CRM_TOKEN}}\n")
+    made = requests(folder, CRM_TOKEN=" t0k3n\n").request("crm.note", "welcome", "hello")
+    assert head(made)[1]["Authorization"] == "Bearer t0k3n"
+
+
+def test_secrets_are_named_and_never_quoted(folder):
+    folder.add(
+        CRM,
+        "auth: {bearer: {token: env:CRM_TOKEN}}\nsign: {standard_webhooks: {secrets: [env:CRM_SIGN, env:CRM_GONE]}}\n",
+    )
+    with pytest.raises(ConfigError) as caught:
+        requests(folder, CRM_TOKEN="hush\nhush", CRM_SIGN="hush")
+    text = str(caught.value)
+    assert len(caught.value.problems) == 3
+    assert "hush" not in text
+    assert all(name in text for name in ("env:CRM_TOKEN", "env:CRM_SIGN", "env:CRM_GONE"))
+
+
+def test_an_address_out_of_the_environment_is_checked_like_a_written_one(folder):
+    folder.change(CRM, "https://crm.example", "env:CRM_URL")
+    with pytest.raises(ConfigError) as caught:
+        requests(folder, CRM_URL="https://user:hush@crm.example")
+    [problem] = caught.value.problems
+    assert (problem.file, problem.field) == (CRM, "base_url")
+    assert "hush" not in str(problem)
