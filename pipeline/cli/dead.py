@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import heapq
 import sys
 import time
@@ -13,6 +12,7 @@ from pipeline.cli import options, screen
 from pipeline.model import FailureClass
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterable, Iterator, Mapping
 
     from pipeline.cli.letter import Letter
@@ -42,7 +42,11 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     listing.add_argument("--journey", metavar="NAME", help="of this journey")
     options.add_since(listing, "written since")
     listing.add_argument(
-        "--limit", metavar="N", type=_limit, default=LIMIT, help=f"list so many (default: {LIMIT}, at most {LIMIT_MAX})"
+        "--limit",
+        metavar="N",
+        type=options.whole(1, LIMIT_MAX),
+        default=LIMIT,
+        help=f"list so many (default: {LIMIT}, at most {LIMIT_MAX})",
     )
     showing = actions.add_parser(
         "show",
@@ -56,12 +60,6 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         options.add_config(each)
         options.add_json(each)
     parser.set_defaults(run=execute)
-
-
-def _limit(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= LIMIT_MAX:
-        raise argparse.ArgumentTypeError(f"must be a number from 1 to {LIMIT_MAX}")
-    return int(text)
 
 
 def execute(args: argparse.Namespace) -> int:

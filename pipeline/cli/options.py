@@ -13,7 +13,13 @@ from pipeline.errors import ConfigError
 from pipeline.model import Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipeline.config.models import Config
+
+DIGITS_MAX: Final = 9
+NUMBER_MAX: Final = 10**DIGITS_MAX - 1
+"""No option needs a larger number."""
 
 _AGE: Final = re.compile(units.DURATION_PATTERN, re.ASCII)
 
@@ -36,6 +42,17 @@ def add_since(parser: argparse.ArgumentParser, meaning: str) -> None:
     parser.add_argument(
         "--since", metavar="WHEN", type=Since, help=f"{meaning}: an age such as 6h, or a time (RFC 3339)"
     )
+
+
+def whole(least: int, most: int = NUMBER_MAX) -> Callable[[str], int]:
+    """Return what reads a whole number within these bounds; it raises ArgumentTypeError for anything else."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or len(text) > DIGITS_MAX or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"must be a number from {least} to {most}")
+        return int(text)
+
+    return read
 
 
 class Since:

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pipeline.cli import lines, options
+from pipeline.config import units
 from pipeline.errors import BrokerError, ConfigError
 from pipeline.model import Problem, value
 
@@ -49,7 +51,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--env", metavar="NAME", help="environment: env/NAME.yaml of the folder")
     parser.add_argument("--topic", help="default: the first input topic of hookline.yaml that takes lifecycle events")
     parser.add_argument("--format", choices=FORMATS, help="default: jsonl for .jsonl, .ndjson and .json, else cdnow")
-    parser.add_argument("--limit", type=_positive, metavar="N", help="only the first N events")
+    parser.add_argument("--limit", type=options.whole(1), metavar="N", help="only the first N events")
     parser.add_argument("--rate", type=_rate, metavar="N/s", help="at most so many events a second, such as 200/s")
     parser.add_argument(
         "--wire", choices=WIRES, default=WIRES[0],
@@ -57,7 +59,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "(the schema is registered as TOPIC-value; default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
-        "--id-from", choices=("line", "content", "random"), default="line",
+        "--id-from", choices=lines.ID_FROM, default="line",
         help="event ID where a line has none: from its number and text, its text alone, or new each time "
         "(default: %(default)s)",
     )  # fmt: skip
@@ -69,17 +71,11 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.set_defaults(run=execute)
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
 def _rate(text: str) -> float:
-    from pipeline.config.units import rate_per_s  # noqa: PLC0415 - keep `hookline --help` fast
-
-    return rate_per_s(text)
+    try:
+        return units.rate_per_s(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _consent(text: str) -> tuple[str, str]:
@@ -151,15 +147,11 @@ def _refused(file: str, message: str, hint: str = "") -> ConfigError:
 
 
 def _conversion(args: argparse.Namespace, schema: Any) -> Callable[[str], dict[str, Any] | None]:
-    from pipeline.cli import lines  # noqa: PLC0415
-
     wanted = args.format or ("jsonl" if args.file.suffix in _JSON_SUFFIXES else "cdnow")
     return lines.json_lines(schema) if wanted == "jsonl" else lines.cdnow(dict(args.consent))
 
 
 def _read(args: argparse.Namespace, convert: Callable[[str], dict[str, Any] | None]) -> Iterator[Any]:
-    from pipeline.cli import lines  # noqa: PLC0415
-
     left = args.limit or sys.maxsize
     with args.file.open("rb") as source:
         for found in lines.read(source, convert, args.id_from):
@@ -171,8 +163,6 @@ def _read(args: argparse.Namespace, convert: Callable[[str], dict[str, Any] | No
 
 def _check(args: argparse.Namespace, convert: Callable[[str], dict[str, Any] | None]) -> int | None:
     """Return how many events there are; None, after naming them, if lines are wrong."""
-    from pipeline.cli import lines  # noqa: PLC0415
-
     events = wrong = 0
     for found in _read(args, convert):
         if isinstance(found, lines.Wrong):

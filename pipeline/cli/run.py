@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from pipeline.cli import options
 
 if TYPE_CHECKING:
     import argparse
@@ -12,7 +14,8 @@ if TYPE_CHECKING:
 
     from pipeline.config.models import Config
 
-WORKERS_MAX = 64
+WORKERS_MAX: Final = 64
+DRAIN_MAX_S: Final = 600
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -27,20 +30,18 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--config", type=Path, default=Path(), metavar="DIR", help="configuration folder (default: .)")
     parser.add_argument("--env", required=True, metavar="NAME", help="environment: env/NAME.yaml of the folder")
     parser.add_argument(
-        "--workers", type=_workers, default=1, metavar="N", help="processes on this machine (default: 1)"
-    )
+        "--workers", type=options.whole(1, WORKERS_MAX), default=1, metavar="N",
+        help="processes on this machine (default: 1)",
+    )  # fmt: skip
     parser.add_argument(
-        "--drain", type=float, default=20.0, metavar="SECONDS", help="one deadline for a graceful stop (default: 20)"
+        "--drain",
+        type=options.whole(0, DRAIN_MAX_S),
+        default=20,
+        metavar="SECONDS",
+        help="one deadline for a graceful stop (default: 20)",
     )
     parser.add_argument("--worker-index", type=int, default=None, help="set by the supervisor for each of N workers")
     parser.set_defaults(run=execute)
-
-
-def _workers(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= WORKERS_MAX:
-        raise ValueError
-    return number
 
 
 def execute(args: argparse.Namespace) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING, Final
 
 from pipeline.cli import options, screen
 from pipeline.core import topics_plan
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Mapping, Sequence
 
     from pipeline.adapters.kafka.admin import Admin, TopicState
@@ -46,26 +46,19 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         options.add_config(each)
         options.add_json(each)
     create.add_argument(
-        "--partitions", metavar="N", type=_number, help="of retry, dead and outcomes (default: as the largest input)"
+        "--partitions",
+        metavar="N",
+        type=options.whole(1, PARTITIONS_MAX),
+        help="of retry, dead and outcomes (default: as the largest input)",
     )
     create.add_argument(
         "--with-input",
         metavar="N",
-        type=_number,
+        type=options.whole(1, PARTITIONS_MAX),
         help="create missing input topics too, with N partitions (development)",
     )
     create.add_argument("--dry-run", action="store_true", help="only say what would be created")
     parser.set_defaults(run=execute)
-
-
-def _number(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if not 1 <= number <= PARTITIONS_MAX:
-        raise argparse.ArgumentTypeError(f"must be a number from 1 to {PARTITIONS_MAX}")
-    return number
 
 
 def execute(args: argparse.Namespace) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import sys
@@ -15,11 +14,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.cli import screen
+from pipeline.cli import options, screen
 from pipeline.cli.bench import figures
-from pipeline.cli.options import refuse
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Iterator, Sequence
 
     from pipeline.cli.bench.figures import Round, Scenario, Target
@@ -52,33 +51,16 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help=f"a real Kafka, without security (default: {BOOTSTRAP} of the environment)",
     )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help=f"one round of {EVENTS_QUICK:,} events")
-    parser.add_argument("--rounds", type=_positive, metavar="N", help=f"rounds of each scenario (default: {ROUNDS})")
-    parser.add_argument("--events", type=_events, metavar="N", help=f"events in the backlog (default: {EVENTS:,})")
-    parser.add_argument("--latency", type=_latency, metavar="MS", help="one scenario: the receiver's delay")
-    parser.add_argument("--in-flight", type=_positive, metavar="N", help="one scenario: requests in flight")
+    parser.add_argument(
+        "--rounds", type=options.whole(1), metavar="N", help=f"rounds of each scenario (default: {ROUNDS})"
+    )
+    parser.add_argument(
+        "--events", type=options.whole(EVENTS_MIN), metavar="N", help=f"events in the backlog (default: {EVENTS:,})"
+    )
+    parser.add_argument("--latency", type=options.whole(0), metavar="MS", help="one scenario: the receiver's delay")
+    parser.add_argument("--in-flight", type=options.whole(1), metavar="N", help="one scenario: requests in flight")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=execute)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
-def _events(text: str) -> int:
-    number = int(text)
-    if number < EVENTS_MIN:
-        raise argparse.ArgumentTypeError(f"must be at least {EVENTS_MIN:,}")
-    return number
-
-
-def _latency(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError
-    return number
 
 
 def scenarios(latency_ms: int | None, in_flight: int | None) -> tuple[Scenario, ...]:
@@ -92,13 +74,15 @@ def scenarios(latency_ms: int | None, in_flight: int | None) -> tuple[Scenario, 
 def execute(args: argparse.Namespace) -> int:
     """Measure and print. Exit 0 however fast it was, 1 when it could not be measured, 2 without a broker."""
     if not args.bootstrap:
-        raise refuse(
+        raise options.refuse(
             "--bootstrap",
             f"bench needs a real Kafka: name one here or in {BOOTSTRAP}, or use `make bench`, which starts one "
             "(the embedded one of the demo drops the oldest records of so large a backlog)",
         )
     if not Path("/proc/self/status").exists():
-        raise refuse("bench", "reads a process's CPU time and memory from /proc, which this system does not have")
+        raise options.refuse(
+            "bench", "reads a process's CPU time and memory from /proc, which this system does not have"
+        )
     events = args.events or (EVENTS_QUICK if args.quick else EVENTS)
     rounds = args.rounds or (1 if args.quick else ROUNDS)
     measured = _measure(args.bootstrap, events, rounds, scenarios(args.latency, args.in_flight))

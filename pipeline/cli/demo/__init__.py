@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from pipeline.cli import options
+
 if TYPE_CHECKING:
     import argparse
 
@@ -30,20 +32,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="use this Kafka instead (topics demo-* are made there, and deleted at the end unless --keep)",
     )
     parser.add_argument(
-        "--events", type=_events, default=EVENTS_DEFAULT, metavar="N",
+        "--events", type=options.whole(EVENTS_MIN, EVENTS_MAX), default=EVENTS_DEFAULT, metavar="N",
         help=f"how many events, {EVENTS_MIN} to {EVENTS_MAX} (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--seed", type=int, default=SEED_DEFAULT, metavar="N", help="of all chance (default: %(default)s)"
     )
     parser.set_defaults(run=execute)
-
-
-def _events(text: str) -> int:
-    number = int(text)
-    if not EVENTS_MIN <= number <= EVENTS_MAX:
-        raise ValueError
-    return number
 
 
 def execute(args: argparse.Namespace) -> int:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 
-import pytest
-
 from pipeline.cli import dead
 from pipeline.cli.letter import letter
 from pipeline.model import Record
@@ -34,9 +32,3 @@ def test_filters_come_before_the_limit(capsys):
     found = listed(capsys, 10, cls="auth")
     assert [each["event-id"] for each in found["letters"]] == ["8", "6", "4"]
     assert listed(capsys, 10, destination="crm")["letters"] == []
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "x", "1.5", "10001"])
-def test_limits_are_bounded(text):
-    with pytest.raises(argparse.ArgumentTypeError, match="from 1 to 10000"):
-        dead._limit(text)

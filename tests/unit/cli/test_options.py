@@ -35,6 +35,16 @@ def test_anything_else_is_refused_by_the_parser(text):
         options.Since(text)
 
 
+@pytest.mark.parametrize("text", ["", "0", "-1", "+1", "1.0", "x", "10001", "9" * 5_000])
+def test_a_number_beyond_its_bounds_is_refused_by_the_parser(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="must be a number from 1 to 10000"):
+        options.whole(1, 10_000)(text)
+
+
+def test_a_number_within_its_bounds_is_taken():
+    assert [options.whole(1, 10_000)(text) for text in ("1", "0042", "10000")] == [1, 42, 10_000]
+
+
 def test_the_configuration_and_kafka_settings_are_loaded(tmp_path):
     parser = argparse.ArgumentParser()
     options.add_config(parser)

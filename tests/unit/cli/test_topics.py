@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-
 import pytest
 
 from pipeline.adapters.kafka.admin import TopicState
@@ -40,9 +38,3 @@ def test_waiting_records_outlive_the_longest_max_age(config):
         each for each in topics.wanted(config, {})[1].demands if each.key == "retention.ms"
     ]  # the journey's 2h is shorter than the destination's 24h
     assert (retention.create, retention.low) == ("-1", 7_200_000)
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "x", "10001", ""])
-def test_partition_numbers_are_bounded(text):
-    with pytest.raises(argparse.ArgumentTypeError, match="from 1 to 10000"):
-        topics._number(text)
