@@ -73,7 +73,7 @@ class Process:
         self._flag_max_age_ms = event_flag_max_age_ms
         self._plans: dict[tuple[str, SchemaRef], Plan | Undecodable | None] = {}
         self._unknown: OrderedDict[tuple[str, SchemaRef], None] = OrderedDict()
-        self._hops: OrderedDict[int, None] = OrderedDict()
+        self._hops: OrderedDict[int, tuple[str, int, int]] = OrderedDict()
 
     def learn(self, topic: str, ref: SchemaRef, schema: object | Unknown) -> None:
         """Plan for records of a writer schema on a topic; an Unknown one makes them undecodable."""
@@ -177,7 +177,7 @@ class Process:
         read = self._read(_as_consumed(record, state.source))
         if isinstance(read, (int, bytes)):
             return state.source[0], read
-        if self._repeated(state):
+        if self._repeated(state, record):
             self._settlement.dropped(tracker, record.offset)
         elif isinstance(read, tuple):
             self._resume(record, tracker, state, *read, now_ns)
@@ -228,11 +228,14 @@ class Process:
     def _refusal(self, delivery: Delivery, event: Event, now_ms: int) -> SkipReason | None:
         return gates.ask(delivery.step, event, now_ms, delivery.run.started_ms, self._flag_max_age_ms)
 
-    def _repeated(self, state: journeys.RunState) -> bool:
+    def _repeated(self, state: journeys.RunState, record: Record) -> bool:
+        """Whether another record brought this hop. The same record again does not repeat: its partition was away."""
         hop = journeys.identity(state)
-        if hop in self._hops:
-            return True
-        self._hops[hop] = None
+        place = record.topic, record.partition, record.offset
+        known = self._hops.get(hop)
+        if known is not None:
+            return known != place
+        self._hops[hop] = place
         if len(self._hops) > HOPS_REMEMBERED:
             self._hops.popitem(last=False)
         return False
