@@ -44,8 +44,10 @@ _SETTLING: Final = (
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
     KafkaError.NOT_COORDINATOR,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
 )
-"""A broker that has just started, or a group whose coordinator moves: asked again, it knows."""
+"""A broker or topic that is new, a group or partition that moves: asked again, the broker knows."""
 
 
 @value
@@ -163,8 +165,8 @@ class Admin:
     def watermarks(self, names: Sequence[str]) -> dict[_Position, tuple[int, int]]:
         """Return `(first offset, end offset)` of every partition of these topics; raises TopicMissing."""
         keys = self._keys(names)
-        first = self._offsets(keys, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
-        end = self._offsets(keys, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        first = self._settled(lambda: self._offsets(keys, OffsetSpec.earliest()))  # type: ignore[no-untyped-call]
+        end = self._settled(lambda: self._offsets(keys, OffsetSpec.latest()))  # type: ignore[no-untyped-call]
         return {key: (first[key], end[key]) for key in keys}
 
     def group(self, group: str) -> GroupState:
@@ -229,13 +231,20 @@ class Admin:
 
     def _coordinator(self, ask: Callable[[], _T]) -> _T | None:
         """Ask a group's coordinator; None: there is no such group."""
+        try:
+            return self._settled(ask)
+        except BrokerError as error:
+            if _code(error) == KafkaError.GROUP_ID_NOT_FOUND:
+                return None
+            raise
+
+    def _settled(self, ask: Callable[[], _T]) -> _T:
+        """Ask again, for REQUEST_S at most, while the broker is only not ready to answer."""
         deadline_s = time.monotonic() + REQUEST_S
         while True:
             try:
                 return ask()
             except BrokerError as error:
-                if _code(error) == KafkaError.GROUP_ID_NOT_FOUND:
-                    return None
                 if _code(error) not in _SETTLING or time.monotonic() >= deadline_s:
                     raise
             time.sleep(AGAIN_S)
