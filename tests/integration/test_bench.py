@@ -24,4 +24,5 @@ def test_a_short_bench_reports_figures_and_removes_its_topics(kafka):
     assert measured["requests"] == 1000
     assert 0 < measured["deliveries"] <= 1000
     assert measured["peak_mb"] > 0
-    assert set(AdminClient(dict(kafka.settings)).list_topics(timeout=20).topics) <= known
+    left = set(AdminClient(dict(kafka.settings)).list_topics(timeout=20).topics) - known
+    assert left <= {"__consumer_offsets"}  # Kafka's own, made when the first group comes

@@ -61,6 +61,8 @@ TUNING: Final[dict[str, str | int | bool]] = {
     "queued.max.messages.kbytes": 8_192,
     "fetch.queue.backoff.ms": 5,
     "fetch.wait.max.ms": 100,
+    # Of compressed bytes: a first fetch of 1 MB (the default) from each of 8 partitions cost 40 MB of memory.
+    "max.partition.fetch.bytes": 131_072,
     "enable.partition.eof": False,
     "isolation.level": "read_committed",
     # Heartbeats have a thread of their own in librdkafka, so a short session only means that a dead worker is missed
