@@ -1,7 +1,7 @@
 """The values that travel between stages, in the order one event meets them.
 
 Values are slotted and frozen to the type checker; under pytest they are really frozen (freezing each costs 3 µs a
-delivery, see docs/decisions/0003-values.md). The four classes under "Owned state" are mutable and name their one owner.
+delivery, see docs/decisions/0003-values.md). The dataclasses under "Owned state" are mutable and name their one owner.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pipeline.model import Answer, Attempt, Delivery, Failure, FailureClass, Flight, Outcome, Record, SchemaRef, value
+from pipeline.model import Answer, Delivery, Failure, FailureClass, Flight, Outcome, Record, SchemaRef, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -160,7 +160,7 @@ class Schemas(Protocol):
     """Finds writer schemas: the `schemas/` folder first, then the registry."""
 
     async def fetch(self, ref: SchemaRef) -> Found | Unknown | Unreachable:
-        """Look a schema up; may take as long as the registry's timeout (5 s); answers are cached by the caller."""
+        """Look a schema up; waits for the registry, at most 10 s. Never raises. What was found once comes at once."""
 
 
 # ------------------------------------------------------------------------------------------------------ time, chance
@@ -264,7 +264,6 @@ class Settler(Protocol):
 __all__ = [
     "LATENCY_BUCKETS_MS",
     "Assigned",
-    "Attempt",
     "Clock",
     "Connection",
     "Dice",

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from pipeline.config.models import Config
 
 WORKERS_MAX: Final = 64
-DRAIN_MAX_S: Final = 600
+DRAIN_MAX_S: Final = 50
+"""Acks included, a drain ends before the supervisor loses patience after 60 s."""
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -13,7 +13,6 @@ import orjson
 
 from pipeline.config import steps
 from pipeline.config.mapping import EventParts
-from pipeline.config.models import LIFECYCLE_EVENT
 from pipeline.config.request import Request, Requests
 from pipeline.config.scope import EventScope
 from pipeline.core import decode, envelope, outcome, types
@@ -205,5 +204,3 @@ def _channels(journey: JourneyConfig, step: StepConfig, basis: str) -> tuple[str
         return tuple(dict.fromkeys(each.reaches for each in journey.steps if each.reaches))
     return ()
 
-
-__all__ = ["LIFECYCLE_EVENT", "Compiled", "check", "compile", "journey_hash"]

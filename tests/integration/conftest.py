@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pipeline.testing.receiver import Behaviour, Receiver
 from tests.support.apicurio import apicurio
 from tests.support.collector import Collector
 from tests.support.parts import PartMissingError, unavailable
@@ -13,7 +14,7 @@ from tests.support.system import System
 from tests.support.zipkin import Zipkin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from tests.support.broker import Broker
@@ -67,3 +68,12 @@ def system(tmp_path: Path, kafka: Broker, unique: str) -> Iterator[System]:
     made = System(tmp_path / "config", kafka, unique)
     yield made
     made.stop()
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """A receiver of webhooks on a free port; it answers 204 until a test says otherwise, and keeps what it got."""
+    made = Receiver(Behaviour(), keep=1_000)
+    await made.start()
+    yield made
+    await made.stop()

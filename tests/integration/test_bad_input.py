@@ -6,20 +6,12 @@ import struct
 
 import pytest
 
-from pipeline.testing.receiver import Behaviour, Receiver
+from pipeline.testing.receiver import Behaviour
 from tests.support.broker import Outgoing
 from tests.support.conditions import eventually
 from tests.support.system import encode, event
 
 DAY_MS = 86_400_000
-
-
-@pytest.fixture
-async def receiver():
-    made = Receiver(Behaviour(), keep=1_000)
-    await made.start()
-    yield made
-    await made.stop()
 
 
 @pytest.fixture

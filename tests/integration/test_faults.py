@@ -7,22 +7,13 @@ import json
 import os
 import signal
 
-import pytest
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
-from pipeline.testing.receiver import Behaviour, Receiver
+from pipeline.testing.receiver import Behaviour
 from pipeline.testing.registry import FakeRegistry
 from tests.support.broker import Outgoing
 from tests.support.conditions import eventually
 from tests.support.system import SCHEMA, System, encode, event
-
-
-@pytest.fixture
-async def receiver():
-    made = Receiver(Behaviour())
-    await made.start()
-    yield made
-    await made.stop()
 
 
 async def test_a_receiver_down_at_start_gets_everything_once_it_is_up(system, receiver) -> None:

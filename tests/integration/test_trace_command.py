@@ -2,20 +2,10 @@
 
 import json
 
-import pytest
-
 from pipeline.model import Outcome
-from pipeline.testing.receiver import Behaviour, Receiver
+from pipeline.testing.receiver import Behaviour
 from tests.support.conditions import eventually
 from tests.support.system import event
-
-
-@pytest.fixture
-async def receiver():
-    made = Receiver(Behaviour(), keep=1_000)
-    await made.start()
-    yield made
-    await made.stop()
 
 
 async def test_the_story_of_a_retried_event_is_told_without_any_tracing_backend(system, receiver):

@@ -4,7 +4,6 @@ import signal
 import time
 import uuid
 
-import pytest
 from opentelemetry import trace as api
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -16,19 +15,11 @@ from pipeline.adapters.telemetry import OtelTelemetry, Settings
 from pipeline.core import tracecontext
 from pipeline.model import Outcome
 from pipeline.ports import LaneStats
-from pipeline.testing.receiver import Behaviour, Receiver
+from pipeline.testing.receiver import Behaviour
 from tests.support.broker import Outgoing
 from tests.support.conditions import eventually, wait_until
 from tests.support.settled import CUSTOMER, EMAIL, PLACES, SECOND, attempt, delivery, flight
 from tests.support.system import encode, event
-
-
-@pytest.fixture
-async def receiver():
-    made = Receiver(Behaviour(), keep=1_000)
-    await made.start()
-    yield made
-    await made.stop()
 
 
 def telemetry_to(endpoint):

@@ -5,20 +5,11 @@ from __future__ import annotations
 import json
 import signal
 
-import pytest
 from standardwebhooks import Webhook
 
-from pipeline.testing.receiver import Behaviour, Receiver
+from pipeline.testing.receiver import Behaviour
 from tests.support.conditions import eventually
 from tests.support.system import SECRET, TOKEN, event, step
-
-
-@pytest.fixture
-async def receiver():
-    made = Receiver(Behaviour(), keep=1_000)
-    await made.start()
-    yield made
-    await made.stop()
 
 
 async def test_an_event_becomes_a_signed_traced_request_and_is_accounted_for(system, receiver) -> None:

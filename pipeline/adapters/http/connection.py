@@ -1,7 +1,8 @@
 """Performs HTTP exchanges on one open connection: one write, one bounded answer, nothing else touched in between.
 
-It works on aiohttp's response protocol instead of ClientSession, which costs 68 µs more a delivery (design, section 8).
-Every attribute of aiohttp used here is pinned by tests/unit/adapters/http/test_http_internals.py.
+It works on aiohttp's response protocol instead of ClientSession, which costs 68 µs more a delivery
+(docs/decisions/0011-aiohttp-protocol.md). Every attribute of aiohttp used here is pinned by
+tests/unit/adapters/http/test_http_internals.py.
 
 Two rules keep a connection honest. Between exchanges it has no parser, so that whatever a receiver sends unasked stays
 visible as unsolicited bytes, and the connection is not used again. And one that broke off in the middle of an exchange,
