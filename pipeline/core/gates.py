@@ -1,7 +1,8 @@
 """4: decides whether a step may run for an event: fresh enough, allowed on its basis, its own condition true.
 
-Asked before every attempt. A gate that cannot tell says no. Which basis asks what is the table "Basis decides the
-gates" of the architecture page. What the event says of consent is the only source yet, for `event_flag_max_age_ms`.
+Asked when a run starts and at every hop of its retries, not for the short waits in a lane. A gate that cannot tell says
+no. Which basis asks what: docs/reference/gates.md. What the event says of consent is the only source yet, for
+`event_flag_max_age_ms`.
 """
 
 from __future__ import annotations

@@ -14,12 +14,14 @@ from mkdocs.config import load_config
 from ruamel.yaml import YAML
 
 from pipeline import cli, model
+from pipeline.adapters.kafka import source
 from pipeline.config.destination import DestinationConfig
 from pipeline.config.journey import JourneyConfig
 from pipeline.config.models import EnvFile
 from pipeline.config.policy import HooklineFile, Kafka
-from pipeline.core import deadletter, verdict
+from pipeline.core import deadletter, journeys, verdict
 from pipeline.model import Answer, FailureClass, RetryPolicy
+from pipeline.run import consume, release
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -81,6 +83,23 @@ def commands():
         found |= {f"hookline {args}" for args in re.findall(r"compose run --rm worker (.*)$", content, re.MULTILINE)}
         found |= {f"hookline {args}" for args in re.findall(r"\.venv/bin/hookline ([^`\n]*)", content)}
     return sorted(found)
+
+
+@pytest.mark.parametrize(
+    ("what", "bound"),
+    [
+        ("records fetched and not taken up", source.BACKLOG_RECORDS),
+        ("records a turn", consume.TURN_RECORDS),
+        ("open positions per worker", consume.UNSETTLED_MAX),
+        ("retry records held in memory", release.HELD_RECORDS),
+        ("retry records held in memory", release.HELD_BYTES // 2**20),
+        ("run state in a retry record", journeys.STATE_BYTES_MAX // 2**10),
+        ("a graceful stop", int(consume.LAST_ACKS_S)),
+    ],
+)
+def test_bounds_are_those_of_the_code(what, bound):
+    [row] = re.findall(rf"^\| {what} \| (.*) \|.*\|$", text("architecture.md"), re.MULTILINE)
+    assert f"{bound:,}" in re.findall(r"[0-9][0-9,]*", row)
 
 
 @pytest.mark.parametrize("command", commands())
