@@ -12,14 +12,17 @@ import heapq
 from bisect import bisect_left
 from collections import deque
 from itertools import count
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from pipeline.core import verdict
 from pipeline.core.admission import Breaker, Bucket
 from pipeline.core.tracecontext import format as format_traceparent
-from pipeline.model import Answer, Attempt, Delivery, Destination, Failure, FailureClass, Outcome
+from pipeline.errors import Bug
+from pipeline.model import Answer, Delivery, Destination, Failure, FailureClass, Outcome
 from pipeline.ports import LATENCY_BUCKETS_MS, LaneStats
-from pipeline.run.seat import Seat
+from pipeline.run.lease import Lease
+from pipeline.run.seat import Seat, remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,12 +31,12 @@ if TYPE_CHECKING:
 
 SWEEP_S: Final = 0.1
 """How often deadlines of attempts are looked at; an attempt ends at most this long after its deadline."""
+RATE_MIN_PER_S: Final = 0.1
+"""What a lane with a rate sends while its worker has no share of it: never nothing, and never without limit."""
 DRAIN_BOUND_S: Final = 10.0
 """A full queue that drains within this holds consumption back; a slower one parks what comes on top."""
 IN_PROCESS_MAX_MS: Final = 2_000
 """Waits up to this are spent in the lane; longer ones on a retry tier."""
-HISTORY_MAX: Final = 32
-"""Attempts kept per delivery and hop for its outcome record."""
 
 
 class Lane:
@@ -70,8 +73,9 @@ class Lane:
         self._seats: set[Seat] = set()
         self._idle: list[Seat] = []
         self._breaker = Breaker(destination.breaker)
-        self._bucket = Bucket(destination.rate_per_s * share(), self._loop.time())
+        self._bucket = Bucket(self._rate(), self._loop.time())
         self._rate_timer: asyncio.TimerHandle | None = None
+        self._lease = Lease()
         self._sweep_timer = self._loop.call_later(SWEEP_S, self._sweep)
         self._draining = False
         self._slow = False
@@ -206,6 +210,8 @@ class Lane:
         self._seats.discard(seat)
         if seat in self._idle:
             self._idle.remove(seat)
+        if error is None and seat.delivery is not None and not self._draining:
+            error = Bug("a seat ended without settling its delivery")
         if error is not None:
             self._fatal(error)
         elif self._queue and not self._draining:
@@ -226,8 +232,17 @@ class Lane:
             stats.trigger_ms[bisect_left(LATENCY_BUCKETS_MS, waited_ms)] += 1
         return f"{self._dice.getrandbits(64):016x}"
 
+    def owned(self, delivery: Delivery) -> bool:
+        """Whether the partition is still this worker's; if not, the attempt is over before anything was sent."""
+        if delivery.run.flight.tracker.closed:
+            self._breaker.abandoned()
+            return False
+        return True
+
     def head(self, delivery: Delivery, span_id: str) -> bytes:
-        """Build the request head of the attempt begun; signed with the time of now."""
+        """Build the request head of the attempt begun, right before the write. Raises BrokerError: see run/lease."""
+        if monotonic() > self._lease.until_s and (error := self._lease.check()):
+            raise error
         trace = delivery.run.flight.trace
         traceparent = format_traceparent(trace.trace_id, span_id, trace.sampled)
         now_s = self._clock() // 1_000_000_000
@@ -251,8 +266,7 @@ class Lane:
                 self._healthy()
             self.stats.last_good_ns = now_ns
             if delivery.run.flight.trace.sampled or delivery.history:
-                _remember(delivery, span_id, now_ns, status, "")
-            self._count(Outcome.DELIVERED)
+                remember(delivery, span_id, now_ns, status, "")
             self._settler.finish(delivery, Outcome.DELIVERED, "", "")
             return
         self._failed(delivery, span_id, now_ns, result, ruling)
@@ -267,14 +281,13 @@ class Lane:
         stats.last_class = cls
         event = delivery.run.flight.event
         stats.last_event_id = event.id if event is not None else ""
-        _remember(delivery, span_id, now_ns, delivery.status, cls)
+        remember(delivery, span_id, now_ns, delivery.status, cls)
         delivery.last_cls = cls
         detail = result.detail if isinstance(result, Failure) else f"http_{result.status}"
         now_ms = now_ns // 1_000_000
         match ruling:
             case verdict.Rejected():
                 self._healthy()
-                self._count(Outcome.REJECTED)
                 self._settler.finish(delivery, Outcome.REJECTED, cls, detail)
             case verdict.Hold():
                 delivery.attempts -= 1  # the sender was refused, not this delivery: no attempt is used
@@ -284,7 +297,6 @@ class Lane:
                 self._park_queue()
             case verdict.Dead():
                 self._unhealthy()
-                self._count(Outcome.DEAD)
                 self._settler.finish(delivery, Outcome.DEAD, cls, detail)
             case verdict.RetryAt():
                 self._unhealthy()
@@ -301,10 +313,6 @@ class Lane:
             heapq.heappush(self._delayed, (due_ms, next(self._tie), delivery))
         else:
             self._settler.later(delivery, due_ms, cls, parked=False)
-
-    def _count(self, outcome: Outcome) -> None:
-        outcomes = self.stats.outcomes
-        outcomes[outcome] = outcomes.get(outcome, 0) + 1
 
     # ---------------------------------------------------------------------------------- the breaker, parking
 
@@ -332,7 +340,6 @@ class Lane:
     def _park(self, delivery: Delivery, now_ms: int) -> None:
         self.stats.parked += 1
         if now_ms >= delivery.expires_ms:
-            self._count(Outcome.DEAD)
             self._settler.finish(delivery, Outcome.DEAD, FailureClass.EXPIRED, "parked_until_max_age")
             return
         cls = delivery.last_cls or self.stats.last_class or FailureClass.TIMEOUT
@@ -349,6 +356,9 @@ class Lane:
     def _sweep(self) -> None:
         """Every 100 ms: overdue attempts, idle connections, due waits, the rate share, the drain estimate."""
         self._sweep_timer = self._loop.call_later(SWEEP_S, self._sweep)
+        if (error := self._lease.renew()) is not None:
+            self._fatal(error)
+            return
         now_s = self._loop.time()
         for seat in tuple(self._seats):
             seat.sweep(now_s)
@@ -357,7 +367,7 @@ class Lane:
             delivery = heapq.heappop(self._delayed)[2]
             delivery.due_ms = 0
             self.offer(delivery)
-        self._bucket.retune(self.destination.rate_per_s * self._share(), now_s)
+        self._bucket.retune(self._rate(), now_s)
         self._per_s += (self._completed / SWEEP_S - self._per_s) * 0.05  # averages over about two seconds
         self._completed = 0
         self._estimate(now_s)
@@ -369,6 +379,11 @@ class Lane:
         if self._breaker.state != self._state_noted:
             self._state_noted = self.stats.state = self._breaker.state
 
+    def _rate(self) -> float:
+        """Return this worker's part of the destination's rate; 0.0 only if that is unlimited."""
+        whole = self.destination.rate_per_s
+        return max(whole * self._share(), RATE_MIN_PER_S) if whole else 0.0
+
     def _estimate(self, now_s: float) -> None:
         """Judge a full queue only after it has been full for two seconds: the average needs them."""
         if not self.full():
@@ -378,10 +393,3 @@ class Lane:
         self._full_since_s = self._full_since_s or now_s
         if now_s - self._full_since_s > 2.0:  # noqa: PLR2004
             self._slow = len(self._queue) > self._per_s * DRAIN_BOUND_S
-
-
-def _remember(delivery: Delivery, span_id: str, now_ns: int, status: int, cls: str) -> None:
-    if delivery.history is None:
-        delivery.history = []
-    if len(delivery.history) < HISTORY_MAX:
-        delivery.history.append(Attempt(delivery.attempts, span_id, delivery.last_ns, now_ns, status, cls))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, Protocol
 
-from pipeline.model import Answer, Delivery, Destination, Failure, FailureClass
+from pipeline.model import Answer, Attempt, Delivery, Destination, Failure, FailureClass
 
 if TYPE_CHECKING:
     from pipeline.ports import Connection, Sender
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 IDLE_S: Final = 15.0
 """A connection unused for so long is closed."""
 
+HISTORY_MAX: Final = 32
+"""Attempts kept per delivery and hop for its outcome record."""
 CLOSED_BEFORE_ANSWER: Final = "closed_before_answer"
 """A receiver that closes an idle connection just as a request goes out; see RFC 9112, 9.3.1."""
 
@@ -36,6 +38,9 @@ class Work(Protocol):
 
     def judge(self, delivery: Delivery, span_id: str, result: Answer | Failure) -> None:
         """Act on the result of the attempt."""
+
+    def owned(self, delivery: Delivery) -> bool:
+        """Whether it may still be sent; False frees what it was admitted to."""
 
     def gone(self, seat: Seat, error: BaseException | None) -> None:
         """Forget the seat."""
@@ -85,25 +90,32 @@ class Seat:
     async def _work(self) -> None:
         error: BaseException | None = None
         try:
-            while True:
-                delivery = self._lane.take()
-                if delivery is not None:
-                    self.delivery = delivery
-                    await self._attempt(delivery)
-                    self.delivery = None
-                elif not await self._woken():
-                    return
+            try:
+                await self._deliver()
+            except asyncio.CancelledError:
+                if self._aborted is None or self.delivery is None:
+                    raise
+                failure = Failure(self._aborted, sent=False, detail="not_connected")
+                self._lane.judge(self.delivery, self._span_id, failure)
+                self.delivery = None
         except asyncio.CancelledError:
-            if self._aborted is None or self.delivery is None:
-                raise
-            delivery, self.delivery = self.delivery, None
-            self._lane.judge(delivery, self._span_id, Failure(self._aborted, sent=False, detail="not_connected"))
+            raise
         except BaseException as unexpected:  # noqa: BLE001 - our bug: it must stop the worker, uncommitted
             error = unexpected
         finally:
             if self._connection is not None:
                 self._connection.close()
             self._lane.gone(self, error)
+
+    async def _deliver(self) -> None:
+        while True:
+            delivery = self._lane.take()
+            if delivery is not None:
+                self.delivery = delivery
+                await self._attempt(delivery)
+                self.delivery = None
+            elif not await self._woken():
+                return
 
     async def _woken(self) -> bool:
         self._idle_since_s = self._loop.time()
@@ -131,9 +143,19 @@ class Seat:
             lane.judge(delivery, span_id, opened)
             return
         self._connection = opened
+        if not lane.owned(delivery):
+            return  # its partition went while connecting
         lane.judge(delivery, span_id, await opened.exchange(lane.head(delivery, span_id), delivery.body))
 
 
 def _went_stale(result: Answer | Failure) -> bool:
     """Whether a kept-alive connection was closed under the request: repeating it at once is safe with a delivery ID."""
     return isinstance(result, Failure) and result.detail == CLOSED_BEFORE_ANSWER
+
+
+def remember(delivery: Delivery, span_id: str, now_ns: int, status: int, cls: str) -> None:
+    """Keep an attempt for the delivery's outcome record, up to HISTORY_MAX."""
+    if delivery.history is None:
+        delivery.history = []
+    if len(delivery.history) < HISTORY_MAX:
+        delivery.history.append(Attempt(delivery.attempts, span_id, delivery.last_ns, now_ns, status, cls))

@@ -51,6 +51,7 @@ class Settlement:
         self._flights: dict[Flight, None] = {}  # open ones, oldest first
         self.smallest_tier_ms = topics.tiers_ms[0]
         self.ledger_counts: dict[str, int] = {}
+        self.outcome_counts: dict[tuple[str, str], int] = {}  # final ones, by destination and outcome
         self._topics = topics
         self._producer = producer
         self._telemetry = telemetry
@@ -115,6 +116,8 @@ class Settlement:
         flight = run.flight
         now_ns = self._clock()
         self._write_outcome(delivery, outcome_, cls, now_ns, due_ms=0)
+        counted = (delivery.step.destination, outcome_)
+        self.outcome_counts[counted] = self.outcome_counts.get(counted, 0) + 1
         if outcome_ is Outcome.REJECTED or outcome_ is Outcome.DEAD:
             flight.open += 1
             self._dead_letter(flight, deadletter.for_delivery(delivery, outcome_, cls, detail, now_ns))
@@ -148,6 +151,8 @@ class Settlement:
     def _hand_over(self, run: Run, waiting: list[Waiting]) -> None:
         """Write one record for all waiting steps of the run, and a `retrying` outcome for each."""
         flight = run.flight
+        if flight.tracker.closed:
+            return  # another worker's by now, who starts from the position: a record of ours would be a second run
         now_ns = self._clock()
         now_ms = now_ns // 1_000_000
         tiers_ms = self._topics.tiers_ms
