@@ -203,4 +203,3 @@ def _channels(journey: JourneyConfig, step: StepConfig, basis: str) -> tuple[str
     if basis == "consent":
         return tuple(dict.fromkeys(each.reaches for each in journey.steps if each.reaches))
     return ()
-
