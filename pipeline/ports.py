@@ -201,7 +201,6 @@ class LaneStats:
         "last_class",
         "last_event_id",
         "last_good_ns",
-        "outcomes",
         "parked",
         "queued",
         "state",
@@ -212,7 +211,6 @@ class LaneStats:
     def __init__(self) -> None:
         self.attempts = 0
         self.failures: dict[str, int] = {}  # by failure class
-        self.outcomes: dict[str, int] = {}  # by outcome
         self.attempt_ms = [0] * (len(LATENCY_BUCKETS_MS) + 1)
         self.trigger_ms = [0] * (len(LATENCY_BUCKETS_MS) + 1)
         self.in_flight = 0

@@ -97,8 +97,9 @@ attribute is personal. The Prometheus names are those its OTLP receiver makes.
 """
 
 AFTER_METRICS = """
-`hookline.outcome` is what a lane settled: `delivered`, `rejected` or `dead`. Skipped deliveries and hand-overs are in
-the outcomes topic; parking has its own counter. `error.type` is a [failure class](failure-classes.md).
+`hookline.outcome` is `delivered`, `rejected`, `skipped` or `dead`: final, each counted once it is settled, whether or not
+there was an attempt. Hand-overs are in the outcomes topic; parking has its own counter. A delivery whose step is no longer
+in the configuration is dead without a destination. `error.type` is a [failure class](failure-classes.md).
 
 The histograms' bounds are {buckets} s. Their sums are not exported: there are percentiles and counts, but no means.
 """
@@ -114,19 +115,9 @@ def prometheus(metric: names.Metric) -> str:
     return name + "_ratio" if metric.unit == "1" else name
 
 
-WORKER = (
-    names.Metric(
-        "hookline.unsettled", "gauge", "{event}", (), "Positions taken up and not settled yet; a worker waits at 8,192"
-    ),
-    names.Metric("hookline.oldest", "gauge", "ms", (), "How long the oldest of them has been open; 0 without one"),
-    names.Metric("hookline.ledger", "counter", "{event}", ("reason",), "Positions that had no delivery, by reason"),
-)
-"""What `app/worker.py` adds by itself."""
-
-
 def metrics() -> list[names.Metric]:
-    """Return every metric: those `names` declares, in its order, and the worker's own."""
-    return [metric for metric in vars(names).values() if isinstance(metric, names.Metric)] + list(WORKER)
+    """Return every metric: those `names` declares, in its order."""
+    return [metric for metric in vars(names).values() if isinstance(metric, names.Metric)]
 
 
 def metrics_page() -> str:

@@ -18,7 +18,7 @@ from pipeline.adapters.kafka.admin import Admin
 from pipeline.adapters.kafka.producer import KafkaProducer
 from pipeline.adapters.kafka.source import KafkaSource
 from pipeline.adapters.schemas import KnownSchemas
-from pipeline.adapters.telemetry import OtelTelemetry
+from pipeline.adapters.telemetry import OtelTelemetry, names
 from pipeline.app.heartbeat import Heartbeat
 from pipeline.app.retention import delete_settled
 from pipeline.config import topics
@@ -158,9 +158,17 @@ class Worker:
                 intake.start(Release(tiers_ms, source, time.time_ns, intake.due))
             else:
                 intake.start()
-        self.telemetry.gauge("hookline.unsettled", "{event}", settlement.unsettled)
-        self.telemetry.gauge("hookline.oldest", "ms", settlement.oldest_ms)
-        self.telemetry.counts("hookline.ledger", "{event}", "reason", lambda: settlement.ledger_counts)
+        self._measure(settlement)
+
+    def _measure(self, settlement: Settlement) -> None:
+        """Export what is read in the telemetry's own thread: each dict is copied in C before it is looked through."""
+        counts = settlement.ledger_counts
+        telemetry = self.telemetry
+        telemetry.gauge(names.UNSETTLED, settlement.unsettled)
+        telemetry.gauge(names.OLDEST, settlement.oldest_ms)
+        telemetry.gauge(names.HELD, lambda: sum(intake.held() for intake in self.intakes))
+        telemetry.counts(names.LEDGER, lambda: {(reason,): count for reason, count in counts.copy().items()})
+        telemetry.counts(names.DELIVERED, lambda: settlement.outcome_counts)
 
     def _share(self) -> float:
         """Return this worker's share of the fleet's rates: its share of the input partitions."""

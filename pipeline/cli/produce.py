@@ -20,7 +20,7 @@ from pipeline.model import Problem, value
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pipeline.adapters.kafka.feed import Feed
+    from pipeline.adapters.kafka.feed import Feed, Settled
     from pipeline.adapters.telemetry import OtelTelemetry
     from pipeline.config.models import Config
     from pipeline.config.secrets import Secrets
@@ -241,9 +241,24 @@ class Publisher:
         """Queue one event; blocks while the queue is full."""
         trace_id = event["id"].replace("-", "")
         span_id = f"{random.getrandbits(64) or 1:016x}"
-        flags = "01" if self._telemetry.sampled(trace_id) else "00"
-        headers = [("traceparent", f"00-{trace_id}-{span_id}-{flags}".encode()), *self._frame.headers]
-        self.feed.send(event["customer"]["id"].encode(), self._frame.encode(event), headers)
+        sampled = self._telemetry.sampled(trace_id)
+        traceparent = f"00-{trace_id}-{span_id}-{'01' if sampled else '00'}"
+        headers = [("traceparent", traceparent.encode()), *self._frame.headers]
+        settled = self._span(event["id"], trace_id, span_id) if sampled and self._telemetry.exports_spans else None
+        self.feed.send(event["customer"]["id"].encode(), self._frame.encode(event), headers, settled=settled)
+
+    def _span(self, event_id: str, trace_id: str, span_id: str) -> Settled:
+        """Return what exports the span that the record's `traceparent` names, once Kafka has the record."""
+        from pipeline.adapters.telemetry import Published  # noqa: PLC0415 - keep `hookline --help` fast
+
+        started_ns = time.time_ns()
+
+        def settled(error: str, partition: int, offset: int) -> None:
+            self._telemetry.published(
+                Published(self.topic, event_id, trace_id, span_id, started_ns, time.time_ns(), partition, offset, error)
+            )
+
+        return settled
 
 
 def _publish(

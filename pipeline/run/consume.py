@@ -87,6 +87,10 @@ class Intake:
         self._release = release
         self.source.start(self._notice)
 
+    def held(self) -> int:
+        """Return how many partitions wait for the schema of their next record. Safe to call in any thread."""
+        return len(self._held)
+
     # ------------------------------------------------------------------------------------------- notices
 
     def _notice(self, notice: Notice) -> None:

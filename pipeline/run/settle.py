@@ -51,7 +51,7 @@ class Settlement:
         self._flights: dict[Flight, None] = {}  # open ones, oldest first
         self.smallest_tier_ms = topics.tiers_ms[0]
         self.ledger_counts: dict[str, int] = {}
-        self.outcome_counts: dict[tuple[str, str], int] = {}  # final ones, by destination and outcome
+        self.outcome_counts: dict[tuple[str, ...], int] = {}  # final ones, by destination and outcome
         self._topics = topics
         self._producer = producer
         self._telemetry = telemetry

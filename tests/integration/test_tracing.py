@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from pipeline.adapters.telemetry import OtelTelemetry, Settings
+from pipeline.adapters.telemetry import OtelTelemetry, Settings, names
 from pipeline.core import tracecontext
 from pipeline.model import Outcome
 from pipeline.ports import LaneStats
@@ -101,10 +101,10 @@ def test_an_event_without_a_trace_is_found_by_its_own_id_over_all_its_hops(colle
 
 def test_metrics_reach_the_collector_as_what_they_are(collector):
     stats = LaneStats()
-    stats.outcomes["delivered"] = 7
     stats.attempt_ms[3] = 7
     telemetry = telemetry_to(collector.endpoint)
     telemetry.watch("crm", stats)
+    telemetry.counts(names.DELIVERED, lambda: {("crm", Outcome.DELIVERED): 7})
     telemetry.close()
     found = wait_until(
         lambda: {metric["name"]: metric for metric in collector.metrics()}, what="metrics in the collector"

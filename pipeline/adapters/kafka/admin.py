@@ -23,6 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the package
 )
 
 from pipeline.adapters.kafka.embedded import is_embedded
+from pipeline.adapters.kafka.trouble import Trouble
 from pipeline.errors import BrokerError, TopicMissing
 from pipeline.model import value
 
@@ -81,9 +82,9 @@ class Admin:
 
     def __init__(self, settings: Mapping[str, str]) -> None:
         """Connect lazily. `settings` as for every client: bootstrap.servers, security.protocol, ..."""
-        self._trouble: list[str] = []
+        self._trouble = Trouble()
         # librdkafka would print what goes wrong; it is raised instead, once.
-        self._quiet: dict[str, Any] = {"log_level": 0, "error_cb": lambda error: self._trouble.append(error.str())}
+        self._quiet: dict[str, Any] = {"log_level": 0, "error_cb": self._trouble.note}
         self._settings = dict(settings)
         self._client = AdminClient({**settings, **self._quiet})
 
@@ -263,7 +264,7 @@ class Admin:
         if cause.code() in _UNKNOWN:
             refusal = BrokerError(f"no such topic: {cause.str()}")
         elif cause.code() in (KafkaError._TRANSPORT, KafkaError._TIMED_OUT, KafkaError._ALL_BROKERS_DOWN):  # noqa: SLF001
-            detail = self._trouble[-1] if self._trouble else cause.str()
+            detail = self._trouble.why(self._client, cause)
             refusal = BrokerError(f"Kafka did not answer within {REQUEST_S:.0f} s: {detail}")
         else:
             refusal = BrokerError(f"Kafka refused: {cause.str()}")

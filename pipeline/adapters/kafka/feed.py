@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from pipeline.adapters.kafka.trouble import Trouble
 from pipeline.errors import BrokerError, TopicMissing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pipeline.ports import Headers
 
@@ -40,6 +42,9 @@ TUNING: Final[dict[str, Any]] = {
     "log_level": 0,  # what goes wrong is raised or counted instead of printed
 }
 
+Settled: TypeAlias = "Callable[[str, int, int], None]"
+"""`(error, partition, offset)`: Kafka's name of the error, "" once the broker has the record."""
+
 
 class Feed:
     """One idempotent producer for one topic. `delivered` and `failed` (by Kafka's error name) count acked records."""
@@ -49,17 +54,21 @@ class Feed:
         self.delivered = 0
         self.failed: Counter[str] = Counter()
         self._topic = topic
-        self._trouble = ""
+        self._trouble = Trouble()
         self._fatal = ""
         self._producer = Producer({**TUNING, **settings, "error_cb": self._on_error})
         self._look_up()
 
-    def send(self, key: bytes, content: bytes | None, headers: Headers, record_ms: int = 0) -> None:
+    def send(
+        self, key: bytes, content: bytes | None, headers: Headers, record_ms: int = 0, settled: Settled | None = None
+    ) -> None:
         """Queue one record, timestamped now unless `record_ms` says otherwise; blocks while the queue is full.
 
+        `settled` is told what became of it, within a later call of this feed.
         Returns within DELIVERY_S, since every queued record is acked or given up by then. Raises BrokerError when the
         producer cannot go on.
         """
+        on_delivery = self._on_delivery if settled is None else partial(self._tell, settled)
         while True:
             if self._fatal:
                 raise BrokerError(f"Kafka: {self._fatal}")
@@ -68,7 +77,7 @@ class Feed:
                     self._topic,
                     content,
                     key,
-                    on_delivery=self._on_delivery,
+                    on_delivery=on_delivery,
                     timestamp=record_ms,
                     headers=headers,  # type: ignore[arg-type]  # the stubs want a list of another union
                 )
@@ -95,7 +104,7 @@ class Feed:
         try:
             found = self._producer.list_topics(self._topic, timeout=REACH_S).topics[self._topic]
         except KafkaException as error:
-            raise BrokerError(f"no Kafka answers: {self._trouble or error.args[0].str()}") from error
+            raise BrokerError(f"no Kafka answers: {self._trouble.why(self._producer, error.args[0])}") from error
         if found.error is not None or not found.partitions:
             raise TopicMissing((self._topic,))
 
@@ -105,7 +114,12 @@ class Feed:
         else:
             self.failed[error.name()] += 1
 
+    def _tell(self, settled: Settled, error: KafkaError | None, message: Message) -> None:
+        self._on_delivery(error, message)
+        offset = message.offset()
+        settled("" if error is None else error.name(), message.partition() or 0, -1 if offset is None else offset)
+
     def _on_error(self, error: KafkaError) -> None:
-        self._trouble = error.str()
+        self._trouble.note(error)
         if error.fatal():
             self._fatal = error.str()

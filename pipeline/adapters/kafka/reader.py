@@ -20,6 +20,7 @@ from confluent_kafka import (
 )
 
 from pipeline.adapters.kafka.embedded import is_embedded
+from pipeline.adapters.kafka.trouble import Trouble
 from pipeline.errors import BrokerError, TopicMissing
 from pipeline.model import Record
 
@@ -66,27 +67,23 @@ def read_topic(
     in order, partitions interleaved. `progress(offsets passed, offsets to pass)` is called per batch. Blocks while
     reading; raises TopicMissing, and BrokerError when the broker is not reached within 10 s or falls silent for 30 s.
     """
-    trouble: list[str] = []
-    consumer = Consumer({**TUNING, **settings, "error_cb": lambda error: trouble.append(error.str())})
+    trouble = Trouble()
+    consumer = Consumer({**TUNING, **settings, "error_cb": trouble.note})
     try:
         reading = _Reading(consumer, topic, trouble)
         reading.prepare(since_ms, begin or {})
         yield from reading.records(progress)
     except KafkaException as error:
-        raise BrokerError(_unreachable(error.args[0], trouble)) from error
+        detail = trouble.why(consumer, error.args[0])
+        raise BrokerError(f"Kafka did not answer within {REACH_S:.0f} s: {detail}") from error
     finally:
         consumer.close()
-
-
-def _unreachable(error: KafkaError, trouble: list[str]) -> str:
-    detail = trouble[-1] if trouble else error.str()
-    return f"Kafka did not answer within {REACH_S:.0f} s: {detail}"
 
 
 class _Reading:
     """One pass over one topic: where each partition starts, where it ends, and which are not there yet."""
 
-    def __init__(self, consumer: Consumer, topic: str, trouble: list[str]) -> None:
+    def __init__(self, consumer: Consumer, topic: str, trouble: Trouble) -> None:
         self._consumer = consumer
         self._topic = topic
         self._trouble = trouble
@@ -141,7 +138,7 @@ class _Reading:
             messages = self._consumer.consume(BATCH_RECORDS, GATHER_S)
             silent_s = 0.0 if messages else silent_s + GATHER_S
             if silent_s >= STALL_S:
-                detail = f": {self._trouble[-1]}" if self._trouble else ""
+                detail = f": {self._trouble.said}" if self._trouble.said else ""
                 raise BrokerError(f"Kafka sent nothing of {self._topic} for {STALL_S:.0f} s{detail}")
             for message in messages:
                 record = self._take(message)

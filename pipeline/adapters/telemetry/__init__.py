@@ -20,7 +20,7 @@ from pipeline import __version__
 from pipeline.adapters.telemetry import endpoints, names
 from pipeline.adapters.telemetry.logs import Libraries, Log
 from pipeline.adapters.telemetry.metrics import Metrics
-from pipeline.adapters.telemetry.spans import Places, Tracing
+from pipeline.adapters.telemetry.spans import Places, Published, Tracing
 from pipeline.config import topics
 from pipeline.config.secrets import Secrets
 from pipeline.model import value
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pipeline.model import Delivery, Flight, Outcome
     from pipeline.ports import LaneStats
 
-__all__ = ["OtelTelemetry", "Places", "Settings"]
+__all__ = ["OtelTelemetry", "Places", "Published", "Settings"]
 
 CLOSE_S: Final = 5.0
 """How long `close` waits for the last export."""
@@ -87,8 +87,7 @@ class OtelTelemetry:
             interval_ms = None if environ.get("OTEL_METRIC_EXPORT_INTERVAL") else settings.interval_ms
             self._metrics = Metrics(OTLPMetricExporter(where.metrics), resource, interval_ms)
             if self._tracing is not None:
-                spans = names.SPANS
-                self._metrics.counts(spans.name, spans.unit, spans.attributes[0], self._tracing.counts)
+                self._metrics.counts(names.SPANS, self._tracing.counts)
 
     @classmethod
     def of(cls, config: Config, worker_id: str) -> OtelTelemetry:
@@ -127,6 +126,16 @@ class OtelTelemetry:
         if self._tracing is not None:
             self._tracing.position(flight, reason, now_ns)
 
+    @property
+    def exports_spans(self) -> bool:
+        """Whether spans go anywhere: without an endpoint there is no need to gather what they say."""
+        return self._tracing is not None
+
+    def published(self, sent: Published) -> None:
+        """Export the span of an event put on Kafka. Never blocks."""
+        if self._tracing is not None:
+            self._tracing.published(sent)
+
     # ------------------------------------------------------------------------------------------------ metrics
 
     def watch(self, destination: str, stats: LaneStats) -> None:
@@ -134,15 +143,15 @@ class OtelTelemetry:
         if self._metrics is not None:
             self._metrics.watch(destination, stats)
 
-    def gauge(self, name: str, unit: str, read: Callable[[], float]) -> None:
+    def gauge(self, metric: names.Metric, read: Callable[[], float]) -> None:
         """Export a level of the worker. `read` is called in the export thread: it must only read, and not block."""
         if self._metrics is not None:
-            self._metrics.gauge(name, unit, read)
+            self._metrics.gauge(metric, read)
 
-    def counts(self, name: str, unit: str, attribute: str, read: Callable[[], Mapping[str, int]]) -> None:
-        """Export growing counts of the worker, by one attribute. `read` like that of `gauge`."""
+    def counts(self, metric: names.Metric, read: Callable[[], Mapping[tuple[str, ...], int]]) -> None:
+        """Export growing counts by the metric's attributes, their values in order. `read` like that of `gauge`."""
         if self._metrics is not None:
-            self._metrics.counts(name, unit, attribute, read)
+            self._metrics.counts(metric, read)
 
     # ---------------------------------------------------------------------------------------------------- logs
 

@@ -52,17 +52,23 @@ class Metrics:
         """Export the counters of a destination from now on."""
         self._watched[destination] = stats
 
-    def gauge(self, name: str, unit: str, read: Callable[[], float]) -> None:
+    def gauge(self, meta: names.Metric, read: Callable[[], float]) -> None:
         """Export what `read` returns, as a gauge. It is called in the export thread and must not block."""
-        self._meter.create_observable_gauge(name, [lambda _: [Observation(read())]], unit)
+        self._meter.create_observable_gauge(meta.name, [lambda _: [Observation(read())]], meta.unit, meta.meaning)
 
-    def counts(self, name: str, unit: str, attribute: str, read: Callable[[], Mapping[str, int]]) -> None:
-        """Export growing counts by one attribute. `read` is called in the export thread; its dict is copied at once."""
+    def counts(self, meta: names.Metric, read: Callable[[], Mapping[tuple[str, ...], int]]) -> None:
+        """Export growing counts by the metric's attributes: a key of `read`'s dict has one value for each, in order.
+
+        `read` is called in the export thread; its dict is copied at once, in C, as the loop may add a key meanwhile.
+        """
 
         def observe(_: CallbackOptions) -> list[Observation]:
-            return [Observation(count, {attribute: key}) for key, count in dict(read()).items()]
+            return [
+                Observation(count, dict(zip(meta.attributes, map(str, key), strict=True)))
+                for key, count in dict(read()).items()
+            ]
 
-        self._meter.create_observable_counter(name, [observe], unit)
+        self._meter.create_observable_counter(meta.name, [observe], meta.unit, meta.meaning)
 
     def histograms(self, now_ns: int) -> list[Metric]:
         """Build the histogram points of all lanes, cumulative since the start; without sums, as lanes keep none."""
@@ -82,7 +88,6 @@ class Metrics:
     # ----------------------------------------------------------------------------------------- instruments
 
     def _lane_instruments(self) -> None:
-        self._counter(names.DELIVERED, lambda stats: _by(names.OUTCOME, stats.outcomes))
         self._counter(names.ATTEMPTED, lambda stats: [(stats.attempts, {})])
         self._counter(names.FAILED, lambda stats: _by(names.ERROR, stats.failures))
         self._counter(names.CONNECTIONS, lambda stats: [(stats.connections_opened, {})])

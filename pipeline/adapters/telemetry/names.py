@@ -43,6 +43,7 @@ STEP: Final = "hookline.step"
 DESTINATION: Final = "hookline.destination"
 OUTCOME: Final = "hookline.outcome"
 REASON: Final = "hookline.reason"
+LEDGER_REASON: Final = "reason"
 ATTEMPTS: Final = "hookline.attempts"
 
 
@@ -58,8 +59,9 @@ class Metric:
 
 
 DELIVERED: Final = Metric(
-    "hookline.deliveries", "counter", "{delivery}", (DESTINATION, OUTCOME), "Deliveries settled, by outcome"
-)
+    "hookline.deliveries", "counter", "{delivery}", (DESTINATION, OUTCOME),
+    "Deliveries settled for good, by outcome, those without an attempt included",
+)  # fmt: skip
 ATTEMPTED: Final = Metric("hookline.attempts", "counter", "{attempt}", (DESTINATION,), "HTTP exchanges")
 FAILED: Final = Metric(
     "hookline.failures", "counter", "{attempt}", (DESTINATION, ERROR), "HTTP exchanges that failed, by failure class"
@@ -86,9 +88,21 @@ SPANS: Final = Metric(
     "Spans by what became of them: exported, failed (the collector refused or did not answer), dropped (queue full)",
 )  # fmt: skip
 
-LANE_METRICS: Final = (
-    DELIVERED, ATTEMPTED, FAILED, ATTEMPT_TIME, TRIGGER_TIME, QUEUED, IN_FLIGHT, BREAKER, CONNECTIONS, PARKED,
+UNSETTLED: Final = Metric(
+    "hookline.unsettled", "gauge", "{event}", (), "Positions taken up and not settled yet; a worker waits at 8,192"
+)
+OLDEST: Final = Metric("hookline.oldest", "gauge", "ms", (), "How long the oldest of them has been open; 0 without one")
+LEDGER: Final = Metric(
+    "hookline.ledger", "counter", "{event}", (LEDGER_REASON,), "Positions that had no delivery, by reason"
+)
+HELD: Final = Metric(
+    "hookline.partitions.held", "gauge", "{partition}", (),
+    "Partitions that wait for the registry to say what their next record's schema is",
 )  # fmt: skip
-"""The metrics of every destination; the worker adds its own gauges at start."""
+
+LANE_METRICS: Final = (
+    ATTEMPTED, FAILED, ATTEMPT_TIME, TRIGGER_TIME, QUEUED, IN_FLIGHT, BREAKER, CONNECTIONS, PARKED,
+)  # fmt: skip
+"""The metrics of every destination; the others are the worker's."""
 
 BREAKER_LEVELS: Final = {"closed": 0, "half-open": 1, "open": 2}

@@ -9,6 +9,8 @@ Nothing is traced while an event is on its way. What is sampled, or failed, beco
     │   └── send <group>.dead       PRODUCER, for `rejected` and `dead`
     └── send <group>.retry.<delay>  PRODUCER, one per hand-over of a run
 
+and what `hookline produce` publishes is `send <topic>`, PRODUCER, the root of its event's trace.
+
 A span never holds a full URL, a record key, trace state or anything of the payload: names, codes and positions only.
 """
 
@@ -59,6 +61,24 @@ class Places:
     servers: Mapping[str, tuple[str, int]]
 
 
+@value
+class Published:
+    """One event put on Kafka. IDs as in its `traceparent`; times in Unix ns, from queueing to the ack.
+
+    `error` is Kafka's name for why it was refused, "" if it was not; then there is no partition and no offset.
+    """
+
+    topic: str
+    event_id: str
+    trace_id: str
+    span_id: str
+    started_ns: int
+    ended_ns: int
+    partition: int
+    offset: int
+    error: str
+
+
 class Tracing:
     """Turns settled deliveries into spans and queues them; export happens in one thread of the SDK.
 
@@ -80,9 +100,9 @@ class Tracing:
         self._handed = 0
         self._sent = ""  # the latest hand-over that was exported
 
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> dict[tuple[str, ...], int]:
         """Return how many spans were exported, failed to be, and were dropped, since the start."""
-        return {"exported": self._exporter.exported, "failed": self._exporter.failed, "dropped": self.dropped}
+        return {("exported",): self._exporter.exported, ("failed",): self._exporter.failed, ("dropped",): self.dropped}
 
     def settled(self, delivery: Delivery, outcome: Outcome, reason: str, now_ns: int) -> None:
         """Export one delivery, its kept attempts and what was written; the position's own span with the first one."""
@@ -132,6 +152,27 @@ class Tracing:
         self._process(trace_id, flight, None, reason, now_ns)
         if flight.ledger is LedgerReason.UNDECODABLE:
             self._send(self._places.dead, trace_id, self._span_id(), int(flight.span_id, 16), flight, now_ns)
+
+    def published(self, sent: Published) -> None:
+        """Export the span of an event this process put on Kafka, under the ID its `traceparent` carries."""
+        if self._full(1):
+            return
+        attributes: _Attributes = {
+            names.EVENT_ID: sent.event_id[:TEXT_CHARS_MAX],
+            names.SYSTEM: "kafka",
+            names.OPERATION_TYPE: "send",
+            names.OPERATION_NAME: "send",
+            names.TOPIC: sent.topic[:TEXT_CHARS_MAX],
+        }
+        if sent.error:
+            attributes[names.ERROR] = sent.error
+        else:
+            attributes[names.PARTITION] = str(sent.partition)
+            attributes[names.OFFSET] = sent.offset
+        self._emit(
+            f"send {sent.topic[:TEXT_CHARS_MAX]}", SpanKind.PRODUCER, int(sent.trace_id, 16), int(sent.span_id, 16), 0,
+            sent.started_ns, sent.ended_ns, attributes, _error(sent.error) if sent.error else _UNSET,
+        )  # fmt: skip
 
     def close(self) -> None:
         """Export what is queued and end the thread. Blocks as long as the exporter does: the caller bounds it."""

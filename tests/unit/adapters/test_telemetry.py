@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.adapters import telemetry as module
-from pipeline.adapters.telemetry import OtelTelemetry, Places, Settings, threshold
+from pipeline.adapters.telemetry import OtelTelemetry, Places, Settings, names, threshold
 from pipeline.config.load import load
 from pipeline.ports import LaneStats, Telemetry
 from tests.support.conditions import wait_until
@@ -74,8 +74,8 @@ def test_without_an_endpoint_there_is_no_thread_and_no_line():
     stream = io.BytesIO()
     telemetry = OtelTelemetry(Settings("worker-1", PLACES), environ={}, stream=stream)
     telemetry.watch("crm", LaneStats())
-    telemetry.gauge("hookline.unsettled", "1", lambda: 0)
-    telemetry.counts("hookline.positions.empty", "1", "hookline.reason", dict)
+    telemetry.gauge(names.UNSETTLED, lambda: 0)
+    telemetry.counts(names.LEDGER, dict)
     assert set(threading.enumerate()) == before
     telemetry.close()
     assert stream.getvalue() == b""

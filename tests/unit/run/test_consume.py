@@ -103,6 +103,7 @@ async def test_an_unreachable_registry_holds_its_partition_only(world, intake, m
     await until(lambda: intake._schemas.asked > 3)
     assert intake.script.seen == [0, 0]
     assert intake.source.paused == {("in", 0)}
+    assert intake.held() == 1
     await until(lambda: intake.source.committed.get(("in", 1)) == 1)
     assert intake.source.committed.get(("in", 0)) == 1
     intake._schemas.reachable = True
@@ -110,6 +111,7 @@ async def test_an_unreachable_registry_holds_its_partition_only(world, intake, m
     intake._lanes = tuple(world.lanes.values())
     await until(lambda: intake.source.committed[("in", 0)] == 3)
     assert intake.source.paused == set()
+    assert intake.held() == 0
     assert intake.script.learned == [{"type": "string"}]
 
 

@@ -156,4 +156,4 @@ async def test_what_is_counted_is_the_whole_way(path):
     head, body = path.endpoint.requests[-1]
     assert b"webhook-signature: v1," in head
     assert b'"plan":"pro"' in body
-    assert path.lane.stats.outcomes == {"delivered": 100}
+    assert path.settlement.outcome_counts == {("receiver", "delivered"): 100}

@@ -33,6 +33,17 @@ async def test_all_deliveries_of_a_position_must_be_settled(world) -> None:
     ]  # fmt: skip
 
 
+async def test_final_outcomes_are_counted_by_destination_with_or_without_an_attempt(world) -> None:
+    one, two, three, four = world.deliveries(step("one"), step("two"), step("three"), step("four", destination="mail"))
+    world.settlement.finish(one, Outcome.DELIVERED, "", "")
+    world.settlement.skip(two, SkipReason.CONSENT)
+    world.settlement.finish(four, Outcome.DEAD, FailureClass.MISSING_FIELD, "x")
+    world.settlement.later(three, 0, "timeout", parked=True)
+    assert world.settlement.outcome_counts == {
+        ("crm", "delivered"): 1, ("crm", "skipped"): 1, ("mail", "dead"): 1,
+    }  # fmt: skip
+
+
 async def test_a_dead_delivery_waits_for_both_its_writes(world) -> None:
     world.producer.holding = True
     (delivery,) = world.deliveries(step())

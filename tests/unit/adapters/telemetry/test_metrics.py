@@ -3,6 +3,7 @@
 import pytest
 
 from pipeline.adapters.telemetry import OtelTelemetry, Places, Settings, names
+from pipeline.model import LedgerReason, Outcome
 from pipeline.ports import LATENCY_BUCKETS_MS, LaneStats
 from tests.support.conditions import wait_until
 from tests.support.otlp import OtlpReceiver, attributes
@@ -27,7 +28,6 @@ def telemetry(receiver):
 def busy():
     stats = LaneStats()
     stats.attempts, stats.connections_opened, stats.parked = 12, 3, 2
-    stats.outcomes.update(delivered=8, dead=1)
     stats.failures.update(timeout=2, server_error=1)
     stats.attempt_ms[0], stats.attempt_ms[5], stats.attempt_ms[-1] = 4, 5, 3
     stats.trigger_ms[7] = 9
@@ -46,7 +46,6 @@ def test_every_lane_metric_is_exported_with_the_lanes_own_numbers(telemetry, rec
     found = receiver.metrics()
     crm = (names.DESTINATION, "crm")
     assert {name: points(metric) for name, metric in found.items() if not metric.HasField("histogram")} == {
-        "hookline.deliveries": {(crm, (names.OUTCOME, "delivered")): 8, (crm, (names.OUTCOME, "dead")): 1},
         "hookline.attempts": {(crm,): 12},
         "hookline.failures": {((names.ERROR, "timeout"), crm): 2, ((names.ERROR, "server_error"), crm): 1},
         "hookline.connections.opened": {(crm,): 3},
@@ -60,7 +59,7 @@ def test_every_lane_metric_is_exported_with_the_lanes_own_numbers(telemetry, rec
             (("hookline.result", "dropped"),): 0,
         },
     }
-    assert found["hookline.deliveries"].sum.is_monotonic
+    assert found["hookline.attempts"].sum.is_monotonic
     assert found.keys() == {metric.name for metric in (*names.LANE_METRICS, names.SPANS)}
     for metric in names.LANE_METRICS:
         assert (found[metric.name].unit, found[metric.name].description) == (metric.unit, metric.meaning)
@@ -84,13 +83,20 @@ def test_bucket_arrays_are_real_histograms_in_seconds(telemetry, receiver):
 
 
 def test_the_worker_adds_its_own_levels_and_counts(telemetry, receiver):
-    ledger = {"no_journey": 7}
-    telemetry.gauge("hookline.unsettled", "{position}", lambda: 41)
-    telemetry.counts("hookline.positions.empty", "{position}", "hookline.reason", lambda: ledger)
+    settled = {("crm", Outcome.DELIVERED): 8, ("crm", Outcome.DEAD): 1, ("", Outcome.DEAD): 2}
+    telemetry.gauge(names.UNSETTLED, lambda: 41)
+    telemetry.counts(names.LEDGER, lambda: {(LedgerReason.NO_JOURNEY,): 7})
+    telemetry.counts(names.DELIVERED, lambda: settled)
     telemetry.close()
     found = receiver.metrics()
     assert points(found["hookline.unsettled"]) == {(): 41}
-    assert points(found["hookline.positions.empty"]) == {(("hookline.reason", "no_journey"),): 7}
+    assert points(found["hookline.ledger"]) == {(("reason", "no_journey"),): 7}
+    assert points(found["hookline.deliveries"]) == {
+        ((names.DESTINATION, to), (names.OUTCOME, str(outcome))): count for (to, outcome), count in settled.items()
+    }
+    assert found["hookline.deliveries"].sum.is_monotonic
+    for metric in (names.UNSETTLED, names.LEDGER, names.DELIVERED):
+        assert (found[metric.name].unit, found[metric.name].description) == (metric.unit, metric.meaning)
 
 
 def test_export_goes_on_by_itself_every_interval(receiver):

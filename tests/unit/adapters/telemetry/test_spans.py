@@ -10,7 +10,7 @@ from opentelemetry.semconv.attributes import error_attributes as error
 from opentelemetry.semconv.attributes import http_attributes as http
 from opentelemetry.semconv.attributes import server_attributes as server
 
-from pipeline.adapters.telemetry import OtelTelemetry, Settings, names, spans
+from pipeline.adapters.telemetry import OtelTelemetry, Published, Settings, names, spans
 from pipeline.model import LedgerReason, Outcome
 from tests.support.conditions import wait_until
 from tests.support.otlp import OtlpReceiver, attributes
@@ -36,6 +36,31 @@ def telemetry(receiver):
 def exported(telemetry, receiver):
     telemetry.close()
     return {span.name: span for span in receiver.spans()}
+
+
+def published(**over):
+    return Published(**{
+        "topic": "events", "event_id": EVENT, "trace_id": TRACE, "span_id": PARENT, "started_ns": T0,
+        "ended_ns": T0 + 7, "partition": 2, "offset": 9, "error": "",
+    } | over)  # fmt: skip
+
+
+def test_a_published_event_is_the_root_of_its_trace(telemetry, receiver):
+    assert telemetry.exports_spans
+    telemetry.published(published())
+    telemetry.published(published(topic="full", error="_MSG_TIMED_OUT", partition=0, offset=-1))
+    found = exported(telemetry, receiver)
+    sent, refused = found["send events"], found["send full"]
+    assert (sent.trace_id.hex(), sent.span_id.hex(), sent.parent_span_id) == (TRACE, PARENT, b"")
+    assert (sent.kind, sent.start_time_unix_nano, sent.end_time_unix_nano) == (Span.SPAN_KIND_PRODUCER, T0, T0 + 7)
+    assert attributes(sent.attributes) == {
+        "event.id": EVENT, messaging.MESSAGING_SYSTEM: "kafka", messaging.MESSAGING_OPERATION_TYPE: "send",
+        messaging.MESSAGING_OPERATION_NAME: "send", messaging.MESSAGING_DESTINATION_NAME: "events",
+        messaging.MESSAGING_DESTINATION_PARTITION_ID: "2", messaging.MESSAGING_KAFKA_OFFSET: 9,
+    }  # fmt: skip
+    assert refused.status.code == Status.STATUS_CODE_ERROR
+    assert attributes(refused.attributes)[error.ERROR_TYPE] == "_MSG_TIMED_OUT"
+    assert messaging.MESSAGING_KAFKA_OFFSET not in attributes(refused.attributes)
 
 
 def test_one_delivered_event_is_one_trace_from_producer_to_settle(telemetry, receiver):
@@ -188,10 +213,10 @@ def test_spans_the_queue_has_no_room_for_are_dropped_and_counted(telemetry, rece
     for number in range(5):
         telemetry.settled(delivery(number=number), Outcome.DELIVERED, "", T0)
     counts = tracing.counts()
-    assert counts["dropped"] == 4 * 4  # the first made three spans; four need not fit after that
+    assert counts["dropped",] == 4 * 4  # the first made three spans; four need not fit after that
     receiver.hold.set()
     telemetry.close()
-    assert tracing.counts() == {"exported": 3, "failed": 0, "dropped": 16}
+    assert tracing.counts() == {("exported",): 3, ("failed",): 0, ("dropped",): 16}
 
 
 def test_spans_a_collector_refuses_are_counted_and_stop_nothing(telemetry, receiver):
@@ -199,5 +224,5 @@ def test_spans_a_collector_refuses_are_counted_and_stop_nothing(telemetry, recei
     tracing = telemetry._tracing
     telemetry.settled(delivery(), Outcome.DELIVERED, "", T0)
     telemetry.close()
-    assert wait_until(lambda: tracing.counts()["failed"]) == 3
+    assert wait_until(lambda: tracing.counts()["failed",]) == 3
     assert receiver.spans() == []
