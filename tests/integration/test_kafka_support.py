@@ -64,7 +64,7 @@ def test_data_and_ports_outlive_a_restart(kafka_private, end):
     assert [record.value for record in kafka_private.records(topic)] == [b"before", b"after"]
 
 
-@pytest.mark.parametrize("kind", ["plain", "scram", "tls"])
+@pytest.mark.parametrize("kind", ["plain", "scram", "tls", "scram_tls"])
 def test_security_settings_reach_a_secured_listener(kafka_secured, kind):
     settings = dict(getattr(kafka_secured.security, kind))
     client = Broker(settings.pop("bootstrap.servers"), settings)

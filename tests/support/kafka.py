@@ -22,6 +22,7 @@ START_TRIES_MAX = 3
 CLUSTER_ID = "5L6g3nShT-eMCtK--X86sw"
 HEAP = ("-Xmx512m", "-Xms96m", "-XX:+UseSerialGC", "-Xshare:auto")
 LOGGING = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true")
+SECURED = ("SASL", "TLS", "SASL_TLS")
 USER, PASSWORD = "hookline", "only-for-tests"  # of a broker that lives in a temp folder and listens on loopback
 
 SETTINGS = {
@@ -67,6 +68,7 @@ class Security:
     plain: dict[str, str]
     scram: dict[str, str]
     tls: dict[str, str]
+    scram_tls: dict[str, str]
 
 
 class RealKafka(Broker):
@@ -82,7 +84,7 @@ class RealKafka(Broker):
         self._child: Child | None = None
         self._certificate = self_signed(folder) if secured else None
         for attempt in range(1, START_TRIES_MAX + 1):
-            self._ports = {name: free_port() for name in ("PLAINTEXT", "CONTROLLER", "SASL", "TLS")}
+            self._ports = {name: free_port() for name in ("PLAINTEXT", "CONTROLLER", *SECURED)}
             try:
                 self._format()
                 super().__init__(f"127.0.0.1:{self._ports['PLAINTEXT']}")
@@ -101,7 +103,7 @@ class RealKafka(Broker):
 
     @property
     def security(self) -> Security:
-        """Client settings for the SASL and TLS listeners of a broker started with `secured=True`."""
+        """Client settings for the SASL, TLS and SASL-over-TLS listeners of a broker started with `secured=True`."""
         assert self._certificate is not None, "start the broker with secured=True"
         sasl = {
             "bootstrap.servers": f"127.0.0.1:{self._ports['SASL']}",
@@ -114,9 +116,13 @@ class RealKafka(Broker):
             "security.protocol": "SSL",
             "ssl.ca.location": str(self._certificate.certificate),
         }
-        return Security(
-            plain={**sasl, "sasl.mechanisms": "PLAIN"}, scram={**sasl, "sasl.mechanisms": "SCRAM-SHA-256"}, tls=tls
-        )
+        scram = {**sasl, "sasl.mechanisms": "SCRAM-SHA-256"}
+        both = {
+            "bootstrap.servers": f"localhost:{self._ports['SASL_TLS']}",
+            "security.protocol": "SASL_SSL",
+            "ssl.ca.location": tls["ssl.ca.location"],
+        }
+        return Security(plain={**sasl, "sasl.mechanisms": "PLAIN"}, scram=scram, tls=tls, scram_tls={**scram, **both})
 
     def stop(self) -> None:
         """End it in good order (SIGTERM)."""
@@ -176,10 +182,10 @@ class RealKafka(Broker):
         build(argv, self.folder)
 
     def _listeners(self) -> dict[str, str]:
-        names = ["PLAINTEXT", "CONTROLLER", *(("SASL", "TLS") if self._secured else ())]
-        hosts = {"TLS": "localhost"}
+        names = ["PLAINTEXT", "CONTROLLER", *(SECURED if self._secured else ())]
+        hosts = {"TLS": "localhost", "SASL_TLS": "localhost"}
         listeners = {name: f"{name}://{hosts.get(name, '127.0.0.1')}:{self._ports[name]}" for name in names}
-        protocols = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL"
+        protocols = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL,SASL_TLS:SASL_SSL"
         settings = {
             "listeners": ",".join(listeners.values()),
             "advertised.listeners": ",".join(listeners[name] for name in names if name != "CONTROLLER"),
@@ -197,8 +203,10 @@ def _security(certificate: Certificate) -> dict[str, str]:
             f'{module}.plain.PlainLoginModule required user_{USER}="{PASSWORD}";'
         ),
         "listener.name.sasl.scram-sha-256.sasl.jaas.config": f"{module}.scram.ScramLoginModule required;",
-        "listener.name.tls.ssl.keystore.type": "PEM",
-        "listener.name.tls.ssl.keystore.location": str(certificate.bundle),
+        "listener.name.sasl_tls.sasl.enabled.mechanisms": "SCRAM-SHA-256",
+        "listener.name.sasl_tls.scram-sha-256.sasl.jaas.config": f"{module}.scram.ScramLoginModule required;",
+        **{f"listener.name.{name}.ssl.keystore.type": "PEM" for name in ("tls", "sasl_tls")},
+        **{f"listener.name.{name}.ssl.keystore.location": str(certificate.bundle) for name in ("tls", "sasl_tls")},
     }
 
 
