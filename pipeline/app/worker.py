@@ -155,7 +155,7 @@ class Worker:
             self.intakes.append(intake)
             if source.role == "retry":
                 tiers_ms = dict(zip(retry_topics, compiled.tiers_ms, strict=True))
-                intake.start(Release(tiers_ms, source, time.time_ns, intake.due))
+                intake.start(Release(tiers_ms, source, time.time_ns, intake.due, intake.room))
             else:
                 intake.start()
         self._measure(settlement)

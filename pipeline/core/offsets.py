@@ -74,6 +74,10 @@ class Tracker:
             return offset
         return self.next
 
+    def empty_ranges(self) -> int:
+        """Return how many ranges without a delivery wait for the commit that covers them."""
+        return len(self._empty)
+
     def ledger(self, upto: int) -> tuple[tuple[int, int, str], ...]:
         """Take out the empty ranges below `upto`: ascending `(first, last inclusive, reason)`, adjacent ones merged.
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from pipeline.core import outcome
 from pipeline.core.offsets import UNKNOWN, Tracker
+from pipeline.errors import Bug
 from pipeline.ports import Assigned, Fatal, Found, Notice, Revoked, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from pipeline.model import Delivery, Record, SchemaRef
     from pipeline.ports import Clock, Producer, Schemas, Source, Telemetry
@@ -30,12 +31,20 @@ TURN_RECORDS: Final = 256
 (64), lanes run dry and every delivery wakes an idle seat, which costs a tenth more."""
 UNSETTLED_MAX: Final = 8_192
 """Positions open in this worker, above which consumption waits."""
+UNSETTLED_BYTES: Final = 134_217_728
+"""Bytes these may stand for, above which consumption waits."""
+EMPTY_RANGES_MAX: Final = 50_000
+"""Ranges without a delivery above one that is still open, in one partition, above which consumption waits."""
+LEDGER_RANGES: Final = 5_000
+"""Ranges in one ledger record: under 200 KiB."""
 BLOCKED_S: Final = 0.005
 """How soon a blocked intake looks again."""
 COMMIT_S: Final = 0.5
 """How often the watermark is committed."""
 SCHEMA_RETRY_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
 """Waits between look-ups of a schema while the registry cannot be reached; the last one repeats."""
+REVOKE_S: Final = 18.0
+"""Longest drain for a rebalance, whatever the budget for a stop: with the last acks, before the source goes on."""
 LAST_ACKS_S: Final = 5.0
 """What is left for acks after the drain budget ended the attempts under way."""
 
@@ -79,6 +88,8 @@ class Intake:
         self._release: Release | None = None
         self._scheduled = False
         self._stopped = False
+        self._left = False
+        self._halted = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._commit_timer = self._loop.call_later(COMMIT_S, self._commit)
 
@@ -104,6 +115,8 @@ class Intake:
         match notice:
             case Assigned():
                 for topic, partition, start in notice.partitions:
+                    if (before := self.trackers.get((topic, partition))) is not None:
+                        self._forget([before])  # its drain took longer than the rebalance
                     self.trackers[topic, partition] = Tracker(topic, partition, start)
                 self._telemetry.log(
                     "info", "partitions_assigned", role=self.source.role, partitions=_names(notice.partitions)
@@ -131,6 +144,10 @@ class Intake:
         self.source.taken(len(records))
         self._release.hold(fresh)
 
+    def room(self) -> int:
+        """Return how many released retry records can be worked off soon."""
+        return 0 if self._blocked() else max(TURN_RECORDS - len(self._records), 0)
+
     def due(self, records: list[Record]) -> None:
         """Take released retry records: they were received when they came in."""
         self._records.extend(records)
@@ -144,7 +161,10 @@ class Intake:
             self._loop.call_soon(self._turn)
 
     def _blocked(self) -> bool:
-        if self._settlement.unsettled() >= UNSETTLED_MAX or self._producer.full():
+        settlement = self._settlement
+        if settlement.unsettled() >= UNSETTLED_MAX or settlement.unsettled_bytes >= UNSETTLED_BYTES:
+            return True
+        if self._producer.full() or any(each.empty_ranges() >= EMPTY_RANGES_MAX for each in self.trackers.values()):
             return True
         return any(lane.holds() for lane in self._lanes)
 
@@ -243,15 +263,27 @@ class Intake:
         if self._ledger_topic is None:
             self._commit_now(tracker, upto)
             return
+        # One key, so one partition: the ack of the last piece comes after those of all before it.
+        while len(empty) > LEDGER_RANGES:
+            piece, empty = empty[:LEDGER_RANGES], empty[LEDGER_RANGES:]
+            self._write_ledger(tracker, first, piece[-1][1] + 1, piece, _nothing)
+            first = piece[-1][1] + 1
+        self._write_ledger(tracker, first, upto, empty, partial(self._commit_now, tracker, upto))
+
+    def _write_ledger(
+        self, tracker: Tracker, first: int, upto: int, empty: Sequence[tuple[int, int, str]], acked: Callable[[], None]
+    ) -> None:
+        assert self._ledger_topic is not None
+        key = f"{tracker.topic}/{tracker.partition}".encode()
         content = outcome.encode_ledger(
             tracker.topic, tracker.partition, first, upto, empty, self._clock() // 1_000_000
         )
-        key = f"{tracker.topic}/{tracker.partition}".encode()
-        self._producer.produce(self._ledger_topic, key, content, [], partial(self._commit_now, tracker, upto))
+        if not self._producer.produce(self._ledger_topic, key, content, [], acked):
+            raise Bug("a ledger does not fit the outcomes topic")
 
     def _commit_now(self, tracker: Tracker, upto: int) -> None:
         tracker.acked = max(tracker.acked, upto)
-        if not tracker.closed:
+        if not tracker.closed and not self._halted:
             self.source.commit([(tracker.topic, tracker.partition, upto, "")])
 
     # ------------------------------------------------------------------------------------- revoke and stop
@@ -263,26 +295,27 @@ class Intake:
         self._records = deque(each for each in self._records if (each.topic, each.partition) not in gone)
         if self._release is None:
             self.source.taken(queued - len(self._records))
-        if notice.lost or self._stopped:
-            self._forget(keys)
+        trackers = [self.trackers[key] for key in keys]
+        if notice.lost or self._left or self._halted:
+            self._forget(trackers)
             notice.done()
-        else:
-            self._spawn(self._drain_then(keys, notice.done))
+        else:  # during a stop too: what its drain has not committed yet would be repeated
+            self._spawn(self._drain_then(trackers, notice.done))
 
-    async def _drain_then(self, keys: list[_Key], done: Callable[[], None]) -> None:
+    async def _drain_then(self, trackers: list[Tracker], done: Callable[[], None]) -> None:
         try:
-            await self._drain(keys)
+            await self._drain(trackers, min(self._drain_s, REVOKE_S))
         finally:
-            self._forget(keys)
+            self._forget(trackers)
             done()
 
-    async def _drain(self, keys: list[_Key]) -> None:
+    async def _drain(self, trackers: list[Tracker], budget_s: float) -> None:
         """Start nothing new of these partitions, let attempts end, hand the rest over, commit; one deadline for all."""
-        trackers = [self.trackers[key] for key in keys]
         chosen = frozenset(map(id, trackers))
         for tracker in trackers:
             tracker.leaving = True
-        deadline_s = self._loop.time() + self._drain_s
+            self._drop_held((tracker.topic, tracker.partition))
+        deadline_s = self._loop.time() + budget_s
         for lane in self._lanes:
             lane.release(lambda delivery: id(delivery.run.flight.tracker) in chosen)
         await self._settled(trackers, deadline_s)
@@ -291,23 +324,30 @@ class Intake:
                 lane.abort(lambda delivery: id(delivery.run.flight.tracker) in chosen)
             await self._settled(trackers, deadline_s + LAST_ACKS_S)
         for tracker in trackers:
-            self._commit_one(tracker)
-        while any(tracker.acked < tracker.committed for tracker in trackers):
+            if not tracker.closed:
+                self._commit_one(tracker)
+        while any(not tracker.closed and tracker.acked < tracker.committed for tracker in trackers):
             if self._loop.time() >= deadline_s + LAST_ACKS_S:
                 return
             await asyncio.sleep(BLOCKED_S)
 
     async def _settled(self, trackers: list[Tracker], deadline_s: float) -> None:
-        while any(tracker.in_flight for tracker in trackers) and self._loop.time() < deadline_s:
+        while any(not tracker.closed and tracker.in_flight for tracker in trackers) and self._loop.time() < deadline_s:
             await asyncio.sleep(BLOCKED_S)
 
-    def _forget(self, keys: Iterable[_Key]) -> None:
-        for key in keys:
-            tracker = self.trackers.pop(key)
+    def _drop_held(self, key: _Key) -> None:
+        """Drop what was received and not taken up: it stays open, so it is never committed from here."""
+        self._held.pop(key, None)
+        if self._release is not None:
+            self._release.forget(key)
+
+    def _forget(self, trackers: Iterable[Tracker]) -> None:
+        for tracker in trackers:
+            key = (tracker.topic, tracker.partition)
             self._settlement.forget(tracker)
-            self._held.pop(key, None)
-            if self._release is not None:
-                self._release.forget(key)
+            if self.trackers.get(key) is tracker:  # and not the one of a newer assignment
+                del self.trackers[key]
+                self._drop_held(key)
             for lane in self._lanes:
                 lane.discard(partial(_belongs, tracker))
 
@@ -315,16 +355,28 @@ class Intake:
         """Process nothing more; what is queued here was never started and stays uncommitted."""
         self._stopped = True
 
+    def halt(self) -> None:
+        """Process and commit nothing more: something fatal happened."""
+        self._stopped = self._halted = True
+        self._commit_timer.cancel()
+        if self._release is not None:
+            self._release.close()
+
     async def stop(self) -> None:
         """Drain everything within the drain budget, commit, leave the group."""
         self.stop_taking()
-        await self._drain(list(self.trackers))
+        await self._drain(list(self.trackers.values()), self._drain_s)
+        self._left = True
         self._commit_timer.cancel()
         for task in self._tasks:
             task.cancel()
         if self._release is not None:
             self._release.close()
         await self.source.stop()
+
+
+def _nothing() -> None:
+    """Answer an ack that nothing waits for by itself."""
 
 
 def _belongs(tracker: Tracker, delivery: Delivery) -> bool:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pipeline.core.offsets import Tracker
     from pipeline.ports import Clock, Dice, Headers, Producer, Telemetry
 
+POSITION_BYTES: Final = 1_000
+"""Counted for each open position and each of its deliveries beside the event's own bytes."""
 PARK_MAX_MS: Final = 3_600_000
 """The highest tier parking climbs to."""
 
@@ -48,7 +50,8 @@ class Settlement:
         dice: Dice,
         customer_ref: Callable[[str], str],
     ) -> None:
-        self._flights: dict[Flight, None] = {}  # open ones, oldest first
+        self._flights: dict[Flight, int] = {}  # open ones, oldest first, and the bytes each stands for
+        self.unsettled_bytes = 0
         self.smallest_tier_ms = topics.tiers_ms[0]
         self.ledger_counts: dict[str, int] = {}
         self.outcome_counts: dict[tuple[str, ...], int] = {}  # final ones, by destination and outcome
@@ -66,7 +69,11 @@ class Settlement:
         """Take over a position that has this many deliveries to settle here."""
         flight.open = deliveries
         flight.tracker.in_flight += 1
-        self._flights[flight] = None
+        # Each delivery may hold a body made of the event, and may write the event once more to be handed over.
+        size = len(flight.record.value or b"") + POSITION_BYTES
+        size += size * deliveries
+        self._flights[flight] = size
+        self.unsettled_bytes += size
 
     def unsettled(self) -> int:
         """Return how many positions are open."""
@@ -86,7 +93,8 @@ class Settlement:
     def forget(self, tracker: Tracker) -> None:
         """Close a tracker whose partition is gone: acks that still come change nothing any more."""
         tracker.closed = True
-        self._flights = {flight: None for flight in self._flights if flight.tracker is not tracker}
+        self._flights = {flight: size for flight, size in self._flights.items() if flight.tracker is not tracker}
+        self.unsettled_bytes = sum(self._flights.values())
 
     def undecodable(self, flight: Flight, cls: FailureClass, detail: str) -> None:
         """Put a record that is no event on the dead topic; its position is in the ledger once that is acked."""
@@ -222,7 +230,7 @@ class Settlement:
         tracker: Tracker = flight.tracker
         if flight.open == 0 and not tracker.closed:
             tracker.in_flight -= 1
-            del self._flights[flight]
+            self.unsettled_bytes -= self._flights.pop(flight)
             tracker.settled(flight.record.offset, flight.ledger)
 
     def _log_failure(self, delivery: Delivery, outcome_: Outcome, cls: str, detail: str) -> None:
