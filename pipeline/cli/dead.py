@@ -54,7 +54,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         description="Show the dead letters of an event or a delivery, or the one at a position: what their headers "
         "say, and the event. Exit code 1 if there is none.",
     )
-    showing.add_argument("id", metavar="ID", help="event, delivery or trace ID, or a position TOPIC:PARTITION:OFFSET")
+    showing.add_argument("id", metavar="ID", help="event, delivery or trace ID, or a record as TOPIC/PARTITION/OFFSET")
     showing.add_argument("--reveal", action="store_true", help="show values too: they may be personal data")
     for each in (listing, showing):
         options.add_config(each)

@@ -40,10 +40,9 @@ class Letter:
         return "/".join(self.says.get(f"source-{part}", "") for part in ("topic", "partition", "offset"))
 
     def named(self, text: str) -> bool:
-        """Whether `text` is its event ID, delivery ID, trace ID, source position or own position (`/` or `:`)."""
-        place = text if "/" in text else text.replace(":", "/")
+        """Whether `text` is its event ID, delivery ID, trace ID, source position or own position."""
         ids = [self.says.get(name) for name in ("event-id", "delivery-id", "trace-id")]
-        return text in ids or place in (self.source, self.position)
+        return text in (*ids, self.source, self.position)
 
 
 def letter(record: Record) -> Letter:

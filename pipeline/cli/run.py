@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 from pipeline.cli import options
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Sequence
 
     from pipeline.config.models import Config
@@ -41,7 +41,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="SECONDS",
         help="one deadline for a graceful stop (default: 20)",
     )
-    parser.add_argument("--worker-index", type=int, default=None, help="set by the supervisor for each of N workers")
+    parser.add_argument("--worker-index", type=int, default=None, help=argparse.SUPPRESS)  # for the supervisor
     parser.set_defaults(run=execute)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 from pipeline import cli
 from pipeline.cli import reference
 
@@ -17,4 +19,5 @@ def test_every_command_and_argument_is_on_the_page():
         assert summary in page
         for action in parser._actions:
             for option in action.option_strings:
-                assert option in ("-h", "--help") or f"`{option}" in page, (name, option)
+                hidden = option in ("-h", "--help") or action.help == argparse.SUPPRESS
+                assert hidden != (f"`{option}" in page), (name, option)
