@@ -28,7 +28,7 @@ def parse(traceparent: bytes | None, event_id: str) -> tuple[str, str, bool]:
     a wrong length. Then the event's ID names the trace, see `of_event`. Never raises.
     """
     if traceparent is not None and _valid(traceparent):
-        text = traceparent.decode("ascii")
+        text = traceparent[:_LENGTH].decode("ascii")  # what a later version adds may be any bytes
         trace_id = text[3:35]
         parent_id = text[36:52]
         if trace_id != _NO_TRACE and parent_id != _NO_SPAN:

@@ -82,6 +82,11 @@ def test_any_other_id_is_hashed(text):
     assert tracecontext.of_event(text) == digest[:32]
 
 
+def test_what_a_later_version_adds_may_be_any_bytes():
+    parsed = tracecontext.parse(b"01-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01-\x80\xff", EVENT)
+    assert parsed == ("a" * 32, "b" * 16, True)
+
+
 @given(
     st.one_of(st.none(), st.binary(max_size=80), st.from_regex(rb"\A[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"))
 )
