@@ -14,7 +14,6 @@ from mkdocs.config import load_config
 from ruamel.yaml import YAML
 
 from pipeline import cli, model
-from pipeline.adapters.kafka import source
 from pipeline.config.destination import DestinationConfig
 from pipeline.config.journey import JourneyConfig
 from pipeline.config.models import EnvFile
@@ -88,7 +87,6 @@ def commands():
 @pytest.mark.parametrize(
     ("what", "bound"),
     [
-        ("records fetched and not taken up", source.BACKLOG_RECORDS),
         ("records a turn", consume.TURN_RECORDS),
         ("open positions per worker", consume.UNSETTLED_MAX),
         ("retry records held in memory", release.HELD_RECORDS),
