@@ -54,8 +54,6 @@ class Dead:
 Verdict: TypeAlias = Delivered | Rejected | RetryAt | Hold | Dead
 
 DELIVERED: Final = Delivered()
-_REJECTED: Final = Rejected(FailureClass.CLIENT_ERROR)
-_HOLD: Final = Hold(FailureClass.AUTH)
 _RETRIED_4XX: Final = frozenset({408, 409, 425, 429})
 _TOO_MANY: Final = 429
 _NOT_IMPLEMENTED: Final = 501
