@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from pipeline.core import decode, tracecontext
 from pipeline.model import Record, Undecodable
 from pipeline.ports import Found
 from pipeline.testing.registry import FakeRegistry
+from tests.support.otlp import OtlpReceiver, attributes
 from tests.support.parts import ROOT
 
 if TYPE_CHECKING:
@@ -130,3 +132,28 @@ def test_what_kafka_refuses_is_counted(
 def test_a_rate_is_kept(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert produce(config, "--limit", "5", "--rate", "20/s") == 0
     assert json.loads(capsys.readouterr().out)["seconds"] >= 0.2  # the fifth is due 200 ms after the first
+
+
+@pytest.mark.parametrize(("sample", "spans"), [("100%", 5), ("0.0001%", 0)])
+def test_sampled_events_export_the_span_their_traceparent_names(
+    kafka: Broker, config: Path, sample: str, spans: int
+) -> None:
+    with OtlpReceiver() as collector:
+        settings = json.loads((config / "hookline.yaml").read_text())
+        settings["telemetry"] = {"sample": sample, "endpoint": collector.url}
+        (config / "hookline.yaml").write_text(json.dumps(settings))
+        assert produce(config, "--limit", "5") == 0
+    topic = topic_of(config)
+    sent = {attributes(span.attributes)["event.id"]: span for span in collector.spans()}
+    assert len(sent) == spans
+    for record in read_topic(kafka.settings, topic):
+        trace_id, parent_id, sampled = tracecontext.parse(record.header(tracecontext.HEADER), "")
+        assert sampled == bool(spans)
+        if sampled:
+            span = sent.pop(str(uuid.UUID(trace_id)))
+            said = attributes(span.attributes)
+            assert (span.name, span.trace_id.hex(), span.span_id.hex()) == (f"send {topic}", trace_id, parent_id)
+            assert said["messaging.destination.partition.id"] == str(record.partition)
+            assert said["messaging.kafka.offset"] == record.offset
+            assert record.key.decode() not in said.values()
+    assert not sent

@@ -1,5 +1,6 @@
 """One event's spans, from its producer to settling, in a real collector and a real Zipkin, found by its trace ID."""
 
+import json
 import signal
 import time
 import uuid
@@ -160,6 +161,46 @@ async def test_a_worker_leaves_one_trace_from_producer_to_settling_over_a_retry(
     assert all(span["tags"]["event.id"] == sent["id"] for span in ours)
     assert "example.org" not in str(shown)
     assert "c-7" not in {tag for span in ours for tag in span["tags"].values()}
+
+
+async def test_what_hookline_produces_hangs_together_from_producing_to_settling(
+    system, receiver, collector_to_zipkin, zipkin
+):
+    system.destination("crm", receiver.url)
+    system.hookline["telemetry"] = {"sample": "100%", "endpoint": collector_to_zipkin.endpoint}
+    system.prepare()
+    worker = system.worker()
+    sent = {"id": str(uuid.uuid4()), "type": "signup.completed", "time": "2026-11-23T10:00:00Z",
+            "customer": {"id": "c-7", "email": EMAIL}}  # fmt: skip
+    file = system.folder.parent / "event.jsonl"
+    file.write_text(json.dumps(sent) + "\n")
+    done = system.run("produce", str(file))
+    assert done.returncode == 0, done.stderr
+    await eventually(lambda: receiver.accepted() == 1)
+    await eventually(system.settled)
+    worker.send(signal.SIGTERM)
+    await eventually(lambda: worker.returncode is not None, timeout_s=30)
+
+    trace_id = sent["id"].replace("-", "")
+    shown = await eventually(lambda: len(found := zipkin.trace(trace_id)) >= 5 and found, what="the whole trace")
+    by_name = {span["name"]: span for span in shown}
+    produced_, consumed, delivered, attempted, settled = (
+        by_name[name]
+        for name in (
+            f"send {system.topic}", f"process {system.topic}", "deliver welcome.crm", "post",
+            f"send {system.group}.outcomes",
+        )
+    )  # fmt: skip
+    assert len(shown) == 5
+    assert "parentId" not in produced_
+    assert [span["kind"] for span in (produced_, consumed, attempted)] == ["PRODUCER", "CONSUMER", "CLIENT"]
+    assert consumed["parentId"] == produced_["id"]
+    assert delivered["parentId"] == consumed["id"]
+    assert attempted["parentId"] == settled["parentId"] == delivered["id"]
+    assert attempted["id"] == receiver.seen[-1].headers["traceparent"].split("-")[2]
+    assert all(span["tags"]["event.id"] == sent["id"] for span in shown)
+    for personal in (EMAIL, "c-7"):
+        assert personal not in {tag for span in shown for tag in span["tags"].values()}
 
 
 def tiers_of(path):
