@@ -49,6 +49,7 @@ class Source(Protocol):
     """One consumer in one group. It polls in its own thread and posts to the loop it was started on."""
 
     role: str  # "input" or "retry"
+    topics: tuple[str, ...]
 
     def start(self, inbox: Callable[[Notice], None]) -> None:
         """Begin polling; `inbox` is called on the event loop, never concurrently. Does not block."""

@@ -10,7 +10,7 @@ import random
 import signal
 import socket
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pipeline import __version__
 from pipeline.adapters.http import HttpSender
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 DRAIN_S: Final = 20.0
 """Default of one deadline for everything a graceful stop does, acks included."""
+SAME_SIGNAL_S: Final = 1.0
+"""A terminal and systemd signal a whole group: the supervisor's own signal to its workers then comes second."""
 FLUSH_S: Final = 5.0
 """Bound on the last acks after the intakes are closed."""
 GC_THRESHOLD: Final = 50_000
@@ -61,6 +63,7 @@ class Worker:
         self._compiled = compile_config(config, secrets, self._schemas.reader_schemas())
         self.telemetry = OtelTelemetry.of(config, worker_id)
         self._stopping = asyncio.Event()
+        self._removed: dict[str, int] = {}
         self._error: BaseException | None = None
         self.lanes: dict[str, Lane] = {}
         self.intakes: list[Intake] = []
@@ -71,6 +74,7 @@ class Worker:
 
         Raises what was fatal: BrokerError, TopicMissing, or a Bug of ours.
         """
+        asyncio.get_running_loop().set_exception_handler(self._broken)
         self._limits = await asyncio.to_thread(self._check_topics)
         producer = KafkaProducer(self._settings, self.fatal, self.telemetry.log, self._limits)
         settlement = self.settlement = self._settlement(producer)
@@ -78,6 +82,7 @@ class Worker:
         self._open_intakes(producer, settlement)
         heartbeat = Heartbeat(self, topics.control(self._config.group), producer, self._worker_id)
         cleaning = asyncio.create_task(delete_settled(self.intakes, self._admin.delete_before, self.telemetry.log))
+        cleaning.add_done_callback(self._ended)
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
@@ -104,7 +109,24 @@ class Worker:
         if self._error is None:
             self._error = error
             self.telemetry.log("critical", "worker_failed", error=type(error).__name__, detail=_first_line(error))
+        for intake in self.intakes:
+            intake.halt()
         self._stopping.set()
+
+    def _broken(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Take an exception in a callback of the loop, which asyncio only logs, for what it is: fatal.
+
+        What names no callback is noise of the network, such as a transport that broke off.
+        """
+        error = context.get("exception")
+        if error is not None and "handle" in context:
+            self.fatal(error)
+        else:
+            loop.default_exception_handler(context)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fatal(error)
 
     # ------------------------------------------------------------------------------------------- start
 
@@ -115,6 +137,7 @@ class Worker:
         missing = tuple(name for name in (*self._compiled.input_topics, *own) if name not in known)
         if missing:
             raise TopicMissing(missing)
+        self._removed = topics.removed_retry_topics(self._config, known)
         return self._admin.max_message_bytes(own)
 
     def _settlement(self, producer: KafkaProducer) -> Settlement:
@@ -144,7 +167,8 @@ class Worker:
         )  # fmt: skip
         log = self.telemetry.log
         sources = [KafkaSource(self._settings, config.group, [topic], "input", log) for topic in compiled.input_topics]
-        retry_topics = topics.retry_topics(config)
+        tiers_ms = dict(zip(topics.retry_topics(config), compiled.tiers_ms, strict=True)) | self._removed
+        retry_topics = tuple(tiers_ms)
         sources.append(KafkaSource(self._settings, topics.retry_group(config.group), retry_topics, "retry", log))
         for source in sources:
             ledger = topics.outcomes(config.group) if source.role == "input" else None
@@ -154,7 +178,6 @@ class Worker:
             )  # fmt: skip
             self.intakes.append(intake)
             if source.role == "retry":
-                tiers_ms = dict(zip(retry_topics, compiled.tiers_ms, strict=True))
                 intake.start(Release(tiers_ms, source, time.time_ns, intake.due, intake.room))
             else:
                 intake.start()
@@ -171,14 +194,19 @@ class Worker:
         telemetry.counts(names.DELIVERED, lambda: settlement.outcome_counts)
 
     def _share(self) -> float:
-        """Return this worker's share of the fleet's rates: its share of the input partitions."""
-        owned = total = 0
-        for intake in self.intakes:
-            if intake.source.role == "input":
-                for topic in self._compiled.input_topics:
-                    total += intake.source.partitions_total(topic)
-                owned += len(intake.trackers)
-        return owned / total if total else 0.0
+        """Return this worker's share of the fleet's rates: of the input partitions, and of the retry ones a fifth.
+
+        Over all workers that adds up to one, and whoever owns any partition has some of it.
+        """
+        whole = 0.0
+        for role, weight in (("input", 0.8), ("retry", 0.2)):
+            owned = total = 0
+            for intake in self.intakes:
+                if intake.source.role == role:
+                    total += sum(map(intake.source.partitions_total, intake.source.topics))
+                    owned += len(intake.trackers)
+            whole += weight * owned / total if total else 0.0
+        return whole
 
     # -------------------------------------------------------------------------------------------- stop
 
@@ -227,18 +255,20 @@ def worker_identity(index: int) -> str:
     return f"{socket.gethostname()}-{os.getpid()}-{index}"
 
 
-async def work(config: Config, *, index: int = 0, drain_s: float = DRAIN_S) -> None:
+async def work(config: Config, *, index: int = 0, drain_s: float = DRAIN_S, supervised: bool = False) -> None:
     """Run one worker until SIGTERM or SIGINT; a second one ends the process at once, uncommitted (exit 1)."""
     worker = Worker(config, worker_id=worker_identity(index), drain_s=drain_s)
     loop = asyncio.get_running_loop()
-    asked = False
+    asked_s = 0.0
 
     def on_signal() -> None:
-        nonlocal asked
-        if asked:
+        nonlocal asked_s
+        if asked_s and supervised and loop.time() - asked_s < SAME_SIGNAL_S:
+            return
+        if asked_s:
             worker.telemetry.log("warning", "worker_killed", reason="second signal")
             os._exit(1)
-        asked = True
+        asked_s = loop.time()
         worker.stop()
 
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -60,7 +60,7 @@ def _work(config: Config, args: argparse.Namespace) -> int:
 
     from pipeline.app.worker import work  # noqa: PLC0415
 
-    uvloop.run(work(config, index=args.worker_index or 0, drain_s=args.drain))
+    uvloop.run(work(config, index=args.worker_index or 0, drain_s=args.drain, supervised=args.worker_index is not None))
     return 0
 
 

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipeline.config import units
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pipeline.config.models import Config
 
 
@@ -39,6 +43,22 @@ def retry_group(group: str) -> str:
 def retry_topics(config: Config) -> tuple[str, ...]:
     """Name all retry topics, in the order of the configuration's tiers."""
     return tuple(retry(config.group, tier.name) for tier in config.retry_tiers)
+
+
+def removed_retry_topics(config: Config, known: Iterable[str]) -> dict[str, int]:
+    """Find retry topics on the broker that are no tier of the configuration any more, with their delays in ms.
+
+    Runs may still wait there. Their names are all that is left of them.
+    """
+    prefix = retry(config.group, "")
+    removed = {}
+    for name in sorted(set(known) - set(retry_topics(config))):
+        if name.startswith(prefix):
+            try:
+                removed[name] = units.duration_ms(name.removeprefix(prefix))
+            except ValueError:
+                continue  # another group's, whose name begins like this
+    return removed
 
 
 def own(config: Config) -> tuple[str, ...]:

@@ -102,6 +102,7 @@ class FakeSource:
 
     def __init__(self, role: str = "input", partitions: int = 4) -> None:
         self.role = role
+        self.topics = ("in",)
         self.committed: dict[tuple[str, int], int] = {}
         self.paused: set[tuple[str, int]] = set()
         self.in_inbox = 0

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 from confluent_kafka import KafkaError, TopicPartition
 
-from pipeline.adapters.kafka import source as source_module
-from pipeline.adapters.kafka.source import KafkaSource
+from pipeline.adapters.kafka.backlog import BACKLOG_RECORDS
+from pipeline.adapters.kafka.source import BATCH_RECORDS, KafkaSource
 from pipeline.errors import BrokerError
 from pipeline.ports import Assigned, Fatal, Revoked
+from tests.support.broker import Outgoing
 from tests.support.conditions import eventually
 
 if TYPE_CHECKING:
@@ -66,7 +67,6 @@ def open_source(kafka, unique):
     yield create
     for source in made:
         source._stopping.set()
-        source._room.set()
         source._finished.wait(30)
 
 
@@ -100,15 +100,35 @@ async def test_fetching_waits_while_nothing_is_taken_and_nothing_is_lost(kafka, 
     kafka.produce(topic, [b"x"] * 9_000)
     inbox = open_source(topic)
     inbox.taking = False
-    await eventually(lambda: len(inbox.records) >= source_module.BACKLOG_RECORDS)
+    await eventually(lambda: len(inbox.records) >= BACKLOG_RECORDS)
     await eventually(lambda: inbox.source._all_paused)
-    bound = source_module.BACKLOG_RECORDS + source_module.BATCH_RECORDS
+    bound = BACKLOG_RECORDS + BATCH_RECORDS
     assert len(inbox.records) <= bound
     inbox.taking = True
     inbox.source.taken(len(inbox.records))
     await eventually(lambda: len(inbox.records) == 9_000)
     assert inbox.offsets() == list(range(9_000))
     await inbox.source.stop()
+
+
+async def test_partitions_that_come_while_all_are_paused_are_paused_too(kafka, topic_factory, open_source) -> None:
+    topic = topic_factory(partitions=2)
+    first, second = open_source(topic), open_source(topic)
+    first.taking = False
+    await eventually(lambda: len(first.owned) == 1 and len(second.owned) == 1, timeout_s=60)
+    (kept,) = first.owned
+    other = 1 - kept[1]
+    for partition, number in ((kept[1], 5_000), (other, 9_000)):
+        kafka.produce(topic, [Outgoing(b"x", partition=partition)] * number)
+    await eventually(lambda: first.source._all_paused)
+    await second.source.stop()
+    await eventually(lambda: len(first.owned) == 2, timeout_s=60)
+    await asyncio.sleep(1.0)  # a bound holds by nothing happening
+    assert len(first.records) <= BACKLOG_RECORDS + 2 * BATCH_RECORDS
+    first.taking = True
+    first.source.taken(len(first.records))
+    await eventually(lambda: len(first.offsets(kept[1])) == 5_000)
+    await first.source.stop()
 
 
 async def test_one_partition_pauses_alone_and_goes_on_where_it_stopped(kafka, topic_factory, open_source) -> None:
@@ -167,13 +187,15 @@ async def test_an_exception_in_a_callback_discards_the_consumer_uncommitted(
     await again.source.stop()
 
 
-async def test_a_commit_that_failed_is_asked_for_again(kafka, topic_factory, open_source, unique) -> None:
+async def test_of_commits_that_failed_the_latest_is_asked_for_again(kafka, topic_factory, open_source, unique) -> None:
     topic = topic_factory()
     kafka.produce(topic, [b"x"] * 3)
     inbox = open_source(topic)
     await eventually(lambda: len(inbox.records) == 3)
-    failed = TopicPartition(topic, 0, 3)
-    inbox.source._on_commit(KafkaError(KafkaError.REBALANCE_IN_PROGRESS), [failed])
+    refused = KafkaError(KafkaError.REBALANCE_IN_PROGRESS)
+    inbox.source._asked[topic, 0] = (3, "")  # as if sent: three commits under way, all refused, in order
+    for offset in (1, 2, 3):
+        inbox.source._on_commit(refused, [TopicPartition(topic, 0, offset)])
     await eventually(lambda: kafka.committed(unique, topic) == {0: (3, "")})
     await inbox.source.stop()
 

@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 
 ACK_POLL_S: Final = 0.005
 """How often acks are collected while any is due."""
-QUEUE_RECORDS: Final = 100_000
-"""Records librdkafka may hold; `full` says so at half of it, so that settling what is in flight always fits."""
-QUEUE_KBYTES: Final = 65_536
+FULL_RECORDS: Final = 50_000
+FULL_BYTES: Final = 33_554_432
+"""Unacked records, and their bytes, at which `full` stops consumption."""
+QUEUE_RECORDS: Final = 1_000_000
+QUEUE_KBYTES: Final = 1_048_576
+"""What librdkafka may hold: far more, since all that is unsettled then may still have to be handed over at once."""
 METADATA_S: Final = 10.0
 """Bound on asking the broker for a topic's partitions."""
 
@@ -57,6 +60,7 @@ class KafkaProducer:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._partitions: dict[str, int] = {}
+        self._bytes = 0  # unacked
 
     def produce(
         self,
@@ -69,10 +73,12 @@ class KafkaProducer:
     ) -> bool:
         """See ports.Producer."""
         limit = self._limits.get(topic)
-        if limit is not None and _size(key, content, headers) > limit:
+        size = _size(key, content, headers)
+        if limit is not None and size > limit:
             return False
 
         def on_delivery(error: KafkaError | None, _message: Message) -> None:
+            self._bytes -= size
             if error is None:
                 acked()
             else:
@@ -86,13 +92,15 @@ class KafkaProducer:
             if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
                 return False
             self._refused(topic, error.args[0])
+        else:
+            self._bytes += size
         if self._timer is None:
             self._timer = self._loop.call_later(ACK_POLL_S, self._collect)
         return True
 
     def full(self) -> bool:
         """See ports.Producer."""
-        return len(self._producer) > QUEUE_RECORDS // 2
+        return self._bytes > FULL_BYTES or len(self._producer) > FULL_RECORDS
 
     def partitions(self, topic: str) -> int:
         """See ports.Producer. Blocks up to METADATA_S at the first call for a topic; raises TopicMissing."""

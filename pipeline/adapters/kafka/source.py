@@ -25,6 +25,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from pipeline.adapters.kafka.backlog import Backlog
 from pipeline.errors import BrokerError
 from pipeline.model import Record
 from pipeline.ports import Assigned, Fatal, Notice, Revoked
@@ -38,8 +39,6 @@ GATHER_S: Final = 0.002
 """How long a batch is gathered once its first record is there."""
 POLL_S: Final = 0.05
 """How long the thread waits for a first record; a commit asked for waits no longer."""
-BACKLOG_RECORDS: Final = 2_000
-"""Posted records not yet taken, above which fetching waits."""
 SHORT_WAIT_S: Final = 1.0
 """Back-pressure up to this long just waits; after that the partitions are paused (which purges the prefetch)."""
 REVOKE_WAIT_S: Final = 25.0
@@ -48,6 +47,8 @@ REQUEST_S: Final = 10.0
 """Bound on one blocking request to the broker."""
 COMMIT_RETRY_S: Final = 0.5
 """How soon a commit that failed, as during a rebalance, is asked for again."""
+LAST_COMMITS_S: Final = 5.0
+"""How long commits refused while leaving are tried again."""
 ASSIGN_S: Final = 60.0
 """How long an assignment waits for a broker that cannot say where to start."""
 STOP_S: Final = 30.0
@@ -89,7 +90,7 @@ class KafkaSource:
     ) -> None:
         """Prepare; nothing is contacted. `reset_missing` is where a partition without a commit starts."""
         self.role = role
-        self._topics = list(topics)
+        self.topics = tuple(topics)
         self._log = log
         self._settings: dict[str, str | int | bool | Callable[..., None]] = {
             **TUNING,
@@ -106,11 +107,10 @@ class KafkaSource:
         self._thread: threading.Thread | None = None
         self._finished = threading.Event()
         self._stopping = threading.Event()
-        self._room = threading.Event()
-        self._posted = 0
-        self._taken = 0
+        self._backlog = Backlog()
         self._lock = threading.Lock()  # guards the requests below; held for copies only
         self._commits: dict[_Key, tuple[int, str]] = {}
+        self._asked: dict[_Key, tuple[int, str]] = {}  # the latest of each partition
         self._pausing: dict[_Key, bool] = {}
         # The rest belongs to the poll thread.
         self._owned: dict[_Key, int] = {}
@@ -134,14 +134,13 @@ class KafkaSource:
 
     def taken(self, records: int) -> None:
         """See ports.Source."""
-        self._taken += records
-        self._room.set()
+        self._backlog.take(records)
 
     def commit(self, offsets: Sequence[tuple[str, int, int, str]]) -> None:
         """See ports.Source."""
         with self._lock:
             for topic, partition, offset, metadata in offsets:
-                self._commits[topic, partition] = (offset, metadata)
+                self._commits[topic, partition] = self._asked[topic, partition] = (offset, metadata)
 
     def pause(self, topic: str, partition: int) -> None:
         """See ports.Source."""
@@ -160,7 +159,6 @@ class KafkaSource:
     async def stop(self) -> None:
         """See ports.Source."""
         self._stopping.set()
-        self._room.set()
         if self._thread is not None:
             await asyncio.get_running_loop().run_in_executor(None, self._finished.wait, STOP_S)
 
@@ -178,34 +176,32 @@ class KafkaSource:
         try:
             consumer = Consumer(dict(self._settings))
             consumer.subscribe(
-                self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+                list(self.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
             )
             while not self._stopping.is_set():
                 self._turn(consumer)
-            self._send_commits(consumer, wait=True)
+            self._last_commits(consumer)
             consumer.close()
         except BaseException as error:  # noqa: BLE001 - whatever it is, the consumer is discarded uncommitted
             self._stopping.set()  # a revoke during close must wait for nobody
             self._owned.clear()  # and commit nothing
             self._post(Fatal(error if isinstance(error, Exception) else BrokerError(repr(error))))
             if consumer is not None:
-                _discard(consumer)
+                with contextlib.suppress(Exception):  # failing for a reason that was reported: left to its process
+                    consumer.close()
         finally:
             self._finished.set()
 
     def _turn(self, consumer: Consumer) -> None:
         self._send_commits(consumer, wait=False)
         self._apply_pauses(consumer)
-        if self._posted - self._taken >= BACKLOG_RECORDS and not self._all_paused:
-            self._room.clear()
-            if self._posted - self._taken >= BACKLOG_RECORDS:
-                self._room.wait(0.02)
-                self._waited_s += 0.02
+        if (backlog := self._backlog.level()) >= 1 and not self._all_paused:
+            self._waited_s += self._backlog.wait()
             if self._waited_s < SHORT_WAIT_S:
                 return
             self._all_paused = True
             consumer.pause([TopicPartition(*key) for key in self._owned])
-        elif self._all_paused and self._posted - self._taken < BACKLOG_RECORDS // 2:
+        elif self._all_paused and backlog < 0.5:  # noqa: PLR2004 - half of it is gone
             self._all_paused = False
             consumer.resume([TopicPartition(*key) for key in self._owned if key not in self._paused])
         self._waited_s = 0.0
@@ -216,16 +212,18 @@ class KafkaSource:
             messages += consumer.consume(BATCH_RECORDS - 1, GATHER_S)
         if self._callback_error is not None:
             raise self._callback_error
+        if self._all_paused and (fresh := self._changed & self._owned.keys()):
+            consumer.pause([TopicPartition(*key) for key in fresh])  # assigned meanwhile
         if self._count_again:
             self._count_partitions(consumer)
         records = self._records(consumer, messages)
         if records:
-            self._posted += len(records)
+            self._backlog.post(records)
             self._post(records)
 
     def _count_partitions(self, consumer: Consumer) -> None:
         """Count the topics' partitions after an assignment: a new partition causes one. Broker away: next turn."""
-        for topic in self._topics:
+        for topic in self.topics:
             try:
                 self._totals[topic] = len(consumer.list_topics(topic, timeout=REQUEST_S).topics[topic].partitions)
             except KafkaException:
@@ -262,7 +260,7 @@ class KafkaSource:
         code = error.code()
         if code == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - the client's public name for it
             raise BrokerError(
-                f"the committed offset of {', '.join(self._topics)} no longer exists on the broker (retention deleted "
+                f"the committed offset of {', '.join(self.topics)} no longer exists on the broker (retention deleted "
                 "it, or the topic was made anew); choose a new start with kafka-consumer-groups --reset-offsets"
             )
         if error.fatal() or code in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
@@ -288,6 +286,14 @@ class KafkaSource:
                 consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
             self._commit_failed(error.args[0], offsets)
+
+    def _last_commits(self, consumer: Consumer) -> None:
+        """Commit before leaving; a rebalance under way refuses for a moment, and what it hands out is not read."""
+        until_s = time.monotonic() + LAST_COMMITS_S
+        self._send_commits(consumer, wait=True)
+        while self._commits and time.monotonic() < until_s:
+            consumer.poll(COMMIT_RETRY_S)
+            self._send_commits(consumer, wait=True)
 
     def _apply_pauses(self, consumer: Consumer) -> None:
         if not self._pausing:
@@ -343,10 +349,11 @@ class KafkaSource:
             keys = tuple((each.topic, each.partition) for each in partitions)
             finished = threading.Event()
             self._post(Revoked(keys, False, finished.set))
-            if not self._stopping.is_set():
-                finished.wait(REVOKE_WAIT_S)
+            late = not self._stopping.is_set() and not finished.wait(REVOKE_WAIT_S)
             self._send_commits(consumer, wait=True)
             self._forget(keys)
+            if late:  # another worker has them from now on: nothing of them may be sent here any more
+                self._post(Revoked(keys, True, _nothing))
         except BaseException as error:  # noqa: BLE001 - see _on_assign
             self._callback_error = error
 
@@ -361,8 +368,13 @@ class KafkaSource:
     def _forget(self, keys: tuple[_Key, ...]) -> None:
         for key in keys:
             self._owned.pop(key, None)
+            self._asked.pop(key, None)
             self._paused.discard(key)
             self._changed.add(key)
+        with self._lock:  # what was asked for under this assignment is nothing to the next one
+            for key in keys:
+                self._commits.pop(key, None)
+                self._pausing.pop(key, None)
 
     def _on_error(self, error: KafkaError) -> None:
         self._log("warning", "broker_error", role=self.role, code=error.name())
@@ -373,11 +385,11 @@ class KafkaSource:
             self._commit_failed(error or failed[0].error, failed)
 
     def _commit_failed(self, error: KafkaError | None, offsets: list[TopicPartition]) -> None:
-        """Ask again soon, unless more was asked for meanwhile: without traffic no later commit would come."""
+        """Ask again soon, for the latest of what was asked: of several under way any may fail first or alone."""
         self._commit_from_s = time.monotonic() + COMMIT_RETRY_S
         with self._lock:
-            for each in offsets:
-                self._commits.setdefault((each.topic, each.partition), (each.offset, each.metadata or ""))
+            for key in {(each.topic, each.partition) for each in offsets} & self._owned.keys() & self._asked.keys():
+                self._commits[key] = self._asked[key]
         self._log("warning", "commit_failed", role=self.role, code=error.name() if error is not None else "")
 
 
@@ -387,9 +399,3 @@ def _nothing() -> None:
 
 def _bytes(content: object) -> bytes | None:
     return content if content is None or isinstance(content, bytes) else str(content).encode()
-
-
-def _discard(consumer: Consumer) -> None:
-    """Leave the group without committing anything; a consumer that cannot even do that is left to its process."""
-    with contextlib.suppress(Exception):  # already failing for a reason that was reported
-        consumer.close()
