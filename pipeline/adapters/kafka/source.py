@@ -85,10 +85,8 @@ class KafkaSource:
         topics: Sequence[str],
         role: str,
         log: Callable[..., None],
-        *,
-        reset_missing: str = "earliest",
     ) -> None:
-        """Prepare; nothing is contacted. `reset_missing` is where a partition without a commit starts."""
+        """Prepare; nothing is contacted. A partition without a commit starts at its beginning."""
         self.role = role
         self.topics = tuple(topics)
         self._log = log
@@ -101,7 +99,6 @@ class KafkaSource:
             "error_cb": self._on_error,
             "on_commit": self._on_commit,
         }
-        self._from_beginning = reset_missing == "earliest"
         self._loop: asyncio.AbstractEventLoop | None = None
         self._inbox: Callable[[Notice], None] | None = None
         self._thread: threading.Thread | None = None
@@ -322,7 +319,7 @@ class KafkaSource:
                     raise KafkaException(start.error)  # noqa: TRY301 - kept for the poll thread, like every other
                 key = (start.topic, start.partition)
                 assigned.append((start.topic, start.partition, start.offset if start.offset >= 0 else -1))
-                if start.offset < 0 and self._from_beginning:
+                if start.offset < 0:
                     start.offset = OFFSET_BEGINNING
                 self._owned[key] = start.offset
                 self._changed.add(key)
