@@ -84,9 +84,10 @@ def decode(header: bytes | None) -> RunState | Unreadable:
     if zlib.crc32(body).to_bytes(4, "big") != header[1:5]:
         return Unreadable(newer=False, detail="run state checksum")
     try:
-        return _shape(orjson.loads(body))
+        state = _shape(orjson.loads(body))
     except (ValueError, KeyError, TypeError):
         return Unreadable(newer=False, detail="run state shape")
+    return state if state.steps else Unreadable(newer=False, detail="run state without steps")
 
 
 def _shape(doc: Any) -> RunState:

@@ -39,6 +39,8 @@ LEDGER_RANGES: Final = 5_000
 """Ranges in one ledger record: under 200 KiB."""
 BLOCKED_S: Final = 0.005
 """How soon a blocked intake looks again."""
+UNKNOWN_S: Final = 60.0
+"""How long the registry's word that it does not know a schema is taken for true."""
 COMMIT_S: Final = 0.5
 """How often the watermark is committed."""
 SCHEMA_RETRY_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
@@ -91,6 +93,7 @@ class Intake:
         self._left = False
         self._halted = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._forget_s = 0.0
         self._commit_timer = self._loop.call_later(COMMIT_S, self._commit)
 
     def start(self, release: Release | None = None) -> None:
@@ -253,6 +256,9 @@ class Intake:
         self._commit_timer = self._loop.call_later(COMMIT_S, self._commit)
         for tracker in self.trackers.values():
             self._commit_one(tracker)
+        if (now_s := self._loop.time()) >= self._forget_s:
+            self._forget_s = now_s + UNKNOWN_S
+            self._process.forget_unknown()
 
     def _commit_one(self, tracker: Tracker) -> None:
         upto = tracker.watermark()

@@ -86,6 +86,11 @@ class Process:
         if len(self._unknown) > UNKNOWN_REMEMBERED:
             del self._plans[self._unknown.popitem(last=False)[0]]
 
+    def forget_unknown(self) -> None:
+        """Ask the registry again for schemas it did not know: one registered late, or read from a lagging replica."""
+        while self._unknown:
+            del self._plans[self._unknown.popitem(last=False)[0]]
+
     # ------------------------------------------------------------------------------------------ a new event
 
     def record(self, record: Record, tracker: Tracker, now_ns: int) -> Wanted | None:

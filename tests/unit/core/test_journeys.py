@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zlib
 
 from hypothesis import given
@@ -61,3 +62,8 @@ def test_copies_of_a_hop_have_one_identity_and_one_partition() -> None:
     assert isinstance(copy, RunState)
     assert journeys.identity(copy) == journeys.identity(STATE)
     assert journeys.spread(copy) == journeys.spread(STATE)
+
+
+def test_a_run_without_steps_is_unreadable() -> None:
+    empty = dataclasses.replace(STATE, steps={})
+    assert journeys.decode(journeys.encode(empty)) == Unreadable(newer=False, detail="run state without steps")

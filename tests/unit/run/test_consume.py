@@ -23,6 +23,7 @@ class Script:
         self.seen: list[int] = []
         self.unknown: set[int] = set()
         self.learned: list[object] = []
+        self.forgot = 0
 
     def learn(self, topic, ref, schema) -> None:
         self.learned.append(schema)
@@ -43,6 +44,9 @@ class Script:
         return None
 
     retry = record
+
+    def forget_unknown(self) -> None:
+        self.forgot += 1
 
 
 def records(*values: bytes, start: int = 0, topic: str = "in") -> list[Record]:

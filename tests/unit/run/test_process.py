@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.core import journeys
 from pipeline.model import Event, FailureClass, Kind, Plan, Record, Refused, Route, Undecodable
+from pipeline.ports import Unknown
 from pipeline.run.process import Process
 from pipeline.testing.fakes import FakeEndpoint
 from tests.unit.run.conftest import DAY, step, until
@@ -154,6 +155,16 @@ async def test_the_producers_trace_goes_on(world, made) -> None:
     await until(lambda: world.tracker.watermark() == 1)
     assert world.outcomes()[0].trace_id == "0123456789abcdef0123456789abcdef"
     assert len(world.telemetry.told) == 1
+
+
+async def test_a_schema_the_registry_did_not_know_is_asked_for_again(world, made) -> None:
+    late = FRAME[:4] + b"\x09" + b"hello"
+    made.learn("in", 9, Unknown("no such schema"))
+    assert take(world, made, "", value=late) is None
+    await until(lambda: len(world.producer.of("g.dead")) == 1)
+    made.forget_unknown()
+    assert take(world, made, "", value=late) == ("in", 9)
+    assert take(world, made, "hello") is None, "what is known stays known"
 
 
 # ------------------------------------------------------------------------------------------- a run handed over
