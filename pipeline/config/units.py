@@ -16,7 +16,7 @@ _DURATION_MS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86
 _SIZE_BYTES: Final = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20}
 _RATE_S: Final = {"s": 1, "m": 60, "h": 3_600}
 
-DURATION_PATTERN: Final = r"^[0-9]{1,9}(ms|s|m|h|d|y)$"
+DURATION_PATTERN: Final = r"^[0-9]{1,13}(ms|s|m|h|d|y)$"
 SIZE_PATTERN: Final = r"^[0-9]{1,9}(B|KiB|MiB)$"
 RATE_PATTERN: Final = r"^[0-9]{1,7}(\.[0-9]{1,3})?/(s|m|h)$"
 SHARE_PATTERN: Final = r"^[0-9]{1,3}(\.[0-9]{1,4})?%$"
