@@ -165,7 +165,7 @@ class Registry:
 
         try:
             found = self._client.register_schema_full_response(subject, Schema(json.dumps(schema), "AVRO"))
-        except Exception as error:
+        except Exception as error:  # the client lets through whatever its network library raises
             raise BrokerError(f"the schema was not registered: {_refusal(error, subject).detail}") from error
         assert found.schema_id is not None
         return found.schema_id, uuid.UUID(found.guid).bytes if found.guid else None
