@@ -30,8 +30,8 @@ class Problem:
     def __str__(self) -> str:
         """`file:line:column: field: message (hint)`, the form editors jump to."""
         place = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
-        where = f"{place}: {self.field}" if self.field else place
-        return f"{where}: {self.message}" + (f" ({self.hint})" if self.hint else "")
+        said = self.message + (f" ({self.hint})" if self.hint else "")
+        return ": ".join(part for part in (place, self.field, said) if part)
 
 
 class HooklineError(Exception):

@@ -83,7 +83,7 @@ class Requests:
     # --------------------------------------------------------------------------------------------------- resolving
 
     def _resolve(self, name: str, destination: DestinationConfig) -> None:
-        base_url = self._text(destination.base_url)
+        base_url = self._text(name, destination.base_url, ("base_url",))
         if base_url and (flaw := base_url_flaw(base_url)):
             self._refuse(name, ("base_url",), flaw)
             base_url = ""
@@ -107,7 +107,7 @@ class Requests:
             ),
             response_bytes_max=destination.response_bytes_max,
             drops_repeats=destination.drops_repeats,
-            ca_file=self._ca_file(destination),
+            ca_file=self._ca_file(name, destination),
         )  # fmt: skip
 
     def _credentials(self, name: str, destination: DestinationConfig) -> tuple[tuple[tuple[str, str], ...], str]:
@@ -128,43 +128,48 @@ class Requests:
             return ()
         keys = []
         for index, ref in enumerate(destination.sign.standard_webhooks.secrets):
-            secret = self._get(ref)
+            path = ("sign", "standard_webhooks", "secrets", index)
+            secret = self._get(name, ref, path)
             if secret:
                 try:
                     keys.append(payload.signing_key(secret.strip()))
                 except ValueError as error:
-                    path = ("sign", "standard_webhooks", "secrets", index)
                     self._refuse(name, path, f"the secret behind {ref} {error}")
         return tuple(keys)
 
     def _header_secret(self, name: str, ref: str, path: tuple[str | int, ...]) -> str:
-        secret = self._get(ref).strip()
+        secret = self._get(name, ref, path).strip()
         if secret and not (secret.isascii() and secret.isprintable()):
             self._refuse(name, path, f"the secret behind {ref} must be printable ASCII on one line")
             return ""
         return secret
 
-    def _ca_file(self, destination: DestinationConfig) -> str:
+    def _ca_file(self, name: str, destination: DestinationConfig) -> str:
         if destination.tls.ca is None:
             return ""
         try:
             return str(self._secrets.path(destination.tls.ca))
         except ConfigError as error:
-            self._problems.extend(error.problems)
+            self._unresolved(name, ("tls", "ca"), error)
             return ""
 
-    def _get(self, ref: str) -> str:
+    def _get(self, name: str, ref: str, path: tuple[str | int, ...]) -> str:
         try:
             return self._secrets.get(ref)
         except ConfigError as error:
-            self._problems.extend(error.problems)
+            self._unresolved(name, path, error)
             return ""
 
-    def _text(self, given: str) -> str:
-        return self._get(given) if given.startswith("env:") else given
+    def _text(self, name: str, given: str, path: tuple[str | int, ...]) -> str:
+        return self._get(name, given, path) if given.startswith("env:") else given
 
-    def _refuse(self, name: str, path: tuple[str | int, ...], message: str) -> None:
-        self._problems.append(self._config.problem(f"destinations/{name}.yaml", path, message))
+    def _unresolved(self, name: str, path: tuple[str | int, ...], error: ConfigError) -> None:
+        """Say where the reference stands that has no value; the error itself only knows the reference."""
+        for each in error.problems:
+            self._refuse(name, path, f"{each.field} {each.message}", each.hint)
+
+    def _refuse(self, name: str, path: tuple[str | int, ...], message: str, hint: str = "") -> None:
+        self._problems.append(self._config.problem(f"destinations/{name}.yaml", path, message, hint))
 
 
 def _host_header(url: SplitResult) -> str:

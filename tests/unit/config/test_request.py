@@ -100,6 +100,24 @@ def test_secrets_are_named_and_never_quoted(folder):
     assert all(name in text for name in ("env:CRM_TOKEN", "env:CRM_SIGN", "env:CRM_GONE"))
 
 
+def test_a_reference_without_a_value_is_named_with_its_place(folder):
+    folder.add(
+        CRM, "auth: {bearer: {token: env:CRM_TOKEN}}\ntls: {ca: file:none.pem}\n"
+        "sign: {standard_webhooks: {secrets: [env:CRM_SIGN]}}\n",
+    )  # fmt: skip
+    folder.change(CRM, "https://crm.example", "env:CRM_URL")
+    with pytest.raises(ConfigError) as caught:
+        requests(folder)
+    assert {(problem.field, problem.message) for problem in caught.value.problems} == {
+        ("base_url", "env:CRM_URL is not set"),
+        ("auth.bearer.token", "env:CRM_TOKEN is not set"),
+        ("tls.ca", "file:none.pem is not there"),
+        ("sign.standard_webhooks.secrets[0]", "env:CRM_SIGN is not set"),
+    }
+    assert all(problem.file == CRM and problem.line and problem.column for problem in caught.value.problems)
+    assert all(problem.hint for problem in caught.value.problems)
+
+
 def test_an_address_out_of_the_environment_is_checked_like_a_written_one(folder):
     folder.change(CRM, "https://crm.example", "env:CRM_URL")
     with pytest.raises(ConfigError) as caught:
