@@ -256,7 +256,7 @@ def _workers(seen: Seen, alive: tuple[WorkerReport, ...], stale: tuple[WorkerRep
         reported = _ago(seen.now_ms, each.at_ms)
         shown.add_row(
             *map(screen.cell, (each.id, each.host, str(each.pid), each.version)),
-            reported if each in alive else f"[red]{reported}[/]", partitions, screen.count(each.unsettled),
+            reported if each in alive else f"[red]{reported}, silent[/]", partitions, screen.count(each.unsettled),
             screen.age(each.oldest_ms) if each.oldest_ms else "",
         )  # fmt: skip
     return shown
