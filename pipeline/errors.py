@@ -55,7 +55,8 @@ class TopicMissing(BrokerError):
 
     def __init__(self, topics: tuple[str, ...]) -> None:
         names = ", ".join(topics)
-        super().__init__(f"missing on the broker: {names}; create with: hookline topics create --config DIR --env ENV")
+        remedy = "hookline topics create makes Hookline's own, and with --with-input N the input topics too"
+        super().__init__(f"missing on the broker: {names}; {remedy}")
         self.topics = topics
 
 
