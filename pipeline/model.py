@@ -251,6 +251,32 @@ class Destination:
     ca_file: str = ""
 
 
+@dataclass(slots=True, eq=False, repr=False)
+class Credentials:
+    """What the requests of one destination are let in by, ready to write. Owner: the worker, which replaces them whole.
+
+    Nothing of it is ever shown: it has no repr. `path` is put before, and `query` (without `?`) into, the target of a
+    request; `lines` are whole header lines; `sign(delivery_id, unix_s, body)` gives more of them.
+    """
+
+    path: str = ""
+    query: str = ""
+    lines: bytes = b""
+    sign: Callable[[bytes, bytes, bytes], bytes] | None = None
+    watchers: list[Callable[[], None]] = field(default_factory=list)
+
+    def watch(self, prepare: Callable[[], None]) -> None:
+        """Call `prepare` now, and again whenever they were replaced: what is made of them is made off the hot path."""
+        self.watchers.append(prepare)
+        prepare()
+
+    def replace(self, other: Credentials) -> None:
+        """Become what `other` is."""
+        self.path, self.query, self.lines, self.sign = other.path, other.query, other.lines, other.sign
+        for prepare in self.watchers:
+            prepare()
+
+
 @value
 class BreakerPolicy:
     """Open when `failures` (0..1) of the last `of` attempts failed; for `open_ms`, doubling up to `open_max_ms`."""

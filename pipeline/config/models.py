@@ -13,20 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
-from pipeline.config.destination import (
-    ApiKey,
-    Auth,
-    Bearer,
-    Breaker,
-    DestinationConfig,
-    Limits,
-    Operation,
-    Retry,
-    Sign,
-    StandardWebhooks,
-    Tls,
-    base_url_flaw,
-)
+from pipeline.config.auth import ApiKey, Auth, Bearer, Sign, StandardWebhooks, Tls, base_url_flaw
+from pipeline.config.destination import Breaker, DestinationConfig, Limits, Operation, Retry
 from pipeline.config.journey import JourneyConfig, StepConfig, Trigger
 from pipeline.config.overlay import DestinationOverlay, EnvFile
 from pipeline.config.places import Path, Place, Places

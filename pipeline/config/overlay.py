@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Name
 
 from pydantic import BeforeValidator, Field
 
-from pipeline.config.destination import Auth, BaseUrl, Limits, Sign, Tls
+from pipeline.config.auth import Auth, BaseUrl, Sign, Tls
+from pipeline.config.destination import Limits  # noqa: TC001 - pydantic reads annotations at run time
 from pipeline.config.policy import KafkaSettings, Telemetry
 from pipeline.config.section import (
     FileRef,

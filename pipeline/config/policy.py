@@ -10,7 +10,8 @@ from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from pipeline.config import units
-from pipeline.config.destination import BaseUrl, DataClass  # noqa: TC001 - pydantic reads annotations at run time
+from pipeline.config.auth import BaseUrl  # noqa: TC001 - pydantic reads annotations at run time
+from pipeline.config.destination import DataClass  # noqa: TC001 - pydantic reads annotations at run time
 from pipeline.config.section import (
     DurationMs,
     FileRef,

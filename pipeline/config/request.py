@@ -7,9 +7,9 @@ from urllib.parse import quote, urlsplit
 
 from pipeline import __version__
 from pipeline.config.models import base_url_flaw
-from pipeline.core import payload
+from pipeline.core import payload, signing
 from pipeline.errors import ConfigError
-from pipeline.model import BreakerPolicy, Destination, RetryPolicy, value
+from pipeline.model import BreakerPolicy, Credentials, Destination, RetryPolicy, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,9 +40,7 @@ class Requests:
         self._secrets = secrets
         self._problems: list[Problem] = []
         self._urls: dict[str, SplitResult] = {}
-        self._auth: dict[str, tuple[tuple[str, str], ...]] = {}
-        self._query: dict[str, str] = {}
-        self._keys: dict[str, tuple[bytes, ...]] = {}
+        self._credentials: dict[str, Credentials] = {}
         self.destinations: dict[str, Destination] = {}
         for name, destination in config.destinations.items():
             self._resolve(name, destination)
@@ -59,10 +57,10 @@ class Requests:
         headers = [("User-Agent", USER_AGENT)]
         if operation.body != "none":
             headers.append(("Content-Type", "application/json"))
-        headers += [*self._auth[name], *operation.headers.items()]
+        headers += operation.headers.items()
         headers += [("hookline-journey", journey), ("hookline-step", step)]
         head = payload.head(
-            operation.method, (path or "/") + self._query[name], _host_header(url), headers, self._keys[name],
+            operation.method, path or "/", _host_header(url), headers, self._credentials[name],
             id_header=destination.idempotency_header,
         )  # fmt: skip
         # A base URL out of the environment may be a secret itself, as chat systems' incoming hooks are.
@@ -89,8 +87,11 @@ class Requests:
             base_url = ""
         url = urlsplit(base_url or "https://unresolved.invalid")
         self._urls[name] = url
-        self._auth[name], self._query[name] = self._credentials(name, destination)
-        self._keys[name] = self._signing_keys(name, destination)
+        lines, query = self._authentication(name, destination)
+        keys = self._signing_keys(name, destination)
+        self._credentials[name] = Credentials(
+            query=query, lines=lines.encode("ascii"), sign=signing.signer(keys) if keys else None
+        )
         self.destinations[name] = Destination(
             name=name,
             host=url.hostname or "",
@@ -110,18 +111,19 @@ class Requests:
             ca_file=self._ca_file(name, destination),
         )  # fmt: skip
 
-    def _credentials(self, name: str, destination: DestinationConfig) -> tuple[tuple[tuple[str, str], ...], str]:
+    def _authentication(self, name: str, destination: DestinationConfig) -> tuple[str, str]:
+        """Return header lines and a part of the query."""
         auth = destination.auth
         if auth is None:
-            return (), ""
+            return "", ""
         if auth.bearer is not None:
             token = self._header_secret(name, auth.bearer.token, ("auth", "bearer", "token"))
-            return (("Authorization", f"Bearer {token}"),), ""
+            return f"Authorization: Bearer {token}\r\n", ""
         assert auth.api_key is not None
         secret = self._header_secret(name, auth.api_key.value, ("auth", "api_key", "value"))
         if auth.api_key.header is not None:
-            return ((auth.api_key.header, secret),), ""
-        return (), f"?{quote(str(auth.api_key.query), safe='')}={quote(secret, safe='')}"
+            return f"{auth.api_key.header}: {secret}\r\n", ""
+        return "", f"{quote(str(auth.api_key.query), safe='')}={quote(secret, safe='')}"
 
     def _signing_keys(self, name: str, destination: DestinationConfig) -> tuple[bytes, ...]:
         if destination.sign is None:
@@ -132,7 +134,7 @@ class Requests:
             secret = self._get(name, ref, path)
             if secret:
                 try:
-                    keys.append(payload.signing_key(secret.strip()))
+                    keys.append(signing.signing_key(secret.strip()))
                 except ValueError as error:
                     self._refuse(name, path, f"the secret behind {ref} {error}")
         return tuple(keys)

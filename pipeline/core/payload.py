@@ -1,36 +1,29 @@
-"""6: decides what is sent: the body from its prepared parts, the request head, its signature, the delivery ID.
+"""6: decides what is sent: the body from its prepared parts, the request head, the delivery ID.
 
-Sources: RFC 9112 (the head), Standard Webhooks 1.0 (webhook-id, webhook-timestamp, webhook-signature), RFC 9562 section
-5.5 (UUIDv5). Everything constant is bytes before the first event comes.
+Sources: RFC 9112 (the head), Standard Webhooks 1.0 (webhook-id), RFC 9562 section 5.5 (UUIDv5). Everything constant is
+bytes before the first event comes.
 """
 
 from __future__ import annotations
 
-import binascii
-from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
-from hashlib import sha1, sha256
-from typing import Any, Final, TypeAlias
+from hashlib import sha1
+from typing import Final, TypeAlias
 from urllib.parse import quote
 
 import orjson
 
-from pipeline.model import ABSENT, Datum, Event, FailureClass, Getter, Refused, value
+from pipeline.model import ABSENT, Credentials, Datum, Event, FailureClass, Getter, Refused, value
 
 LIST_ITEMS_MAX: Final = 500
 """Items of a list mapping; a longer list makes the delivery dead(schema)."""
-
-SECRET_BYTES_MIN: Final = 24
-SECRET_BYTES_MAX: Final = 64
-"""Standard Webhooks 1.0, "Signature scheme": a secret is between 24 and 64 bytes."""
 
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - naive on purpose: "Z" is appended as text
 _NAMESPACE: Final = bytes.fromhex("6f9d1c3a52c45d0e9a530d3f2b7a8c11")
 _NAMED: Final = sha1(_NAMESPACE, usedforsecurity=False)
 _VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
-_BLOCK_BYTES: Final = 64  # of SHA-256, for HMAC (RFC 2104)
 _PLAIN: Final = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 
 Build: TypeAlias = Callable[[Datum, int], object]
@@ -219,25 +212,34 @@ def head(
     target: str,
     host: str,
     headers: Sequence[tuple[str, str]],
-    keys: Sequence[bytes],
+    credentials: Credentials,
     *,
     id_header: str = "",
 ) -> Callable[[str, bytes, str, int, bytes], bytes]:
     """Return the builder of whole request heads (see model.Step.head), blank line included.
 
-    `target` is path and query, `host` the Host header, `headers` whatever is constant, secrets included; `keys` are
-    signing keys in order, none leaves the signature out; `id_header` is one more header that carries the delivery ID.
-    Raises ValueError for a header or target that would break the head.
+    `target` is path and query without what is secret of them, `host` the Host header, `headers` whatever is constant;
+    `credentials` bring the rest, and what follows from them is made anew when they are replaced; `id_header` is one
+    more header that carries the delivery ID. Raises ValueError for a header or target that would break the head.
     """
     for text in (method, target, host, *(part for pair in headers for part in pair)):
         if not text.isascii() or not text.isprintable():
             raise ValueError("a header or the target is not printable ASCII")
-    if " " in target or not target.startswith("/"):
+    if " " in target or not (credentials.path + target).startswith("/"):
         raise ValueError("the target is no path")
-    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *(f"{name}: {text}" for name, text in headers)]
-    start = "".join(line + "\r\n" for line in lines).encode("ascii")
+    after = "".join(f"{line}\r\n" for line in (f"Host: {host}", *(f"{name}: {text}" for name, text in headers)))
     with_id = f"{id_header}: ".encode("ascii") if id_header else b""
-    sign = signer(keys) if keys else None
+    start, sign = b"", credentials.sign
+
+    def prepare() -> None:
+        nonlocal start, sign
+        whole = credentials.path + target
+        if credentials.query:
+            whole += ("&" if "?" in whole else "?") + credentials.query
+        start = f"{method} {whole} HTTP/1.1\r\n{after}".encode("ascii") + credentials.lines
+        sign = credentials.sign
+
+    credentials.watch(prepare)
 
     def built(delivery: str, event_lines: bytes, traceparent: str, now_s: int, body: bytes) -> bytes:
         name = delivery.encode("ascii")
@@ -249,42 +251,3 @@ def head(
         )  # fmt: skip
 
     return built
-
-
-def signer(keys: Sequence[bytes]) -> Callable[[bytes, bytes, bytes], bytes]:
-    """Return `sign(id, timestamp, body)`: the webhook-timestamp and webhook-signature lines, one signature per key."""
-    padded = tuple(_padded(key) for key in keys)
-
-    def sign(name: bytes, stamp: bytes, body: bytes) -> bytes:
-        signed = b"%b.%b.%b" % (name, stamp, body)
-        signatures = []
-        for inner, outer in padded:
-            # HMAC by its definition (RFC 2104) with both padded keys hashed once: a third of what hmac.new costs.
-            within, around = inner.copy(), outer.copy()
-            within.update(signed)
-            around.update(within.digest())
-            signatures.append(b"v1," + binascii.b2a_base64(around.digest(), newline=False))
-        return b"webhook-timestamp: %b\r\nwebhook-signature: %b\r\n" % (stamp, b" ".join(signatures))
-
-    return sign
-
-
-def _padded(key: bytes) -> tuple[Any, Any]:
-    block = (sha256(key).digest() if len(key) > _BLOCK_BYTES else key).ljust(_BLOCK_BYTES, b"\0")
-    return sha256(bytes(byte ^ 0x36 for byte in block)), sha256(bytes(byte ^ 0x5C for byte in block))
-
-
-def signing_key(secret: str) -> bytes:
-    """Return the key in a Standard Webhooks secret, `whsec_` and base64. Raises ValueError, never naming the secret."""
-    try:
-        key = b64decode(secret.removeprefix("whsec_"), validate=True) if secret.startswith("whsec_") else b""
-    except binascii.Error:
-        key = b""
-    if not SECRET_BYTES_MIN <= len(key) <= SECRET_BYTES_MAX:
-        raise ValueError("must be whsec_ and the base64 of 24 to 64 bytes")
-    return key
-
-
-def secret_of(key: bytes) -> str:
-    """Return a key as the secret a receiver is given."""
-    return "whsec_" + b64encode(key).decode("ascii")

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.config.request import Requests
 from pipeline.config.secrets import Secrets
-from pipeline.core import payload
+from pipeline.core import signing
 from pipeline.errors import ConfigError
 
 CRM = "destinations/crm.yaml"
@@ -38,7 +38,7 @@ def head(made, body=b"{}"):
 
 def test_destinations_and_heads_carry_what_the_file_says(folder):
     folder.write(CRM, FULL)
-    secret = payload.secret_of(b"k" * 32)
+    secret = signing.secret_of(b"k" * 32)
     made = requests(folder, CRM_URL="http://127.0.0.1:8080/api/", CRM_KEY="a key&", CRM_SIGN=secret)
     crm = made.destinations["crm"]
     assert (crm.host, crm.port, crm.tls, crm.rate_per_s, crm.concurrency, crm.queue) == (
