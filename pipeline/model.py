@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Any, Final, TypeAlias, TypeVar, dataclass_transform
 
@@ -137,14 +137,16 @@ class Undecodable:
 
 @value
 class Event:
-    """One lifecycle fact about one customer. `consent` holds the flags the event itself carries (True is granted)."""
+    """One lifecycle fact about one customer. `consent` holds the flags the event itself carries (True is granted).
+
+    What is kept until the event is settled: its datum, ten times as large, is handed on beside it and free at once.
+    """
 
     id: str
     type: str
     time_ms: int
     customer_id: str
     consent: Mapping[str, bool]
-    datum: Datum
 
 
 @value
@@ -353,7 +355,7 @@ class Run:
     hop: int = 0
     parks: int = 0
     moving: int = 0
-    waiting: list[Waiting] = field(default_factory=list)
+    waiting: list[Waiting] | None = None
     link: str = ""  # span ID of the hop before: of the hand-over this run arrived by
     sent: str = ""  # span ID of the latest hand-over to the next hop,
     sent_to: str = ""  # and the retry topic it went to

@@ -5,12 +5,13 @@ Ports are called per batch, per connection or per outcome, never per field, and 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.model import Answer, Delivery, Failure, FailureClass, Flight, Outcome, Record, SchemaRef, value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 Headers = list[tuple[str, bytes]]
 
@@ -76,6 +77,11 @@ class Source(Protocol):
 # -------------------------------------------------------------------------------------------------------- Kafka out
 
 
+Acked = Callable[[object, object], None]
+"""`acked(refused, record)`, the client's own callback, so that nothing stands between: `refused` None says the broker
+has it. Anything else goes to `Producer.refused`, both as they are."""
+
+
 class Producer(Protocol):
     """The one idempotent producer of a worker; lives on the loop and never waits."""
 
@@ -85,14 +91,16 @@ class Producer(Protocol):
         key: bytes | None,
         content: bytes | None,
         headers: Headers,
-        acked: Callable[[], None],
+        acked: Acked,
         partition: int = -1,
     ) -> bool:
         """Queue one record; `acked` runs on the loop once the broker has it. False: too large for this topic.
 
-        A record the broker finally refuses, or an exception in `acked`, is posted to the fatal handler: nothing that
-        waited for it is ever marked done.
+        An exception in `acked` is posted to the fatal handler, like a refusal: what waited is never marked done.
         """
+
+    def refused(self, why: object, record: object) -> None:
+        """Take what `acked` got: what the broker refuses stops the worker, what a stop drops does not."""
 
     def full(self) -> bool:
         """Whether the queue is so full that consumption must stop."""
@@ -262,6 +270,7 @@ class Settler(Protocol):
 
 __all__ = [
     "LATENCY_BUCKETS_MS",
+    "Acked",
     "Assigned",
     "Clock",
     "Connection",

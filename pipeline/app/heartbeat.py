@@ -88,5 +88,5 @@ def _time(ns: int) -> str:
     return datetime.fromtimestamp(ns / 1e9, UTC).isoformat(timespec="milliseconds") if ns else ""
 
 
-def _acked() -> None:
-    """Nothing waits for a heartbeat."""
+def _acked(_refused: object, _record: object) -> None:
+    """Nothing waits for a heartbeat; one that is refused is followed by the next."""

@@ -138,7 +138,7 @@ def _unscaled(text: str, scale: int, precision: int, place: str) -> bytes:
     if abs(number.adjusted()) > precision or number != round(number, scale) or number.adjusted() >= precision - scale:
         raise NoEventError(place, f"must have at most {scale} decimal places and {precision} digits")
     unscaled = int(number.scaleb(scale))
-    return unscaled.to_bytes(unscaled.bit_length() // 8 + 1, "big", signed=True)
+    return unscaled.to_bytes((unscaled + (unscaled < 0)).bit_length() // 8 + 1, "big", signed=True)
 
 
 # --------------------------------------------------------------------------------------------------------- JSON lines

@@ -68,7 +68,7 @@ def envelope(parts: Parts) -> Envelope:
             and 0 <= time_ms < (record.timestamp_ms + AHEAD_MS_MAX if record.timestamp_ms > 0 else TIME_MS_END)
             and (is_uuid is None or is_uuid(id_) is not None)
         ):  # fmt: skip
-            return Event(id_, type_, time_ms, customer, flags(datum), datum)
+            return Event(id_, type_, time_ms, customer, flags(datum))
         return _refusal(id_, type_, customer, time_ms, uuid=is_uuid is not None)
 
     return made

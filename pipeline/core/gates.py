@@ -7,10 +7,12 @@ no. Which basis asks what: docs/reference/gates.md. What the event says of conse
 
 from __future__ import annotations
 
-from pipeline.model import Event, SkipReason, Step
+from pipeline.model import Datum, Event, SkipReason, Step
 
 
-def ask(step: Step, event: Event, now_ms: int, started_ms: int, event_flag_max_age_ms: int) -> SkipReason | None:
+def ask(
+    step: Step, event: Event, datum: Datum, now_ms: int, started_ms: int, event_flag_max_age_ms: int
+) -> SkipReason | None:
     """Return why the step is skipped, or None to go on. Never raises.
 
     Times are Unix ms; ages count from the event's time. `started_ms` is what the condition sees as `now`: fixed when
@@ -24,7 +26,7 @@ def ask(step: Step, event: Event, now_ms: int, started_ms: int, event_flag_max_a
     when = step.when
     if when is None:
         return None
-    holds = when(event.datum, started_ms)
+    holds = when(datum, started_ms)
     if holds is True:
         return None
     return SkipReason.CONDITION_ERROR if holds is None else SkipReason.CONDITION_FALSE

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.model import Event, Route, SkipReason
+from pipeline.model import Datum, Route, SkipReason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def match(routes: Sequence[Route], event: Event, now_ms: int) -> list[tuple[Route, SkipReason | None]]:
+def match(routes: Sequence[Route], datum: Datum, now_ms: int) -> list[tuple[Route, SkipReason | None]]:
     """Return the routes to run, each with None, or why all its steps are skipped: its condition erred.
 
     A route whose condition is false is left out: the event does not start that journey. Age is a gate's question.
     """
-    datum = event.datum
     matched: list[tuple[Route, SkipReason | None]] = []
     for route in routes:
         condition = route.condition

@@ -277,13 +277,20 @@ class Intake:
         self._write_ledger(tracker, first, upto, empty, partial(self._commit_now, tracker, upto))
 
     def _write_ledger(
-        self, tracker: Tracker, first: int, upto: int, empty: Sequence[tuple[int, int, str]], acked: Callable[[], None]
+        self, tracker: Tracker, first: int, upto: int, empty: Sequence[tuple[int, int, str]], then: Callable[[], None]
     ) -> None:
         assert self._ledger_topic is not None
         key = f"{tracker.topic}/{tracker.partition}".encode()
         content = outcome.encode_ledger(
             tracker.topic, tracker.partition, first, upto, empty, self._clock() // 1_000_000
         )
+
+        def acked(refused: object, record: object) -> None:
+            if refused is None:
+                then()
+            else:
+                self._producer.refused(refused, record)
+
         if not self._producer.produce(self._ledger_topic, key, content, [], acked):
             raise Bug("a ledger does not fit the outcomes topic")
 

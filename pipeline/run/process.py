@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pipeline.core import decode, gates, journeys, outcome, payload, routes, tracecontext
 from pipeline.model import (
+    Datum,
     Delivery,
     Event,
     FailureClass,
@@ -45,6 +46,9 @@ HOPS_REMEMBERED: Final = 20_000
 
 UNKNOWN_REMEMBERED: Final = 1_000
 """References without a schema remembered: damaged records name new ones without end."""
+
+Read: TypeAlias = tuple[Plan, Event, Datum]
+"""A record as the first two stages leave it."""
 
 Wanted: TypeAlias = "tuple[str, SchemaRef]"
 """A writer schema that is not known yet: the input topic it is for, and its reference."""
@@ -100,7 +104,7 @@ class Process:
             return None
         read = self._read(record)
         if isinstance(read, tuple):
-            self._event(record, tracker, *read, now_ns)
+            self._event(record, tracker, read, now_ns)
             return None
         if isinstance(read, LedgerReason):
             self._settlement.empty(tracker, record.offset, read)
@@ -110,27 +114,28 @@ class Process:
             return None
         return record.topic, read
 
-    def _event(self, record: Record, tracker: Tracker, plan: Plan, event: Event, now_ns: int) -> None:
+    def _event(self, record: Record, tracker: Tracker, read: Read, now_ns: int) -> None:
         """Start the runs of one event, or note why it starts none."""
+        plan, event, datum = read
         now_ms = now_ns // 1_000_000
         wanted = plan.routes.get(event.type)
         if wanted is None:
             self._settlement.empty(tracker, record.offset, LedgerReason.NO_JOURNEY)
             return
-        matched = routes.match(wanted, event, now_ms)
+        matched = routes.match(wanted, datum, now_ms)
         if not matched:
             self._settlement.empty(tracker, record.offset, LedgerReason.CONDITION_FALSE)
             return
-        flight = Flight(record, tracker, _place(record), _kept(event), self._trace(record, event), now_ns)
+        flight = Flight(record, tracker, _place(record), event, self._trace(record, event), now_ns)
         for route, _ in matched:
             flight.deliveries += len(route.steps)
         self._settlement.opened(flight, flight.deliveries)
         headers = payload.event_headers(event)
         for route, refusal in matched:
             run = Run(flight, route, now_ms, moving=_moving(route.steps))
-            self._start(run, event, refusal, headers, now_ms)
+            self._start(run, event, datum, refusal, headers, now_ms)
 
-    def _read(self, record: Record) -> tuple[Plan, Event] | Undecodable | LedgerReason | SchemaRef:
+    def _read(self, record: Record) -> Read | Undecodable | LedgerReason | SchemaRef:
         """Decode and map; a schema reference is asked back when its schema is not known yet."""
         assert record.value is not None
         frame = decode.locate(record.value, record.headers)
@@ -149,21 +154,23 @@ class Process:
         if isinstance(datum, Undecodable):
             return datum
         event = plan.envelope(datum, record)
-        return event if isinstance(event, Undecodable) else (plan, event)
+        return event if isinstance(event, Undecodable) else (plan, event, datum)
 
-    def _start(self, run: Run, event: Event, refusal: SkipReason | None, headers: bytes, now_ms: int) -> None:
+    def _start(
+        self, run: Run, event: Event, datum: Datum, refusal: SkipReason | None, headers: bytes, now_ms: int
+    ) -> None:
         """Ask the gates about each step of a fresh run, build what they allow, offer it to its lane."""
         for step in run.route.steps:
             expires_ms = min(event.time_ms + step.max_age_ms, now_ms + step.retry.max_age_ms)
             delivery = Delivery(payload.delivery_id(event.id, step.id_suffix), step, run, b"", headers, expires_ms)
-            reason = refusal or gates.ask(step, event, now_ms, now_ms, self._flag_max_age_ms)
+            reason = refusal or gates.ask(step, event, datum, now_ms, now_ms, self._flag_max_age_ms)
             if reason is not None:
                 self._settlement.skip(delivery, reason)
             else:
-                self._offer(delivery, event)
+                self._offer(delivery, datum)
 
-    def _offer(self, delivery: Delivery, event: Event) -> None:
-        body = delivery.step.render(event.datum, delivery.run.started_ms)
+    def _offer(self, delivery: Delivery, datum: Datum) -> None:
+        body = delivery.step.render(datum, delivery.run.started_ms)
         if isinstance(body, Refused):
             self._settlement.finish(delivery, Outcome.DEAD, body.cls, body.field)
             return
@@ -185,18 +192,17 @@ class Process:
         if self._repeated(state, record):
             self._settlement.dropped(tracker, record.offset)
         elif isinstance(read, tuple):
-            self._resume(record, tracker, state, *read, now_ns)
+            self._resume(record, tracker, state, read, now_ns)
         else:
             detail = read.detail if isinstance(read, Undecodable) else "no mapping for this record any more"
             self._undecodable(record, tracker, detail, now_ns)
         return None
 
-    def _resume(
-        self, record: Record, tracker: Tracker, state: journeys.RunState, plan: Plan, event: Event, now_ns: int
-    ) -> None:
+    def _resume(self, record: Record, tracker: Tracker, state: journeys.RunState, read: Read, now_ns: int) -> None:
+        plan, event, datum = read
         now_ms = now_ns // 1_000_000
         trace = Trace(state.trace_id, state.link, state.sampled)
-        flight = Flight(record, tracker, state.source, _kept(event), trace, now_ns, deliveries=state.deliveries)
+        flight = Flight(record, tracker, state.source, event, trace, now_ns, deliveries=state.deliveries)
         self._settlement.opened(flight, len(state.steps))
         route = next((each for each in plan.routes.get(event.type, ()) if each.journey == state.journey), None)
         known = {step.name: step for step in route.steps} if route is not None else {}
@@ -214,9 +220,9 @@ class Process:
                 payload.delivery_id(event.id, step.id_suffix), step, run, b"", headers, expires_ms, was.attempts,
                 was.first_ms * 1_000_000, due_ms=was.due_ms, status=was.status, last_cls=was.cls,
             )  # fmt: skip
-            self._go_on(delivery, event, now_ms, known=step.name in known)
+            self._go_on(delivery, event, datum, now_ms, known=step.name in known)
 
-    def _go_on(self, delivery: Delivery, event: Event, now_ms: int, *, known: bool) -> None:
+    def _go_on(self, delivery: Delivery, event: Event, datum: Datum, now_ms: int, *, known: bool) -> None:
         """Ask everything again that may have changed while the delivery waited."""
         settlement = self._settlement
         if not known:
@@ -225,13 +231,13 @@ class Process:
             settlement.finish(delivery, Outcome.DEAD, FailureClass.EXPIRED, delivery.last_cls)
         elif delivery.due_ms - now_ms > settlement.smallest_tier_ms:
             settlement.later(delivery, delivery.due_ms, delivery.last_cls, parked=False)
-        elif (reason := self._refusal(delivery, event, now_ms)) is not None:
+        elif (reason := self._refusal(delivery, event, datum, now_ms)) is not None:
             settlement.skip(delivery, reason)
         else:
-            self._offer(delivery, event)
+            self._offer(delivery, datum)
 
-    def _refusal(self, delivery: Delivery, event: Event, now_ms: int) -> SkipReason | None:
-        return gates.ask(delivery.step, event, now_ms, delivery.run.started_ms, self._flag_max_age_ms)
+    def _refusal(self, delivery: Delivery, event: Event, datum: Datum, now_ms: int) -> SkipReason | None:
+        return gates.ask(delivery.step, event, datum, now_ms, delivery.run.started_ms, self._flag_max_age_ms)
 
     def _repeated(self, state: journeys.RunState, record: Record) -> bool:
         """Whether another record brought this hop. The same record again does not repeat: its partition was away."""
@@ -279,11 +285,6 @@ def _moving(steps: Iterable[Step]) -> int:
         if step.kind is not Kind.RECORD:
             moving += 1
     return moving
-
-
-def _kept(event: Event) -> Event:
-    """Return what settling needs of an event: its datum, ten times as large, is free for the next one at once."""
-    return Event(event.id, event.type, event.time_ms, event.customer_id, event.consent, None)
 
 
 def _removed(state: journeys.RunState, name: str) -> Step:

@@ -142,7 +142,10 @@ class Settlement:
             # `record` never delays anything: the other steps' hand-over does not wait for it, nor it for them.
             self._hand_over(delivery.run, [waiting])
             return
-        delivery.run.waiting.append(waiting)
+        run = delivery.run
+        if run.waiting is None:
+            run.waiting = []
+        run.waiting.append(waiting)
         self._stopped_moving(delivery)
 
     def _stopped_moving(self, delivery: Delivery) -> None:
@@ -151,7 +154,7 @@ class Settlement:
         run = delivery.run
         run.moving -= 1
         if run.moving == 0 and run.waiting:
-            waiting, run.waiting = run.waiting, []
+            waiting, run.waiting = run.waiting, None
             self._hand_over(run, waiting)
 
     # --------------------------------------------------------------------------------------------- writing
@@ -225,7 +228,10 @@ class Settlement:
         if not self._producer.produce(self._topics.dead, None, None, headers, acked):
             raise Bug("a dead letter by reference does not fit the dead topic")
 
-    def _acked(self, flight: Flight) -> None:
+    def _acked(self, flight: Flight, refused: object, record: object) -> None:
+        if refused is not None:
+            self._producer.refused(refused, record)
+            return
         flight.open -= 1
         tracker: Tracker = flight.tracker
         if flight.open == 0 and not tracker.closed:

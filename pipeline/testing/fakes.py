@@ -11,7 +11,19 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.model import Answer, Delivery, Failure, FailureClass, Flight, Outcome, Record, SchemaRef
-from pipeline.ports import Assigned, Connection, Fatal, Found, Headers, LaneStats, Notice, Revoked, Unknown, Unreachable
+from pipeline.ports import (
+    Acked,
+    Assigned,
+    Connection,
+    Fatal,
+    Found,
+    Headers,
+    LaneStats,
+    Notice,
+    Revoked,
+    Unknown,
+    Unreachable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +58,8 @@ class FakeProducer:
         self.overfull = False
         self._partitions = dict(partitions or {})
         self._record_bytes_max = record_bytes_max
-        self._unacked: list[Callable[[], None]] = []
+        self._unacked: list[Acked] = []
+        self.refusals: list[object] = []
         self._next: dict[tuple[str, int], int] = {}
 
     def produce(
@@ -55,7 +68,7 @@ class FakeProducer:
         key: bytes | None,
         content: bytes | None,
         headers: Headers,
-        acked: Callable[[], None],
+        acked: Acked,
         partition: int = -1,
     ) -> bool:
         """See ports.Producer. Acks come on a later turn of the loop, never from within the call."""
@@ -75,7 +88,17 @@ class FakeProducer:
         """Acknowledge all that is not."""
         unacked, self._unacked = self._unacked, []
         for acked in unacked:
-            acked()
+            acked(None, None)
+
+    def refuse(self, why: object) -> None:
+        """Refuse all that is not acknowledged, as a broker would that will never take it."""
+        unacked, self._unacked = self._unacked, []
+        for acked in unacked:
+            acked(why, None)
+
+    def refused(self, why: object, _record: object) -> None:
+        """See ports.Producer."""
+        self.refusals.append(why)
 
     def full(self) -> bool:
         """See ports.Producer."""

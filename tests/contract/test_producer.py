@@ -37,7 +37,7 @@ async def test_acks_come_later_and_once_each(made) -> None:
     producer, topic, errors = made
     acked: list[int] = []
     for number in range(500):
-        assert producer.produce(topic, b"k", b"v", [("h", b"x")], lambda number=number: acked.append(number))
+        assert producer.produce(topic, b"k", b"v", [("h", b"x")], lambda *_, number=number: acked.append(number))
     assert acked == []
     await eventually(lambda: len(acked) == 500)
     assert sorted(acked) == list(range(500))
@@ -47,10 +47,10 @@ async def test_acks_come_later_and_once_each(made) -> None:
 async def test_what_is_too_large_is_refused_at_once_and_never_acked(made) -> None:
     producer, topic, errors = made
     acked: list[int] = []
-    assert not producer.produce(topic, b"k", bytes(LIMIT + 1), [], lambda: acked.append(1))
-    assert not producer.produce(topic, b"k", None, [("h", bytes(LIMIT + 1))], lambda: acked.append(1))
-    assert producer.produce(topic, b"k", b"small", [], lambda: acked.append(2))
-    await eventually(lambda: acked == [2])
+    assert not producer.produce(topic, b"k", bytes(LIMIT + 1), [], lambda *_: acked.append(1))
+    assert not producer.produce(topic, b"k", None, [("h", bytes(LIMIT + 1))], lambda *_: acked.append(1))
+    assert producer.produce(topic, b"k", b"small", [], lambda *_: acked.append(2))
+    await eventually(lambda *_: acked == [2])
     assert errors == []
 
 
@@ -58,15 +58,15 @@ async def test_a_partition_may_be_chosen_and_counted(made) -> None:
     producer, topic, _ = made
     assert producer.partitions(topic) == 3
     acked: list[int] = []
-    producer.produce(topic, None, b"v", [], lambda: acked.append(1), 2)
-    await eventually(lambda: acked == [1])
+    producer.produce(topic, None, b"v", [], lambda *_: acked.append(1), 2)
+    await eventually(lambda *_: acked == [1])
 
 
 async def test_flush_waits_for_all(made) -> None:
     producer, topic, _ = made
     acked: list[int] = []
     for _ in range(100):
-        producer.produce(topic, None, b"v", [], lambda: acked.append(1))
+        producer.produce(topic, None, b"v", [], lambda *_: acked.append(1))
     assert not producer.full()
     assert await producer.flush(10.0) == 0
     assert len(acked) == 100
@@ -75,8 +75,8 @@ async def test_flush_waits_for_all(made) -> None:
 async def test_what_is_stored_is_what_was_given(kafka, topic_factory) -> None:
     topic, errors = topic_factory("out", partitions=3), []
     producer = KafkaProducer({"bootstrap.servers": kafka.bootstrap}, errors.append, _log)
-    producer.produce(topic, b"key", b"value", [("a", b"1"), ("a", b"2")], lambda: None, 1)
-    producer.produce(topic, b"gone", None, [], lambda: None, 1)
+    producer.produce(topic, b"key", b"value", [("a", b"1"), ("a", b"2")], lambda *_: None, 1)
+    producer.produce(topic, b"gone", None, [], lambda *_: None, 1)
     assert await producer.flush(10.0) == 0
     first, second = kafka.records(topic)
     assert (first.partition, first.key, first.value) == (1, b"key", b"value")
@@ -89,7 +89,7 @@ async def test_an_exception_in_an_ack_is_fatal_not_swallowed(kafka, topic_factor
     topic, errors = topic_factory("out"), []
     producer = KafkaProducer({"bootstrap.servers": kafka.bootstrap}, errors.append, _log)
 
-    def broken() -> None:
+    def broken(*_: object) -> None:
         raise ZeroDivisionError
 
     producer.produce(topic, None, b"v", [], broken)

@@ -47,7 +47,7 @@ def flight(
     """One consumed position of the event, or of one that could not be decoded."""
     at_ms = received_ns // 1_000_000
     record = Record(topic, 3, 1234, CUSTOMER.encode(), EMAIL.encode(), (), at_ms - 5)
-    fact = Event(event_id, "cart.abandoned", at_ms, CUSTOMER, {"email": True}, {"email": EMAIL})
+    fact = Event(event_id, "cart.abandoned", at_ms, CUSTOMER, {"email": True})
     trace = Trace(trace_id, parent_id, sampled=True, state=f"vendor={EMAIL}")
     source = ("lifecycle.events", 3, 1234, at_ms)
     return Flight(record, SimpleNamespace(), source, fact if event else None, trace, received_ns, deliveries=1)

@@ -2,12 +2,12 @@
 
 `produce` queues; librdkafka batches; while anything is unacked, acks are collected every 5 ms. Delivery timeouts are
 off: a record waits for its broker as long as it takes, and what depends on it waits too. Nothing is given up silently.
+The client calls back whoever waits for an ack, without a function of ours in between: that costs 1.5 µs a delivery.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -15,15 +15,17 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from pipeline.errors import BrokerError, TopicMissing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from pipeline.ports import Headers
+    from pipeline.ports import Acked, Headers
 
 ACK_POLL_S: Final = 0.005
 """How often acks are collected while any is due."""
-FULL_RECORDS: Final = 50_000
+FULL_RECORDS: Final = 32_768
 FULL_BYTES: Final = 33_554_432
-"""Unacked records, and their bytes, at which `full` stops consumption."""
+"""Unacked records, and the bytes of those that are not small, at which `full` stops consumption."""
+SMALL_BYTES: Final = 1_024
+"""Records up to this size, as outcomes are, are bounded by their number alone: FULL_RECORDS are FULL_BYTES."""
 QUEUE_RECORDS: Final = 1_000_000
 QUEUE_KBYTES: Final = 1_048_576
 """What librdkafka may hold: far more, since all that is unsettled then may still have to be handed over at once."""
@@ -41,8 +43,6 @@ TUNING: Final[dict[str, str | int | bool]] = {
     "message.max.bytes": 16_777_216,
     "partitioner": "murmur2_random",
 }
-
-Acked = Callable[[], None]
 
 
 class KafkaProducer:
@@ -72,31 +72,43 @@ class KafkaProducer:
         partition: int = -1,
     ) -> bool:
         """See ports.Producer."""
-        limit = self._limits.get(topic)
         size = _size(key, content, headers)
-        if limit is not None and size > limit:
+        if size > self._limits.get(topic, size):
             return False
-
-        def on_delivery(error: KafkaError | None, _message: Message) -> None:
-            self._bytes -= size
-            if error is None:
-                acked()
-            else:
-                self._refused(topic, error)
-
+        if size > SMALL_BYTES:
+            acked = self._counted(size, acked)
         try:
-            self._producer.produce(topic, content, key, partition, on_delivery, headers=headers)  # type: ignore[arg-type]
+            if headers:
+                self._producer.produce(topic, content, key, partition, acked, headers=headers)  # type: ignore[arg-type]
+            else:
+                self._producer.produce(topic, content, key, partition, acked)
         except BufferError as error:
             self._fatal(BrokerError(f"the producer's queue of {QUEUE_RECORDS} records overflowed: {error}"))
         except KafkaException as error:
             if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                self._bytes -= size if size > SMALL_BYTES else 0
                 return False
-            self._refused(topic, error.args[0])
-        else:
-            self._bytes += size
+            self._fatal(_refusal(topic, error.args[0]))
         if self._timer is None:
             self._timer = self._loop.call_later(ACK_POLL_S, self._collect)
         return True
+
+    def _counted(self, size: int, acked: Acked) -> Acked:
+        """Count the bytes of a record until its ack."""
+        self._bytes += size
+
+        def settled(refused: object, record: object) -> None:
+            self._bytes -= size
+            acked(refused, record)
+
+        return settled
+
+    def refused(self, why: object, record: object) -> None:
+        """See ports.Producer."""
+        assert isinstance(why, KafkaError)
+        assert isinstance(record, Message)
+        if why.code() not in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):  # noqa: SLF001 - public names
+            self._fatal(_refusal(record.topic() or "", why))
 
     def full(self) -> bool:
         """See ports.Producer."""
@@ -143,18 +155,16 @@ class KafkaProducer:
         except Exception as error:  # noqa: BLE001 - an exception in an ack callback: nothing after it can be trusted
             self._fatal(error)
 
-    def _refused(self, topic: str, error: KafkaError) -> None:
-        if error.code() in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):  # noqa: SLF001 - public names
-            return
-        if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):  # noqa: SLF001
-            self._fatal(TopicMissing((topic,)))
-            return
-        self._fatal(BrokerError(f"Kafka refuses a record for {topic}: {error.str()}"))
-
     def _on_error(self, error: KafkaError) -> None:
         self._log("warning", "broker_error", role="producer", code=error.name())
         if error.fatal():
             self._fatal(BrokerError(f"the producer cannot go on: {error.str()}"))
+
+
+def _refusal(topic: str, error: KafkaError) -> BrokerError | TopicMissing:
+    if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):  # noqa: SLF001 - public names
+        return TopicMissing((topic,))
+    return BrokerError(f"Kafka refuses a record for {topic}: {error.str()}")
 
 
 def _size(key: bytes | None, content: bytes | None, headers: Headers) -> int:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import uuid
+from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.adapters.schemas import Folders, packaged
@@ -105,6 +106,7 @@ def test_lines_are_numbered_as_an_editor_does() -> None:
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=2, min_value=-(10**15), max_value=10**15))
+@example(Decimal("-1.28"))
 def test_decimals_keep_their_digits(number: Any) -> None:
     raw = lines._unscaled(str(number), 2, 18, "x")
     assert int.from_bytes(raw, "big", signed=True) == int(number * 100)

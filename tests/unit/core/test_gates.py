@@ -19,11 +19,11 @@ def step(basis="consent", *, channels=("email",), when=None, max_age_ms=7 * DAY)
 
 
 def event(consent=None, age_ms=0):
-    return Event("e", "t", NOW - age_ms, "c", consent or {}, {})
+    return Event("e", "t", NOW - age_ms, "c", consent or {})
 
 
 def ask(asked, happened):
-    return gates.ask(asked, happened, NOW, STARTED, DAY)
+    return gates.ask(asked, happened, {}, NOW, STARTED, DAY)
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def lines_of(made):
     return first, dict(line.split(": ", 1) for line in rest)
 
 
-EVENT = Event("0197b6d2-1c5e-7a3b-8c4d-5e6f7a8b9c0d", "order.placed", 1_795_428_000_007, "c", {}, {})
+EVENT = Event("0197b6d2-1c5e-7a3b-8c4d-5e6f7a8b9c0d", "order.placed", 1_795_428_000_007, "c", {})
 
 
 def test_a_head_is_complete():
@@ -195,7 +195,7 @@ def test_credentials_are_part_of_the_head_and_are_replaced_as_one():
 
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_no_event_can_add_a_header(event_id, event_type):
-    made = payload.event_headers(Event(event_id, event_type, 0, "c", {}, {}))
+    made = payload.event_headers(Event(event_id, event_type, 0, "c", {}))
     assert made.count(b"\r\n") == 3
     assert all(0x20 <= byte < 0x7F for byte in made.replace(b"\r\n", b""))
 
@@ -209,7 +209,7 @@ def test_percent_encoding_can_be_undone(text):
 
 @given(st.integers(0, 253_402_300_799_999))
 def test_the_event_time_is_rfc_3339(ms):
-    made = payload.event_headers(Event("e", "t", ms, "c", {}, {})).split(b"\r\n")[2].decode()
+    made = payload.event_headers(Event("e", "t", ms, "c", {})).split(b"\r\n")[2].decode()
     happened = datetime.fromisoformat(made.removeprefix("hookline-event-time: "))
     assert happened == datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
 

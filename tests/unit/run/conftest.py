@@ -78,7 +78,7 @@ class World:
             assert self.tracker.received(offset)
         now_ms = self.clock() // 1_000_000
         record = Record("in", 0, offset, b"key", b"value", (("traceparent", b"kept"),), now_ms)
-        event = Event(f"e-{offset}", "signup", now_ms, "customer-7", {}, None)
+        event = Event(f"e-{offset}", "signup", now_ms, "customer-7", {})
         flight = Flight(
             record, self.tracker, ("in", 0, offset, now_ms), event, Trace("a" * 32, "", False), self.clock()
         )

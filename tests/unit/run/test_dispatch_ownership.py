@@ -19,7 +19,7 @@ from tests.unit.run.test_process import FRAME, REF, retry_record
 def process(world) -> Process:
     plan = Plan(
         lambda value, start: value[start:],
-        lambda _datum, record: Event(f"e-{record.offset}", "signup", record.timestamp_ms, "c", {}, None),
+        lambda _datum, record: Event(f"e-{record.offset}", "signup", record.timestamp_ms, "c", {}),
         {"signup": (Route("welcome", "h", DAY, None, (step(),)),)},
     )
     made = Process(

@@ -40,7 +40,7 @@ class Plans:
         if datum == "nameless":
             return Undecodable("missing id")
         kind = "other" if datum == "other" else "signup"
-        return Event(f"e-{record.offset}", kind, record.timestamp_ms, "c", {}, datum)
+        return Event(f"e-{record.offset}", kind, record.timestamp_ms, "c", {})
 
 
 @pytest.fixture

@@ -56,9 +56,9 @@ async def test_a_dead_delivery_waits_for_both_its_writes(world) -> None:
     assert headers["hookline-outcome"] == b"dead"
     acks = list(world.producer._unacked)
     world.producer._unacked.clear()
-    acks[0]()
+    acks[0](None, None)
     assert world.tracker.watermark() == 0
-    acks[1]()
+    acks[1](None, None)
     assert world.tracker.watermark() == 1
 
 
@@ -162,6 +162,15 @@ async def test_failures_are_told_to_telemetry_even_when_unsampled(world) -> None
 
 async def test_the_fake_producer_acks_later_never_within(world) -> None:
     producer, acked = FakeProducer(), []
-    producer.produce("t", None, b"", [], lambda: acked.append(1))
+    producer.produce("t", None, b"", [], lambda *_: acked.append(1))
     assert acked == []
     await until(lambda: acked == [1])
+
+
+async def test_a_refused_write_leaves_its_position_open(world) -> None:
+    world.producer.holding = True
+    (delivery,) = world.deliveries(step())
+    world.settlement.finish(delivery, Outcome.DELIVERED, "", "")
+    world.producer.refuse("no")
+    assert world.producer.refusals == ["no"]
+    assert (world.settlement.unsettled(), world.tracker.watermark()) == (1, 0)
