@@ -9,10 +9,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import Any, Final, TypeAlias, TypeVar, dataclass_transform
 
-from pipeline.errors import Problem as Problem  # noqa: PLC0414 - part of the vocabulary
+from pipeline.errors import Problem as Problem  # noqa: PLC0414 - part of the vocabulary, as what follows is
+from pipeline.words import FailureClass as FailureClass  # noqa: PLC0414, TC001
+from pipeline.words import Kind as Kind  # noqa: PLC0414, TC001
+from pipeline.words import LedgerReason as LedgerReason  # noqa: PLC0414, TC001
+from pipeline.words import Outcome as Outcome  # noqa: PLC0414
+from pipeline.words import SkipReason as SkipReason  # noqa: PLC0414
 
 _T = TypeVar("_T")
 _REALLY_FROZEN: Final = "pytest" in sys.modules
@@ -40,69 +45,6 @@ Getter: TypeAlias = Callable[[Datum, int], object]
 
 SchemaRef: TypeAlias = int | bytes
 """Names a writer schema: an int is a registry ID, 16 bytes a schema GUID, 8 bytes a CRC-64-AVRO fingerprint."""
-
-
-# ---------------------------------------------------------------------------------------------- words of the glossary
-
-
-class Kind(StrEnum):
-    """What a step is for. `enrich` and `decide` come with responses that steps can read."""
-
-    UPDATE = "update"
-    RECORD = "record"
-
-
-class Outcome(StrEnum):
-    """How a delivery was settled; RETRYING until then."""
-
-    DELIVERED = "delivered"
-    REJECTED = "rejected"
-    DEFAULTED = "defaulted"
-    SKIPPED = "skipped"
-    DEAD = "dead"
-    RETRYING = "retrying"
-
-
-class FailureClass(StrEnum):
-    """Why an attempt or a delivery failed. One list everywhere: outcomes, dead letters, spans, metrics, docs."""
-
-    AUTH = "auth"
-    SCHEMA = "schema"
-    TIMEOUT = "timeout"
-    RATE_LIMITED = "rate_limited"
-    MISSING_FIELD = "missing_field"
-    INVALID_IDENTIFIER = "invalid_identifier"
-    CONNECTION = "connection"
-    TLS = "tls"
-    SERVER_ERROR = "server_error"
-    CLIENT_ERROR = "client_error"
-    BLOCKED_ADDRESS = "blocked_address"
-    EXPIRED = "expired"
-    CONTRACT = "contract"
-    UNDECODABLE = "undecodable"
-    CONDITION_ERROR = "condition_error"
-    CONFIG = "config"
-    BUG = "bug"
-
-
-class SkipReason(StrEnum):
-    """Why a delivery was skipped; the text after `skipped` in an outcome."""
-
-    CONSENT = "consent"
-    STALE = "stale"
-    CONDITION_FALSE = "condition_false"
-    CONDITION_ERROR = "condition_error"
-
-
-class LedgerReason(StrEnum):
-    """Why a committed position had no delivery at all."""
-
-    NO_JOURNEY = "no_journey"  # no live journey is triggered by this event type
-    CONDITION_FALSE = "condition_false"  # journeys were, but each one's trigger condition was false
-    UNDECODABLE = "undecodable"  # the record is on the dead topic
-    TOMBSTONE = "tombstone"  # an empty value carries no event
-    UNMAPPED = "unmapped"  # an Avro record that no `events:` entry maps
-    GAP = "gap"  # the broker never handed this offset out: compaction, transaction marker
 
 
 # ------------------------------------------------------------------------------------------------------ one event in

@@ -1,0 +1,68 @@
+"""The closed lists among the words of the glossary: kinds, outcomes, failure classes and reasons.
+
+`pipeline.model` has them too, and is where the rest of the code takes them from.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What a step is for. `enrich` and `decide` come with responses that steps can read."""
+
+    UPDATE = "update"
+    RECORD = "record"
+
+
+class Outcome(StrEnum):
+    """How a delivery was settled; RETRYING until then."""
+
+    DELIVERED = "delivered"
+    REJECTED = "rejected"
+    DEFAULTED = "defaulted"
+    SKIPPED = "skipped"
+    DEAD = "dead"
+    RETRYING = "retrying"
+
+
+class FailureClass(StrEnum):
+    """Why an attempt or a delivery failed. One list everywhere: outcomes, dead letters, spans, metrics, docs."""
+
+    AUTH = "auth"
+    SCHEMA = "schema"
+    TIMEOUT = "timeout"
+    RATE_LIMITED = "rate_limited"
+    MISSING_FIELD = "missing_field"
+    INVALID_IDENTIFIER = "invalid_identifier"
+    CONNECTION = "connection"
+    TLS = "tls"
+    SERVER_ERROR = "server_error"
+    CLIENT_ERROR = "client_error"
+    BLOCKED_ADDRESS = "blocked_address"
+    EXPIRED = "expired"
+    CONTRACT = "contract"
+    UNDECODABLE = "undecodable"
+    CONDITION_ERROR = "condition_error"
+    CONFIG = "config"
+    BUG = "bug"
+
+
+class SkipReason(StrEnum):
+    """Why a delivery was skipped; the text after `skipped` in an outcome."""
+
+    CONSENT = "consent"
+    STALE = "stale"
+    CONDITION_FALSE = "condition_false"
+    CONDITION_ERROR = "condition_error"
+
+
+class LedgerReason(StrEnum):
+    """Why a committed position had no delivery at all."""
+
+    NO_JOURNEY = "no_journey"  # no live journey is triggered by this event type
+    CONDITION_FALSE = "condition_false"  # journeys were, but each one's trigger condition was false
+    UNDECODABLE = "undecodable"  # the record is on the dead topic
+    TOMBSTONE = "tombstone"  # an empty value carries no event
+    UNMAPPED = "unmapped"  # an Avro record that no `events:` entry maps
+    GAP = "gap"  # the broker never handed this offset out: compaction, transaction marker
