@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainValidator, WithJsonSchema
 
 from pipeline.config.auth import ApiKey, Auth, Bearer, Sign, StandardWebhooks, Tls, base_url_flaw
-from pipeline.config.destination import Breaker, DestinationConfig, Limits, Operation, Retry
+from pipeline.config.destination import Breaker, DestinationConfig, Limits, Retry
 from pipeline.config.journey import JourneyConfig, StepConfig, Trigger
+from pipeline.config.operation import Operation
 from pipeline.config.overlay import DestinationOverlay, EnvFile
 from pipeline.config.places import Path, Place, Places
 from pipeline.config.policy import (
