@@ -113,6 +113,13 @@ class Refused:
 
 
 @value
+class Broken:
+    """A response that breaks its operation's contract. `detail` is a JSON pointer and a keyword, never a value."""
+
+    detail: str
+
+
+@value
 class RetryPolicy:
     """When a failed delivery is tried again. Times in ms; `tiers_ms` ascends and names `<group>.retry.<delay>`."""
 
@@ -129,9 +136,12 @@ class RetryPolicy:
 class Step:
     """One webhook action, with everything prepared that could be known at start.
 
-    `render(datum, now_ms)` gives the body; `head(delivery_id, event_headers, traceparent, now_s, body)` gives the whole
-    request head including signature and Content-Length, ending in a blank line. `when` answers None for an error.
-    `max_age_ms` counts from the event's time. `outcome_prefix` is the constant start of this step's outcome record.
+    `render(datum, now_ms)` gives the body; `head(delivery_id, event_headers, traceparent, now_s, body, target)` gives
+    the whole request head including signature and Content-Length, ending in a blank line. `when` answers None for an
+    error. `max_age_ms` counts from the event's time. `outcome_prefix` is the constant start of this step's outcome
+    record. The last fields are those of operations that ask for more; left alone, they cost nothing:
+    `target(datum, now_ms)` gives path and query that events change, `metadata(body, event, delivery_id)` the body with
+    the standard metadata in it, and `response` reads the answer of a delivery that was taken.
     """
 
     journey: str
@@ -148,9 +158,14 @@ class Step:
     id_suffix: bytes  # "/<journey>/<step>", after the event ID in the delivery ID's name
     when: Callable[[Datum, int], bool | None] | None
     render: Callable[[Datum, int], bytes | Refused]
-    head: Callable[[str, bytes, str, int, bytes], bytes]
+    head: Callable[[str, bytes, str, int, bytes, bytes], bytes]
     retry: RetryPolicy
     outcome_prefix: bytes
+    target: Callable[[Datum, int], bytes | Refused] | None = None
+    metadata: Callable[[bytes, Event, str], bytes] | None = None
+    response: Callable[[Answer], Mapping[str, object] | Broken] | None = None
+    keep_bytes: int = 0  # of a response's body
+    excerpt_bytes: int = 0  # of the body of an error response, for a dead letter
 
 
 @value
@@ -236,11 +251,15 @@ class BreakerPolicy:
 
 @value
 class Answer:
-    """A complete HTTP response. `body` is kept only as far as asked for; `retry_after` is the raw header."""
+    """A complete HTTP response; `retry_after` is the raw header.
+
+    `body` is kept, decompressed, only as far as asked for. `cut` says that it went on where keeping it ended.
+    """
 
     status: int
     retry_after: str = ""
     body: bytes = b""
+    cut: bool = False
 
 
 @value
@@ -305,7 +324,11 @@ class Run:
 
 @dataclass(slots=True, eq=False)
 class Delivery:
-    """One step of one run, from offer to outcome. Owner: the lane until it is settled."""
+    """One step of one run, from offer to outcome. Owner: the lane until it is settled.
+
+    `target` is path and query below the base URL, b"" those that no event changes. `response` has the declared fields
+    of the answer that took it, `excerpt` the beginning of the last error response, if the destination keeps any.
+    """
 
     id: str
     step: Step
@@ -320,6 +343,9 @@ class Delivery:
     status: int = 0
     last_cls: str = ""
     history: list[Attempt] | None = None
+    target: bytes = b""
+    response: Mapping[str, object] | None = None
+    excerpt: bytes = b""
 
 
 @value

@@ -121,8 +121,11 @@ class Connection(Protocol):
     def usable(self) -> bool:
         """Whether a request may be written: connected, clean, no unsolicited bytes. Asked before each write."""
 
-    async def exchange(self, head: bytes, body: bytes) -> Answer | Failure:
-        """Write head and body in one write, read the whole bounded answer. Never raises but CancelledError."""
+    async def exchange(self, head: bytes, body: bytes, keep_bytes: int = 0) -> Answer | Failure:
+        """Write head and body in one write, read the whole bounded answer. Never raises but CancelledError.
+
+        At most `keep_bytes` of the answer's body are kept, decompressed; 0 drops it.
+        """
 
     def abort(self, cls: FailureClass) -> None:
         """Make the exchange under way end now with that failure class."""

@@ -170,6 +170,7 @@ def _document(of: Letter, schemas: Schemas, *, reveal: bool) -> dict[str, Any]:
 
     return {
         **_row(of),
+        "excerpt": letter.excerpt(of, reveal=reveal),
         "key": letter.original_key(of, reveal=reveal),
         "headers": letter.original_headers(of, reveal=reveal),
         "event": letter.original_value(of, schemas, reveal=reveal),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.core.deadletter import OVERSIZE, PREFIX
+from pipeline.core.deadletter import EXCERPT, OVERSIZE, PREFIX
 from pipeline.model import Undecodable, value
 
 if TYPE_CHECKING:
@@ -23,7 +23,11 @@ _NAMES_MAX: Final = 10_000
 
 @value
 class Letter:
-    """One record of the dead topic. `says` has our own headers without their prefix; `at_ms` is when it was written."""
+    """One record of the dead topic. `says` has our own headers without their prefix; `at_ms` is when it was written.
+
+    What was kept of a response is not in `says`: it may hold anything. `original_headers` and the like show what may be
+    personal, masked.
+    """
 
     record: Record
     says: Mapping[str, str]
@@ -50,7 +54,7 @@ def letter(record: Record) -> Letter:
     says = {
         name.removeprefix(PREFIX): (content or b"").decode("utf-8", "replace")
         for name, content in record.headers
-        if name.startswith(PREFIX)
+        if name.startswith(PREFIX) and name != EXCERPT
     }
     return Letter(record, says, record.timestamp_ms)
 
@@ -62,6 +66,12 @@ def original_headers(of: Letter, *, reveal: bool) -> dict[str, str]:
         if not name.startswith(PREFIX):
             shown[name] = _text(content) if reveal or name in OPEN_HEADERS else _measure(content)
     return shown
+
+
+def excerpt(of: Letter, *, reveal: bool) -> str:
+    """Return what was kept of the response, "" if nothing was; only its length unless `reveal`."""
+    kept = of.record.header(EXCERPT)
+    return "" if kept is None else kept.decode("utf-8", "backslashreplace") if reveal else _measure(kept)
 
 
 def original_key(of: Letter, *, reveal: bool) -> str:

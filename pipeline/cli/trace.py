@@ -151,13 +151,13 @@ def _read(settings: Mapping[str, str], topic: str, since_ms: int) -> Iterator[Re
 
 
 def _letter(record: Record) -> Letter:
-    from pipeline.core.deadletter import PREFIX  # noqa: PLC0415
+    from pipeline.core.deadletter import EXCERPT, PREFIX  # noqa: PLC0415
     from pipeline.core.timeline import Letter  # noqa: PLC0415
 
     says = {
         name.removeprefix(PREFIX): (content or b"").decode("utf-8", "replace")
         for name, content in record.headers
-        if name.startswith(PREFIX)
+        if name.startswith(PREFIX) and name != EXCERPT
     }
     return Letter((record.topic, record.partition, record.offset), record.timestamp_ms, says)
 

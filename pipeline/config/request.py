@@ -29,7 +29,7 @@ class Request:
 
     method: str
     url_template: str
-    head: Callable[[str, bytes, str, int, bytes], bytes]
+    head: Callable[[str, bytes, str, int, bytes, bytes], bytes]
 
 
 class Requests:

@@ -1,6 +1,7 @@
 """Decides what a dead letter says about itself, in headers beside the original key, bytes and headers.
 
-All header values are UTF-8 text. Names and codes only: no value of the event, no part of a response.
+All header values are UTF-8 text but one. Names and codes only: no value of the event, and of a response nothing but
+the excerpt that a destination may ask to be kept (`retain_excerpt`), as the bytes that came.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pipeline.model import Delivery, FailureClass, Flight, Outcome, Record
 
 PREFIX: Final = "hookline-"
 OVERSIZE: Final = "hookline-oversize"
+EXCERPT: Final = "hookline-excerpt"
 _GUID_HEADER: Final = "__value_schema_id"
 _GUID_BYTES: Final = 17  # version byte and GUID
 
@@ -40,7 +42,7 @@ def for_delivery(delivery: Delivery, outcome: Outcome, cls: str, detail: str, no
     event = flight.event
     assert event is not None
     topic, partition, offset, _ = flight.source
-    return _text({
+    headers = _text({
         "class": cls, "reason": cls, "detail": detail, "outcome": outcome.value,
         "source-topic": topic, "source-partition": partition, "source-offset": offset,
         "schema-id": schema_label(flight.record), "attempts": delivery.attempts, "status": delivery.status or "",
@@ -48,6 +50,9 @@ def for_delivery(delivery: Delivery, outcome: Outcome, cls: str, detail: str, no
         "event-id": event.id, "event-type": event.type, "journey": delivery.step.journey, "step": delivery.step.name,
         "destination": delivery.step.destination, "delivery-id": delivery.id, "trace-id": flight.trace.trace_id,
     })  # fmt: skip
+    if delivery.excerpt:
+        headers.append((EXCERPT, delivery.excerpt))
+    return headers
 
 
 def schema_label(record: Record) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from hashlib import sha1
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
 import orjson
@@ -139,24 +139,67 @@ def each(items: Getter, item: Constant | Build, field: str) -> Build:
     return build
 
 
-def render(body: Constant | Build | None) -> Callable[[Datum, int], bytes | Refused]:
-    """Return the function that builds the body's bytes, compact JSON in UTF-8; None is an empty body."""
-    if body is None or isinstance(body, Constant):
-        ready = b"" if body is None else orjson.dumps(body.content)
+def render(
+    body: Constant | Build | None,
+    write: Callable[[Any], bytes | Refused] = orjson.dumps,
+    contract: Callable[[object], str] | None = None,
+) -> Callable[[Datum, int], bytes | Refused]:
+    """Return the function that builds the body's bytes; None is an empty body.
+
+    `write` makes bytes of the value, by default compact JSON in UTF-8. `contract` says what breaks it, "" if nothing
+    does: such a body is Refused(schema), and so is one that cannot be written.
+    """
+    if body is None:
+        return lambda _datum, _now_ms: b""
+    if isinstance(body, Constant):
+        flaw = contract(body.content) if contract is not None else ""
+        ready = Refused(FailureClass.SCHEMA, flaw) if flaw else write(body.content)
         return lambda _datum, _now_ms: ready
-    dumps = orjson.dumps
     unsaid = Refused(FailureClass.SCHEMA, "")
 
     def rendered(datum: Datum, now_ms: int) -> bytes | Refused:
         made = body(datum, now_ms)
         if type(made) is Refused:
             return made
+        if contract is not None and (flaw := contract(made)):
+            return Refused(FailureClass.SCHEMA, flaw)
         try:
-            return dumps(made)
+            return write(made)
         except TypeError:  # an integer beyond 64 bits, the one thing CEL can make that JSON cannot say
             return unsaid
 
     return rendered
+
+
+def json_line(made: object) -> bytes:
+    """Write one line of NDJSON."""
+    return orjson.dumps(made, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def metadata(journey: str, step: str) -> Callable[[bytes, Event, str], bytes]:
+    """Return the function that puts what the headers say of an event into a JSON object's bytes, as key `hookline`."""
+
+    def added(body: bytes, event: Event, delivery: str) -> bytes:
+        end = body.rindex(b"}")
+        comma = b"," if end > 1 else b""
+        facts = _facts(event.id, event.type, event.time_ms, journey, step, delivery)
+        return b'%b%b"hookline":%b%b' % (body[:end], comma, orjson.dumps(facts), body[end:])
+
+    return added
+
+
+def _facts(event_id: str, event_type: str, time_ms: int, journey: str, step: str, delivery: str) -> dict[str, str]:
+    minute, rest = divmod(time_ms, 60_000)
+    at = f"{(_EPOCH + timedelta(minutes=minute)).isoformat(timespec='minutes')}:{rest / 1_000:06.3f}Z"
+    return {
+        "event_id": event_id, "event_type": event_type, "event_time": at, "journey": journey, "step": step,
+        "delivery_id": delivery,
+    }  # fmt: skip
+
+
+def sample(journey: str, step: str) -> dict[str, str]:
+    """Return metadata as `metadata` writes it, of no event: what a contract is asked about."""
+    return _facts("0197b6d2-1c5e-7a3b-8c4d-5e6f7a8b9c0d", "a.type", 0, journey, step, delivery_id("", b""))
 
 
 def _path(field: str, key: str) -> str:
@@ -215,39 +258,47 @@ def head(
     credentials: Credentials,
     *,
     id_header: str = "",
-) -> Callable[[str, bytes, str, int, bytes], bytes]:
+    base: str = "",
+) -> Callable[[str, bytes, str, int, bytes, bytes], bytes]:
     """Return the builder of whole request heads (see model.Step.head), blank line included.
 
-    `target` is path and query without what is secret of them, `host` the Host header, `headers` whatever is constant;
+    `base` is the base URL's path, `target` the operation's path and query, all without what is secret of them; a
+    delivery's own target goes instead of `target`. `host` is the Host header, `headers` whatever is constant;
     `credentials` bring the rest, and what follows from them is made anew when they are replaced; `id_header` is one
     more header that carries the delivery ID. Raises ValueError for a header or target that would break the head.
     """
-    for text in (method, target, host, *(part for pair in headers for part in pair)):
+    for text in (method, base, target, host, *(part for pair in headers for part in pair)):
         if not text.isascii() or not text.isprintable():
             raise ValueError("a header or the target is not printable ASCII")
-    if " " in target or not (credentials.path + target).startswith("/"):
+    if " " in base + target or not (credentials.path + base + (target or "/")).startswith(("/", "?")):
         raise ValueError("the target is no path")
     after = "".join(f"{line}\r\n" for line in (f"Host: {host}", *(f"{name}: {text}" for name, text in headers)))
     with_id = f"{id_header}: ".encode("ascii") if id_header else b""
-    start, sign = b"", credentials.sign
+    constant = target.encode("ascii")
+    start, opening, query, rest, sign = b"", b"", b"", b"", credentials.sign
 
     def prepare() -> None:
-        nonlocal start, sign
-        whole = credentials.path + target
-        if credentials.query:
-            whole += ("&" if "?" in whole else "?") + credentials.query
-        start = f"{method} {whole} HTTP/1.1\r\n{after}".encode("ascii") + credentials.lines
+        nonlocal start, opening, query, rest, sign
+        opening = f"{method} {credentials.path}{base}".encode("ascii")
+        query = credentials.query.encode("ascii")
+        rest = f" HTTP/1.1\r\n{after}".encode("ascii") + credentials.lines
+        start = line(constant)
         sign = credentials.sign
+
+    def line(own: bytes) -> bytes:
+        slash = b"/" if own[:1] != b"/" and opening[-1:] == b" " else b""  # a target is never empty
+        mark = (b"&" if b"?" in opening or b"?" in own else b"?") if query else b""
+        return b"".join((opening, slash, own, mark, query, rest))
 
     credentials.watch(prepare)
 
-    def built(delivery: str, event_lines: bytes, traceparent: str, now_s: int, body: bytes) -> bytes:
+    def built(delivery: str, event_lines: bytes, traceparent: str, now_s: int, body: bytes, own: bytes = b"") -> bytes:
         name = delivery.encode("ascii")
         extra = b"%b%b\r\n" % (with_id, name) if with_id else b""
         if sign is not None:
             extra += sign(name, b"%d" % now_s, body)
         return b"%b%b%bwebhook-id: %b\r\ntraceparent: %b\r\nContent-Length: %d\r\n\r\n" % (
-            start, event_lines, extra, name, traceparent.encode("ascii"), len(body),
+            line(own) if own else start, event_lines, extra, name, traceparent.encode("ascii"), len(body),
         )  # fmt: skip
 
     return built

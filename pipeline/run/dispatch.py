@@ -22,7 +22,7 @@ from pipeline.errors import Bug
 from pipeline.model import Answer, Delivery, Destination, Failure, FailureClass, Outcome
 from pipeline.ports import LATENCY_BUCKETS_MS, LaneStats
 from pipeline.run.lease import Lease
-from pipeline.run.seat import Seat, remember
+from pipeline.run.seat import Seat, keep_response, remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -246,7 +246,9 @@ class Lane:
         trace = delivery.run.flight.trace
         traceparent = format_traceparent(trace.trace_id, span_id, trace.sampled)
         now_s = self._clock() // 1_000_000_000
-        return delivery.step.head(delivery.id, delivery.event_headers, traceparent, now_s, delivery.body)
+        return delivery.step.head(
+            delivery.id, delivery.event_headers, traceparent, now_s, delivery.body, delivery.target
+        )
 
     def judge(self, delivery: Delivery, span_id: str, result: Answer | Failure) -> None:
         """Say what the attempt means and act on it: settle, wait here, hand over, park."""
@@ -265,9 +267,10 @@ class Lane:
             else:
                 self._healthy()
             self.stats.last_good_ns = now_ns
-            if delivery.run.flight.trace.sampled or delivery.history:
-                remember(delivery, span_id, now_ns, status, "")
-            self._settler.finish(delivery, Outcome.DELIVERED, "", "")
+            cls, flaw = ("", "") if delivery.step.response is None else keep_response(delivery, result, self.stats)
+            if cls or delivery.run.flight.trace.sampled or delivery.history:
+                remember(delivery, span_id, now_ns, status, cls)
+            self._settler.finish(delivery, Outcome.DELIVERED, cls, flaw)
             return
         self._failed(delivery, span_id, now_ns, result, ruling)
 
@@ -283,6 +286,7 @@ class Lane:
         stats.last_event_id = event.id if event is not None else ""
         remember(delivery, span_id, now_ns, delivery.status, cls)
         delivery.last_cls = cls
+        delivery.excerpt = result.body[: delivery.step.excerpt_bytes] if isinstance(result, Answer) else b""
         detail = result.detail if isinstance(result, Failure) else f"http_{result.status}"
         now_ms = now_ns // 1_000_000
         match ruling:

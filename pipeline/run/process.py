@@ -170,12 +170,23 @@ class Process:
                 self._offer(delivery, datum)
 
     def _offer(self, delivery: Delivery, datum: Datum) -> None:
-        body = delivery.step.render(datum, delivery.run.started_ms)
+        step = delivery.step
+        body = step.render(datum, delivery.run.started_ms)
         if isinstance(body, Refused):
             self._settlement.finish(delivery, Outcome.DEAD, body.cls, body.field)
             return
+        if step.target is not None:
+            target = step.target(datum, delivery.run.started_ms)
+            if isinstance(target, Refused):
+                self._settlement.finish(delivery, Outcome.DEAD, target.cls, target.field)
+                return
+            delivery.target = target
+        if step.metadata is not None:
+            event = delivery.run.flight.event
+            assert event is not None
+            body = step.metadata(body, event, delivery.id)
         delivery.body = body
-        self._lanes[delivery.step.destination].offer(delivery)
+        self._lanes[step.destination].offer(delivery)
 
     # ------------------------------------------------------------------------------------- a run handed over
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final, Protocol
 
-from pipeline.model import Answer, Attempt, Delivery, Destination, Failure, FailureClass
+from pipeline.model import Answer, Attempt, Broken, Delivery, Destination, Failure, FailureClass
 
 if TYPE_CHECKING:
-    from pipeline.ports import Connection, Sender
+    from pipeline.ports import Connection, LaneStats, Sender
 
 IDLE_S: Final = 15.0
 """A connection unused for so long is closed."""
@@ -131,7 +131,7 @@ class Seat:
         self._span_id = span_id = lane.begin(delivery)
         connection = self._connection
         if connection is not None and connection.usable():
-            result = await connection.exchange(lane.head(delivery, span_id), delivery.body)
+            result = await connection.exchange(lane.head(delivery, span_id), delivery.body, delivery.step.keep_bytes)
             if not _went_stale(result) or not lane.destination.drops_repeats:
                 lane.judge(delivery, span_id, result)
                 return
@@ -145,12 +145,30 @@ class Seat:
         self._connection = opened
         if not lane.owned(delivery):
             return  # its partition went while connecting
-        lane.judge(delivery, span_id, await opened.exchange(lane.head(delivery, span_id), delivery.body))
+        head = lane.head(delivery, span_id)
+        lane.judge(delivery, span_id, await opened.exchange(head, delivery.body, delivery.step.keep_bytes))
 
 
 def _went_stale(result: Answer | Failure) -> bool:
     """Whether a kept-alive connection was closed under the request: repeating it at once is safe with a delivery ID."""
     return isinstance(result, Failure) and result.detail == CLOSED_BEFORE_ANSWER
+
+
+def keep_response(delivery: Delivery, result: Answer | Failure, stats: LaneStats) -> tuple[str, str]:
+    """Keep the declared fields of the answer that took a delivery; return class and detail, both "" for a good one.
+
+    What `on_status` calls delivered though it is no success promises no content: nothing of it is read.
+    """
+    read = delivery.step.response
+    if read is None or not isinstance(result, Answer) or not 200 <= result.status < 300:  # noqa: PLR2004
+        return "", ""
+    kept = read(result)
+    if not isinstance(kept, Broken):
+        delivery.response = kept
+        return "", ""
+    cls = FailureClass.CONTRACT
+    stats.failures[cls] = stats.failures.get(cls, 0) + 1
+    return cls, kept.detail
 
 
 def remember(delivery: Delivery, span_id: str, now_ns: int, status: int, cls: str) -> None:

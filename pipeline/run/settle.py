@@ -129,7 +129,10 @@ class Settlement:
         if outcome_ is Outcome.REJECTED or outcome_ is Outcome.DEAD:
             flight.open += 1
             self._dead_letter(flight, deadletter.for_delivery(delivery, outcome_, cls, detail, now_ns))
-            self._log_failure(delivery, outcome_, cls, detail)
+            self._log_failure(f"delivery_{outcome_.value}", delivery, cls, detail)
+            self._telemetry.settled(delivery, outcome_, cls, now_ns)
+        elif cls == FailureClass.CONTRACT:
+            self._log_failure("contract_broken", delivery, cls, detail)
             self._telemetry.settled(delivery, outcome_, cls, now_ns)
         elif flight.trace.sampled or delivery.history:
             self._telemetry.settled(delivery, outcome_, cls, now_ns)
@@ -239,12 +242,12 @@ class Settlement:
             self.unsettled_bytes -= self._flights.pop(flight)
             tracker.settled(flight.record.offset, flight.ledger)
 
-    def _log_failure(self, delivery: Delivery, outcome_: Outcome, cls: str, detail: str) -> None:
+    def _log_failure(self, event_name: str, delivery: Delivery, cls: str, detail: str) -> None:
         flight = delivery.run.flight
         event = flight.event
         assert event is not None
         self._telemetry.log(
-            "warning", f"delivery_{outcome_.value}", event_id=event.id, delivery_id=delivery.id,
+            "warning", event_name, event_id=event.id, delivery_id=delivery.id,
             trace_id=flight.trace.trace_id, journey=delivery.step.journey, step=delivery.step.name,
             destination=delivery.step.destination, status=delivery.status, attempts=delivery.attempts,
             detail=detail, **{"class": cls},

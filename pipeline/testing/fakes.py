@@ -201,7 +201,7 @@ class FakeConnection:
         """See ports.Connection."""
         return self._open and not self._busy
 
-    async def exchange(self, head: bytes, body: bytes) -> Answer | Failure:
+    async def exchange(self, head: bytes, body: bytes, keep_bytes: int = 0) -> Answer | Failure:
         """See ports.Connection."""
         if not self.usable():
             return Failure(FailureClass.CONNECTION, sent=False, detail="closed_before_write")
@@ -214,6 +214,9 @@ class FakeConnection:
         else:
             await asyncio.sleep(self._endpoint.latency_s)
         self._busy = isinstance(answer, Failure)
+        if isinstance(answer, Answer) and answer.body:
+            cut = keep_bytes > 0 and (answer.cut or len(answer.body) > keep_bytes)
+            answer = Answer(answer.status, answer.retry_after, answer.body[:keep_bytes], cut)
         return answer
 
     def abort(self, cls: FailureClass) -> None:

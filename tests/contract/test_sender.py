@@ -1,7 +1,7 @@
 """What every Sender and Connection promises, whoever implements them: the real one on sockets, and the fake of tests.
 
-A world offers `expect(*results)` (what the receiver does to the requests to come: a status, "silence", "close") and
-`sender()`. Add a world for another implementation to WORLDS.
+A world offers `expect(*results)` (what the receiver does to the requests to come: a status, status and body, "silence",
+"close") and `sender()`. Add a world for another implementation to WORLDS.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class SocketWorld:
 
     def expect(self, *results):
         acts = {"silence": [Act.SILENCE], "close": [Act.CLOSE]}
-        self._endpoint.replies = [acts.get(result) or [ok(status=result)] for result in results]
+        self._endpoint.replies = [acts.get(result) or [_reply(result)] for result in results]
 
     def sender(self) -> Sender:
         return self._endpoint.sender()
@@ -43,6 +43,11 @@ class SocketWorld:
 
     async def shut(self):
         await self._endpoint.shut()
+
+
+def _reply(result) -> bytes:
+    status, *rest = result if isinstance(result, tuple) else (result,)
+    return ok(rest[-1] if rest else b"", status=status)
 
 
 class FakeWorld:
@@ -57,7 +62,10 @@ class FakeWorld:
 
     def expect(self, *results):
         answers = {"silence": None, "close": Failure(FailureClass.CONNECTION, sent=True, detail="closed_before_answer")}
-        script = [answers[result] if result in answers else Answer(result) for result in results]
+        script = [
+            answers[result] if result in answers else Answer(*result) if isinstance(result, tuple) else Answer(result)
+            for result in results
+        ]
         self._endpoint.script = lambda _head, _body: script[min(len(self._endpoint.requests), len(script)) - 1]
 
     def sender(self) -> Sender:
@@ -96,6 +104,17 @@ async def test_an_answer_comes_back_and_the_connection_serves_the_next_request(w
         statuses.append(answer.status)
     assert statuses == [204, 200, 503]
     assert [sent[-1:] for sent in world.arrived()] == [b"0", b"1", b"2"]
+    assert connection.usable()
+
+
+async def test_of_a_body_only_what_is_asked_for_is_kept(world):
+    world.expect(*[(status, "", b'{"id": 1}') for status in (200, 200, 200, 422)], 204)
+    connection = await connected(world)
+    assert await connection.exchange(*request()) == Answer(200)
+    assert await connection.exchange(*request(), 9) == Answer(200, "", b'{"id": 1}')
+    assert await connection.exchange(*request(), 4) == Answer(200, "", b'{"id', cut=True)
+    assert await connection.exchange(*request(), 100) == Answer(422, "", b'{"id": 1}')
+    assert await connection.exchange(*request(), 100) == Answer(204)
     assert connection.usable()
 
 

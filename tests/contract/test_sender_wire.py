@@ -54,6 +54,78 @@ async def test_complete_answers_leave_the_connection_usable(reply):
     assert usable
 
 
+BODY = b"".join(b"%08d" % number for number in range(BODY_BYTES_MAX // 8))
+UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\n\r\n"
+
+
+def in_chunks(body: bytes, size: int = 5_000):
+    yield CHUNKED
+    for start in range(0, len(body), size):
+        part = body[start : start + size]
+        yield b"%x\r\n%b\r\n" % (len(part), part)
+        yield Act.TURN
+    yield b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize("keep_bytes", [1, 5_001, BODY_BYTES_MAX - 1, BODY_BYTES_MAX, BODY_BYTES_MAX + 1])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        [ok(BODY)],
+        [ok(b"", status=200).replace(b"Length: 0", b"Length: %d" % len(BODY)), Act.TURN, BODY[:7], Act.TURN, BODY[7:]],
+        [ok(gzip.compress(BODY), "Content-Encoding: gzip")],
+        list(in_chunks(BODY)),
+        [UNTIL_CLOSE + BODY[:100], Act.TURN, BODY[100:], Act.CLOSE],
+    ],
+    ids=["content-length", "in pieces", "gzip", "chunked", "until close"],
+)
+async def test_the_beginning_of_a_body_is_kept_as_far_as_asked(reply, keep_bytes):
+    async with WireEndpoint(reply) as endpoint:
+        connection = await endpoint.connect()
+        result = await asyncio.wait_for(connection.exchange(*request(), keep_bytes), 5)
+    assert result == Answer(200, "", BODY[:keep_bytes], cut=keep_bytes < BODY_BYTES_MAX)
+
+
+@pytest.mark.parametrize("keep_bytes", [10, BODY_BYTES_MAX, 10 * BODY_BYTES_MAX])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        [ok(2 * BODY)],
+        [CHUNKED + b"fffffff\r\n" + 2 * BODY, Act.SILENCE],
+        [ok(gzip.compress(2 * BODY), "Content-Encoding: gzip")],
+        [UNTIL_CLOSE + 2 * BODY, Act.SILENCE],
+    ],
+    ids=["content-length", "chunked", "gzip", "until close"],
+)
+async def test_beyond_its_bound_the_beginning_is_kept_and_said_to_be_cut(reply, keep_bytes):
+    async with WireEndpoint(reply) as endpoint:
+        connection = await endpoint.connect()
+        result = await asyncio.wait_for(connection.exchange(*request(), keep_bytes), 5)
+    assert isinstance(result, Answer)
+    assert (result.status, result.cut) == (200, True)
+    assert (2 * BODY).startswith(result.body)
+    assert min(keep_bytes, BODY_BYTES_MAX) <= len(result.body) <= keep_bytes
+    assert not connection.usable()
+
+
+@pytest.mark.parametrize("keep_bytes", [0, 1_000_000])
+async def test_large_bodies_leave_the_connection_reading(keep_bytes):
+    body = BODY * 8
+    async with WireEndpoint([ok(body)]) as endpoint:
+        connection = await endpoint.connect(response_bytes_max=1_000_000)
+        for _ in range(5):
+            result = await asyncio.wait_for(connection.exchange(*request(), keep_bytes), 5)
+            assert result == Answer(200, "", body[:keep_bytes])
+            assert connection.usable()
+
+
+async def test_a_kept_body_that_breaks_off_is_no_answer():
+    async with WireEndpoint([b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", Act.TURN, Act.CLOSE]) as endpoint:
+        connection = await endpoint.connect()
+        result = await asyncio.wait_for(connection.exchange(*request(), 100), 5)
+    assert result == failed("closed_in_body")
+
+
 async def test_one_connection_serves_many_and_is_counted_once():
     async with WireEndpoint() as endpoint:
         connection = await endpoint.connect()

@@ -103,14 +103,13 @@ class HttpConnection:
             and self._loop.time() < self._retire_at_s
         )
 
-    async def exchange(self, head: bytes, body: bytes) -> Answer | Failure:
+    async def exchange(self, head: bytes, body: bytes, keep_bytes: int = 0) -> Answer | Failure:
         """Write head and body in one write, read the whole answer. Never raises but CancelledError.
 
         Interim answers (1xx) are skipped. The answer's body is read to its end, so that the connection can serve the
-        next request, and dropped: no kind of step reads one yet. Past `response_bytes_max` (after decompression)
-        reading stops, the status still counts, and the connection is closed. A body that is malformed or breaks off
-        is no answer, whatever its status said (RFC 9112, section 8). Time is not bounded here: the lane's sweep calls
-        `abort`.
+        next request; its first `keep_bytes` are kept. Past `response_bytes_max` (after decompression) reading stops,
+        the status still counts, and the connection is closed. A body that is malformed or breaks off is no answer,
+        whatever its status said (RFC 9112, section 8). Time is not bounded here: the lane's sweep calls `abort`.
         """
         protocol = self._protocol
         transport = protocol.transport
@@ -125,7 +124,8 @@ class HttpConnection:
             message, payload = await protocol.read()
             if message.code < _FINAL:
                 message, payload = await self._final_answer()
-            complete = payload is EMPTY_PAYLOAD or await self._drain(payload)
+            kept = bytearray() if keep_bytes else None
+            complete = payload is EMPTY_PAYLOAD or await self._drain(payload, kept, keep_bytes)
         except _EXCHANGE_ERRORS as error:
             return self._failure(error)
         if complete:
@@ -134,7 +134,10 @@ class HttpConnection:
         else:
             transport.abort()
         status = message.code
-        return _DELIVERED.get(status) or Answer(status, message.headers.get("Retry-After", ""))
+        if kept is None:
+            return _DELIVERED.get(status) or Answer(status, message.headers.get("Retry-After", ""))
+        cut = not complete or payload.total_bytes > keep_bytes
+        return Answer(status, message.headers.get("Retry-After", ""), bytes(kept), cut)
 
     def abort(self, cls: FailureClass) -> None:
         """Make the exchange under way end now with that failure class; an idle connection is just closed."""
@@ -159,15 +162,27 @@ class HttpConnection:
                 return message, payload
         raise HttpProcessingError(message="no final answer")
 
-    async def _drain(self, payload: StreamReader) -> bool:
-        """Read and drop a body. Return True at its end, False beyond its bound."""
+    async def _drain(self, payload: StreamReader, kept: bytearray | None, keep_bytes: int) -> bool:
+        """Read a body, and keep its beginning. Return True at its end, False beyond its bound."""
         while payload.total_bytes <= self._body_max:
             if payload.is_eof():
+                if kept is not None:
+                    self._keep(payload, kept, keep_bytes)
                 if self._aborted is not None:
                     raise EofStream  # a body that lasts until the connection closes was cut off by us
                 return True
-            await payload.readany()
+            chunk = await payload.readany()
+            if kept is not None:
+                kept += chunk[: max(keep_bytes - len(kept), 0)]
+        if kept is not None:
+            self._keep(payload, kept, keep_bytes)
         return False
+
+    def _keep(self, payload: StreamReader, kept: bytearray, keep_bytes: int) -> None:
+        """Keep of what came in and was not read yet."""
+        missing = keep_bytes - len(kept)
+        if missing > 0:
+            kept += payload.read_nowait(missing)
 
     def _failure(self, error: Exception) -> Failure:
         """Map what an exchange can raise after the write."""

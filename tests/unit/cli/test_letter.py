@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.cli.letter import letter, mask, original_headers, original_key, original_value
+from pipeline.cli.letter import excerpt, letter, mask, original_headers, original_key, original_value
 from pipeline.core import decode
 from pipeline.model import Record
 from pipeline.ports import Found, Unknown, Unreachable
@@ -40,6 +40,14 @@ def made(content: bytes | None = None, headers=HEADERS, key: bytes | None = b"c-
 def test_it_says_where_it_lies_and_where_its_event_came_from():
     one = made()
     assert (one.position, one.source, one.says["event-id"], one.at_ms) == ("g.dead/1/5", "events/3/42", "e-1", 7)
+
+
+def test_what_was_kept_of_a_response_shows_only_when_revealed():
+    one = made(headers=(*HEADERS, ("hookline-excerpt", b"<p>\nhush \xff")))
+    assert "excerpt" not in one.says
+    assert "hookline-excerpt" not in original_headers(one, reveal=True)
+    assert (excerpt(one, reveal=False), excerpt(one, reveal=True)) == ("(10 bytes)", "<p>\nhush \\xff")
+    assert excerpt(made(), reveal=True) == ""
 
 
 @pytest.mark.parametrize("text", ["e-1", "d-1", "events/3/42", "g.dead/1/5"])

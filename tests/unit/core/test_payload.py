@@ -126,6 +126,38 @@ def test_what_json_cannot_say_is_refused_and_never_raises():
     assert sent(body, n=2**63) == {"n": 2**63}
 
 
+def test_a_body_is_written_as_asked():
+    assert payload.render(BODY, payload.json_line)({"total": 1, "id": "x"}, 0).endswith(b'"total":1}\n')
+    assert payload.render(BODY, lambda made: made["id"].encode())({"total": 1, "id": "x"}, 0) == b"x"
+    assert payload.render(payload.Constant({}), payload.json_line)({}, 0) == b"{}\n"
+
+
+def test_a_body_that_breaks_its_contract_is_refused_with_what_the_contract_says():
+    def contract(made):
+        return "#/total type" if made["total"] == "hush" else ""
+
+    rendered = payload.render(BODY, contract=contract)
+    assert rendered({"total": "hush", "id": "x"}, 0) == Refused(FailureClass.SCHEMA, "#/total type")
+    assert rendered({"id": "x"}, 0) == Refused(FailureClass.MISSING_FIELD, "total")
+    assert json.loads(rendered({"total": 1, "id": "x"}, 0))["total"] == 1
+    constant = payload.render(payload.Constant({"total": "hush"}), contract=contract)
+    assert constant({}, 0) == Refused(FailureClass.SCHEMA, "#/total type")
+
+
+@pytest.mark.parametrize("write", [payload.json_line, None])
+@pytest.mark.parametrize("content", [{}, {"a": "}"}, {"a": {"b": [{}]}}])
+def test_metadata_joins_the_body_as_one_key(content, write):
+    body = payload.render(payload.Constant(content), write) if write else payload.render(payload.Constant(content))
+    made = payload.metadata("cart", "mail")(body({}, 0), EVENT, "d-1")
+    assert made.endswith(b"}\n") is bool(write)
+    facts = {
+        "event_id": EVENT.id, "event_type": "order.placed", "event_time": "2026-11-23T10:00:00.007Z",
+        "journey": "cart", "step": "mail", "delivery_id": "d-1",
+    }  # fmt: skip
+    assert json.loads(made) == content | {"hookline": facts}
+    assert payload.sample("cart", "mail").keys() == facts.keys()
+
+
 # ------------------------------------------------------------------------------------------------------------ head
 
 
@@ -191,6 +223,32 @@ def test_credentials_are_part_of_the_head_and_are_replaced_as_one():
     assert first == "POST /other/v1?a=b HTTP/1.1"
     assert headers["Authorization"] == "Bearer t2"
     assert "signature" not in headers
+
+
+@pytest.mark.parametrize(
+    ("base", "target", "own", "query", "expected"),
+    [
+        ("/api", "", b"", "", "/api"), ("", "", b"", "", "/"), ("", "", b"", "k=1", "/?k=1"),
+        ("", "?a=b", b"", "", "/?a=b"),
+        ("/api", "/a", b"/b/c?d=e", "", "/api/b/c?d=e"), ("/api", "/a", b"/b?d=e", "k=1", "/api/b?d=e&k=1"),
+        ("", "/a", b"/b", "k=1", "/b?k=1"), ("", "", b"?d=e", "k=1", "/?d=e&k=1"),
+        ("/api", "", b"?d=e", "", "/api?d=e"),
+    ],
+)  # fmt: skip
+def test_a_deliverys_own_target_goes_below_the_base_url_and_before_what_is_secret(base, target, own, query, expected):
+    build = head(Credentials("", query), base=base, target=target)
+    first, _ = lines_of(build("id-1", b"", TRACEPARENT, 5, b"", own))
+    assert first == f"POST {expected} HTTP/1.1"
+
+
+def test_a_deliverys_own_target_follows_credentials_too():
+    credentials = Credentials("/secret", "key=k1", b"Authorization: Bearer t1\r\n")
+    build = head(credentials, target="/v1")
+    first, headers = lines_of(build("id-1", b"", TRACEPARENT, 5, b"x", b"/v1/7?a=b"))
+    assert (first, headers["Authorization"]) == ("POST /secret/v1/7?a=b&key=k1 HTTP/1.1", "Bearer t1")
+    credentials.replace(Credentials("/other", "", b"Authorization: Bearer t2\r\n"))
+    first, headers = lines_of(build("id-1", b"", TRACEPARENT, 5, b"x", b"/v1/7?a=b"))
+    assert (first, headers["Authorization"]) == ("POST /other/v1/7?a=b HTTP/1.1", "Bearer t2")
 
 
 @given(st.text(min_size=1), st.text(min_size=1))

@@ -38,7 +38,7 @@ def step(name="crm", kind=Kind.UPDATE, destination="crm", in_process=(250, 1_000
         journey="welcome", name=name, kind=kind, destination=destination, operation="op", method="POST",
         url_template="/x", basis="contract", purpose="", channels=(), max_age_ms=DAY,
         id_suffix=f"/welcome/{name}".encode(), when=None, render=lambda _datum, _now: b"{}",
-        head=lambda delivery_id, _headers, traceparent, _now, _body: f"{delivery_id} {traceparent}".encode(),
+        head=lambda delivery_id, _headers, traceparent, _now, _body, _target: f"{delivery_id} {traceparent}".encode(),
         retry=RetryPolicy(**retry, in_process_ms=in_process),
         outcome_prefix=outcome.prefix("welcome", "h", name, destination, "op"),
     )  # fmt: skip

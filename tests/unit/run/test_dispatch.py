@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from itertools import cycle
 
 import pytest
 
+from pipeline.core import contract
 from pipeline.model import Answer, Failure, FailureClass
 from pipeline.testing.fakes import FakeEndpoint
 from tests.unit.run.conftest import step, until
@@ -22,6 +24,61 @@ async def test_delivers(world) -> None:
     assert (row.outcome, row.attempts, row.status) == ("delivered", 1, 204)
     ((head, _),) = endpoint.requests
     assert head.startswith(b"d-0-crm 00-" + b"a" * 32)
+
+
+def reading(status=200, body=b'{"id": 7}', **over):
+    """A step that keeps `id` of the answer, and the endpoint that gives it."""
+    read = contract.reader(None, [contract.Field("id", ("id",), "int")])
+    return dataclasses.replace(step(), response=read, keep_bytes=64, **over), FakeEndpoint(
+        lambda _h, _b: Answer(status, "", body)
+    )
+
+
+async def test_declared_fields_of_the_answer_are_kept_on_the_delivery(world) -> None:
+    asking, endpoint = reading()
+    lane = world.lane(endpoint)
+    (delivery,) = world.deliveries(asking)
+    lane.offer(delivery)
+    await until(lambda: world.tracker.watermark() == 1)
+    assert delivery.response == {"id": 7}
+    (row,) = world.outcomes()
+    assert (row.outcome, row.reason, row.history, lane.stats.failures) == ("delivered", "", (), {})
+
+
+@pytest.mark.parametrize("body", [b"<html>Sign in, hush</html>", b'{"id": "hush"}', b"{}", b'{"id": 7' + b" " * 64])
+async def test_an_answer_that_breaks_the_contract_is_delivered_and_counted(world, body) -> None:
+    asking, endpoint = reading(body=body)
+    lane = world.lane(endpoint)
+    (delivery,) = world.deliveries(asking)
+    lane.offer(delivery)
+    await until(lambda: world.tracker.watermark() == 1)
+    (row,) = world.outcomes()
+    assert (row.outcome, row.reason, row.status, row.attempts) == ("delivered", "contract", 200, 1)
+    assert [(each.status, each.cls) for each in row.history] == [(200, "contract")]
+    assert (lane.stats.failures, lane.stats.state, delivery.response) == ({"contract": 1}, "closed", None)
+    ((level, name, fields),) = world.telemetry.lines
+    assert (level, name, fields["class"]) == ("warning", "contract_broken", "contract")
+    assert "hush" not in str(fields)
+    assert [told[1:] for told in world.telemetry.told] == [("delivered", "contract")]
+    assert world.producer.of("g.dead") == []
+
+
+async def test_what_on_status_calls_delivered_promises_no_content(world) -> None:
+    asking, endpoint = reading(409, b"known already", retry=step(on_status={409: "delivered"}).retry)
+    world.lane(endpoint).offer(world.deliveries(asking)[0])
+    await until(lambda: world.tracker.watermark() == 1)
+    (row,) = world.outcomes()
+    assert (row.outcome, row.reason) == ("delivered", "")
+
+
+async def test_the_beginning_of_an_error_response_is_kept_in_the_dead_letter_where_asked_for(world) -> None:
+    endpoint = FakeEndpoint(lambda _h, _b: Answer(422, "", b"no such account"))
+    lane = world.lane(endpoint)
+    lane.offer(world.deliveries(dataclasses.replace(step("a"), keep_bytes=7, excerpt_bytes=7))[0])
+    lane.offer(world.deliveries(step("b"))[0])
+    await until(lambda: world.tracker.watermark() == 2)
+    letters = [dict(each.headers) for each in world.producer.of("g.dead")]
+    assert {each["hookline-step"]: each.get("hookline-excerpt") for each in letters} == {b"a": b"no such", b"b": None}
 
 
 async def test_connections_are_reused_and_bounded_by_concurrency(world) -> None:

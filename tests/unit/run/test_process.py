@@ -137,6 +137,29 @@ async def test_a_payload_that_cannot_be_built_is_dead_alone(world, made) -> None
     assert dict(world.producer.of("g.dead")[0].headers)["hookline-detail"] == b"email"
 
 
+async def test_a_target_and_metadata_are_made_for_those_steps_that_ask(world, made) -> None:
+    heads = []
+
+    def head(delivery_id, _headers, _traceparent, _now, body, target):
+        heads.append((target, body))
+        return delivery_id.encode()
+
+    made.plans.steps = (
+        dataclasses.replace(
+            step("one"), head=head, target=lambda datum, _now: b"/" + datum.encode(),
+            metadata=lambda body, event, delivery: b"%b %b %b" % (body, event.id.encode(), delivery.encode()),
+        ),
+        dataclasses.replace(step("two"), head=head),
+        dataclasses.replace(step("three"), head=head, target=lambda *_: Refused(FailureClass.MISSING_FIELD, "account")),
+    )  # fmt: skip
+    made.learn("in", REF, "known")
+    take(world, made, "hello")
+    await until(lambda: world.tracker.watermark() == 1)
+    rows = {row.step: row for row in world.outcomes()}
+    assert (rows["three"].outcome, rows["three"].reason) == ("dead", "missing_field")
+    assert heads == [(b"/hello", b"{} e-0 %b" % rows["one"].delivery_id.encode()), (b"", b"{}")]
+
+
 async def test_without_consent_nothing_is_sent(world, made) -> None:
     made.plans.steps = (dataclasses.replace(step(), basis="consent", purpose="marketing", channels=("email",)),)
     made.learn("in", REF, "known")

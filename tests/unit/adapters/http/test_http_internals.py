@@ -80,7 +80,11 @@ def test_signatures(function, used, file):
     ("owner", "names", "file"),
     [
         (ResponseHandler, {"should_close", "upgraded", "is_connected", "read"}, CONNECTION),
-        (streams.StreamReader, {"total_bytes", "is_eof", "readany", "exception", "set_exception"}, CONNECTION),
+        (
+            streams.StreamReader,
+            {"total_bytes", "is_eof", "readany", "read_nowait", "exception", "set_exception"},
+            CONNECTION,
+        ),
         (http.RawResponseMessage, {"code", "headers"}, CONNECTION),
         (connector.Connection, {"protocol", "transport", "close"}, CONNECTION),
     ],
