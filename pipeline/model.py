@@ -208,6 +208,16 @@ class Destination:
     response_bytes_max: int
     drops_repeats: bool
     ca_file: str = ""
+    proxy: Proxy | None = None
+
+
+@value
+class Proxy:
+    """An HTTP proxy on the way to a destination; `authorization` is all of its Proxy-Authorization header, or ""."""
+
+    host: str
+    port: int
+    authorization: str = field(default="", repr=False)
 
 
 @dataclass(slots=True, eq=False, repr=False)

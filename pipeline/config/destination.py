@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, mo
 
 from pipeline.config.auth import HEADER_PATTERN, Auth, BaseUrl, Sign, Tls, plain_header_name
 from pipeline.config.operation import Operation  # noqa: TC001 - pydantic reads annotations at run time
+from pipeline.config.proxy import ProxyUrl  # noqa: TC001 - pydantic reads annotations at run time
 from pipeline.config.section import (
     DurationMs,
     Items,
@@ -128,6 +129,9 @@ class DestinationConfig(Section):
         None, description="How requests say who we are."
     )
     tls: Tls = Field(Tls.model_validate({}), description="Whom to trust.")
+    proxy: ProxyUrl = Field(
+        "none", description="HTTP proxy on the way there. `env`: `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` say."
+    )
     sign: Annotated[Sign | None, BeforeValidator(none_word, json_schema_input_type=Sign | Literal["none"])] = Field(
         None, description="How requests are signed."
     )
@@ -156,7 +160,6 @@ class DestinationConfig(Section):
     )
 
     later: ClassVar[Mapping[str, Later]] = {
-        "proxy": Later("destinations are called directly", accepted=("none",)),
         "retain_excerpt": Later("no part of a response is kept", accepted=("0B",)),
     }
     later_values: ClassVar[Mapping[str, Mapping[str, str]]] = {

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field
 from pipeline.config.auth import Auth, BaseUrl, Sign, Tls
 from pipeline.config.destination import Limits  # noqa: TC001 - pydantic reads annotations at run time
 from pipeline.config.policy import KafkaSettings, Telemetry
+from pipeline.config.proxy import ProxyUrl  # noqa: TC001 - pydantic reads annotations at run time
 from pipeline.config.section import (
     FileRef,
     Items,
@@ -42,15 +43,15 @@ class DestinationOverlay(Section):
         None, description="Replaces the destination's."
     )
     tls: Tls | None = Field(None, description="Replaces the destination's.")
+    proxy: ProxyUrl | None = Field(None, description="Replaces the destination's.")
     sign: Annotated[Sign | None, BeforeValidator(none_word, json_schema_input_type=Sign | Literal["none"])] = Field(
         None, description="Replaces the destination's."
     )
     limits: Limits | None = Field(None, description="Set key by key.")
 
-    later: ClassVar[Mapping[str, Later]] = {"proxy": Later("destinations are called directly", accepted=("none",))}
     unknown: ClassVar[tuple[str, str]] = (
         "is nothing an environment may set",
-        "only base_url, private_networks, auth, tls, sign and limits of a destination",
+        "only base_url, private_networks, auth, tls, proxy, sign and limits of a destination",
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
 from pipeline import __version__
+from pipeline.config import proxy
 from pipeline.config.models import base_url_flaw
 from pipeline.core import payload, signing
 from pipeline.errors import ConfigError
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from pipeline.config.models import Config, DestinationConfig
     from pipeline.config.secrets import Secrets
-    from pipeline.model import Problem
+    from pipeline.model import Problem, Proxy
 
 USER_AGENT: Final = f"hookline/{__version__}"
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -109,6 +110,7 @@ class Requests:
             response_bytes_max=destination.response_bytes_max,
             drops_repeats=destination.drops_repeats,
             ca_file=self._ca_file(name, destination),
+            proxy=self._proxy(name, destination, url),
         )  # fmt: skip
 
     def _authentication(self, name: str, destination: DestinationConfig) -> tuple[str, str]:
@@ -154,6 +156,21 @@ class Requests:
         except ConfigError as error:
             self._unresolved(name, ("tls", "ca"), error)
             return ""
+
+    def _proxy(self, name: str, destination: DestinationConfig, url: SplitResult) -> Proxy | None:
+        """Return the proxy on the way to `url`: written, behind a reference, or the environment's."""
+        given = destination.proxy
+        where = ""
+        if given == "env":
+            given, where = proxy.of_environment(url.scheme, _host_header(url)), "the environment's proxy variable "
+        elif given.startswith(("env:", "file:")):
+            given, where = self._get(name, given, ("proxy",)).strip(), f"the URL behind {given} "
+        if given in ("none", ""):
+            return None
+        if flaw := proxy.flaw(given):
+            self._refuse(name, ("proxy",), where + flaw)
+            return None
+        return proxy.parse(given)
 
     def _get(self, name: str, ref: str, path: tuple[str | int, ...]) -> str:
         try:

@@ -17,6 +17,9 @@ import orjson
 
 from pipeline.model import ABSENT, Credentials, Datum, Event, FailureClass, Getter, Refused, value
 
+BODY_BYTES_MAX: Final = 2 * 1024 * 1024
+"""Bytes of a request's body; a larger one is not sent and makes the delivery dead(schema)."""
+
 LIST_ITEMS_MAX: Final = 500
 """Items of a list mapping; a longer list makes the delivery dead(schema)."""
 
@@ -147,7 +150,7 @@ def render(
     """Return the function that builds the body's bytes; None is an empty body.
 
     `write` makes bytes of the value, by default compact JSON in UTF-8. `contract` says what breaks it, "" if nothing
-    does: such a body is Refused(schema), and so is one that cannot be written.
+    does: such a body is Refused(schema), and so is one that cannot be written or has more than BODY_BYTES_MAX.
     """
     if body is None:
         return lambda _datum, _now_ms: b""
@@ -156,6 +159,7 @@ def render(
         ready = Refused(FailureClass.SCHEMA, flaw) if flaw else write(body.content)
         return lambda _datum, _now_ms: ready
     unsaid = Refused(FailureClass.SCHEMA, "")
+    too_large = Refused(FailureClass.SCHEMA, "body_too_large")
 
     def rendered(datum: Datum, now_ms: int) -> bytes | Refused:
         made = body(datum, now_ms)
@@ -164,9 +168,10 @@ def render(
         if contract is not None and (flaw := contract(made)):
             return Refused(FailureClass.SCHEMA, flaw)
         try:
-            return write(made)
+            content = write(made)
         except TypeError:  # an integer beyond 64 bits, the one thing CEL can make that JSON cannot say
             return unsaid
+        return content if isinstance(content, Refused) or len(content) <= BODY_BYTES_MAX else too_large
 
     return rendered
 

@@ -14,7 +14,10 @@ from typing import Final, TypeAlias, assert_never
 from pipeline.model import Answer, Failure, FailureClass, RetryPolicy, value
 
 JITTER: Final = 0.2
-"""Waits are lengthened by up to this share, never shortened: a receiver's floor stays a floor."""
+"""Waits are lengthened by up to this share, never shortened: a receiver's floor stays a floor.
+
+Its floor is lengthened too: what was told "in 120 seconds" together does not come back together.
+"""
 
 
 @value
@@ -77,7 +80,7 @@ def judge(
         return Hold(cls)
     if kind == "dead" or attempts >= policy.max_attempts:
         return Dead(cls)
-    due_ms = now_ms + max(int(_wait_ms(attempts, policy) * (1 + JITTER * chance)), floor_ms)
+    due_ms = now_ms + int(max(_wait_ms(attempts, policy), floor_ms) * (1 + JITTER * chance))
     return Dead(cls) if due_ms >= expires_ms else RetryAt(due_ms, cls)
 
 
@@ -87,6 +90,8 @@ def _reading(result: Answer | Failure, policy: RetryPolicy, now_ms: int) -> tupl
         kind = policy.on_status.get(result.status, kind)
         return kind, cls, retry_after_ms(result.retry_after, now_ms, policy.retry_after_cap_ms)
     if isinstance(result, Failure):
+        if result.cls is FailureClass.AUTH and not result.sent:  # a proxy or token service refuses our credentials
+            return "hold", result.cls, 0
         repeatable = policy.retry_ambiguous or not result.sent
         return ("retry" if repeatable else "dead"), result.cls, 0
     assert_never(result)
@@ -113,7 +118,10 @@ def _wait_ms(attempts: int, policy: RetryPolicy) -> int:
 
 
 def retry_after_ms(header: str, now_ms: int, cap_ms: int) -> int:
-    """Read a Retry-After header as a wait in ms, between 0 and `cap_ms`; 0 for none, the past or nonsense."""
+    """Read a Retry-After header as a wait in ms, between 0 and `cap_ms`; 0 for none, the past or nonsense.
+
+    The header is a stranger's: whatever it says, nothing is raised.
+    """
     text = header.strip()
     if not text:
         return 0
@@ -121,7 +129,7 @@ def retry_after_ms(header: str, now_ms: int, cap_ms: int) -> int:
         return min(int(text[:12]) * 1000, cap_ms)
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # a year of 99999999999 overflows
         return 0
     utc = at.replace(tzinfo=UTC) if at.tzinfo is None else at
     return min(max(int(utc.timestamp() * 1000) - now_ms, 0), cap_ms)

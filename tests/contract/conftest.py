@@ -13,6 +13,6 @@ if TYPE_CHECKING:
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item):
     loops = {"asyncio": asyncio.SelectorEventLoop}
-    if item.path.name.startswith("test_sender"):
+    if item.path.name.startswith(("test_sender", "test_hostile")):
         loops["uvloop"] = uvloop.new_event_loop
     return loops

@@ -8,6 +8,8 @@ import struct
 from enum import Enum
 from typing import TYPE_CHECKING, Self
 
+from aiohttp.abc import AbstractResolver
+
 from pipeline.adapters.http import HttpSender
 from pipeline.model import BreakerPolicy, Destination, Failure
 from pipeline.ports import LaneStats
@@ -54,10 +56,34 @@ def destination(port: int, **changes: object) -> Destination:
     return Destination(**(fields | changes))
 
 
+class Names(AbstractResolver):
+    """Resolves every name to the given addresses, one list a lookup, the last one for ever."""
+
+    def __init__(self, *lookups):
+        self.lookups = lookups
+        self.asked = 0
+        self.closed = False
+
+    async def resolve(self, host, port=0, family=0):
+        addresses = self.lookups[min(self.asked, len(self.lookups) - 1)]
+        self.asked += 1
+        if isinstance(addresses, Exception):
+            raise addresses
+        return [
+            {"hostname": host, "host": one, "port": port, "family": family, "proto": 0, "flags": 0} for one in addresses
+        ]
+
+    async def close(self):
+        self.closed = True
+
+
 class WireEndpoint:
     """Reads requests with a Content-Length and plays the replies in order; the last one for ever."""
 
-    def __init__(self, *replies: Reply, tls: ssl.SSLContext | None = None, greeting: bytes = b"") -> None:
+    def __init__(
+        self, *replies: Reply, tls: ssl.SSLContext | None = None, greeting: bytes = b"", host: str = "127.0.0.1"
+    ) -> None:
+        self.host = host
         self.replies: Sequence[Reply] = replies or (NO_CONTENT,)
         self.requests: list[bytes] = []
         self.connections = 0
@@ -70,7 +96,7 @@ class WireEndpoint:
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self._tls)
+        self._server = await asyncio.start_server(self._serve, self.host, self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -89,7 +115,8 @@ class WireEndpoint:
 
     def sender(self, resolver=None, **changes: object) -> HttpSender:
         """A sender to here; closed together with the endpoint."""
-        sender = HttpSender(destination(self.port, **changes), self.stats, resolver=resolver)
+        made = destination(self.port, **({"host": self.host} | changes))
+        sender = HttpSender(made, self.stats, resolver=resolver)
         self._senders.append(sender)
         return sender
 

@@ -18,8 +18,8 @@ from pipeline.config.destination import DestinationConfig
 from pipeline.config.journey import JourneyConfig
 from pipeline.config.models import EnvFile
 from pipeline.config.policy import HooklineFile, Kafka
-from pipeline.core import deadletter, journeys, verdict
-from pipeline.model import Answer, FailureClass, RetryPolicy
+from pipeline.core import deadletter, journeys, payload, verdict
+from pipeline.model import Answer, Failure, FailureClass, RetryPolicy
 from pipeline.run import consume, release
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +91,7 @@ def commands():
         ("open positions per worker", consume.UNSETTLED_MAX),
         ("retry records held in memory", release.HELD_RECORDS),
         ("retry records held in memory", release.HELD_BYTES // 2**20),
+        ("request body", payload.BODY_BYTES_MAX // 2**20),
         ("run state in a retry record", journeys.STATE_BYTES_MAX // 2**10),
         ("a graceful stop", int(consume.LAST_ACKS_S)),
     ],
@@ -201,11 +202,18 @@ def test_the_tests_named_in_the_guarantees_exist():
 # ------------------------------------------------------------------------------------------------------------ verdicts
 
 POLICY = RetryPolicy(8, 86_400_000, retry_ambiguous=True, tiers_ms=(10_000,), on_status={})
-WORD = {verdict.Rejected: "rejected", verdict.RetryAt: "retry", verdict.Hold: "hold", verdict.Delivered: "delivered"}
+WORD = {
+    verdict.Rejected: "rejected",
+    verdict.RetryAt: "retry",
+    verdict.Hold: "hold",
+    verdict.Delivered: "delivered",
+    verdict.Dead: "dead",
+}
 
 
 def documented_statuses() -> dict[int, tuple[str, str]]:
-    rows = re.findall(r"^\| (.*?) \| (\w+).*? \| (?:`(\w+)`)? ?\|$", text("reference/verdicts.md"), re.MULTILINE)
+    page = text("reference/verdicts.md").partition("## Without")[0]
+    rows = re.findall(r"^\| (.*?) \| (\w+).*? \| (?:`(\w+)`)? ?\|$", page, re.MULTILINE)
     exact, classes, others = {}, {}, {}
     for statuses, word, cls in rows:
         for number in re.findall(r"\b\d{3}\b", statuses if "other" not in statuses else ""):
@@ -214,6 +222,22 @@ def documented_statuses() -> dict[int, tuple[str, str]]:
             (others if "other" in statuses else classes)[int(hundred)] = (word, cls)
     every = {status: (classes | others)[status // 100] for status in range(200, 600)}
     return every | exact
+
+
+def test_the_table_of_failures_is_what_the_code_decides():
+    page = text("reference/verdicts.md").partition("## Without")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| .*? \| (yes|no) \| (\w+).*? \| (.*) \|$", page, re.MULTILINE)
+    said = {
+        (FailureClass(cls), sent == "yes"): word
+        for sent, word, classes in rows
+        for cls in re.findall(r"`(\w+)`", classes)
+    }
+    assert len(said) >= len(rows)
+    careful = RetryPolicy(8, 86_400_000, retry_ambiguous=False, tiers_ms=(10_000,), on_status={})
+    for (cls, sent), word in said.items():
+        rulings = [verdict.judge(Failure(cls, sent=sent), 1, policy, 0, 10**12, 0.0) for policy in (POLICY, careful)]
+        expected = {"retry": ["retry", "retry"], "ambiguous": ["retry", "dead"], "hold": ["hold", "hold"]}[word]
+        assert [WORD[type(ruling)] for ruling in rulings] == expected, (cls, sent)
 
 
 def test_the_table_of_statuses_is_what_the_code_decides():

@@ -1,7 +1,7 @@
 """Opens connections to one destination: resolves, checks every address, connects, verifies TLS.
 
 aiohttp's connector does the work (DNS cache, happy eyeballs, TLS); its pool is not used: a connection stays with the
-seat that opened it. Redirects are never followed and proxies of the environment are ignored.
+seat that opened it. Redirects are never followed. Through a proxy: see `proxy.py`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from yarl import URL
 
 from pipeline.adapters.http.addresses import Blocked, GuardedResolver, literal, refused
 from pipeline.adapters.http.connection import AnswerProtocol, HttpConnection
+from pipeline.adapters.http.proxy import ProxyFailure, TunnelConnector
 from pipeline.errors import ConfigError
 from pipeline.model import Failure, FailureClass, Problem
 
@@ -40,6 +41,16 @@ _CONNECT_DETAILS: Final = {
     errno.EHOSTUNREACH: "unreachable",
     errno.ENETUNREACH: "unreachable",
     errno.EMFILE: "too_many_open_files",
+}
+_CERTIFICATE_DETAILS: Final = {  # X509_V_ERR_* of OpenSSL's x509_vfy.h
+    9: "certificate_not_yet_valid",
+    10: "certificate_expired",
+    18: "certificate_self_signed",
+    19: "certificate_untrusted",
+    20: "certificate_untrusted",
+    21: "certificate_untrusted",
+    62: "certificate_wrong_host",
+    64: "certificate_wrong_host",
 }
 
 
@@ -75,9 +86,9 @@ class HttpSender:
             return Failure(FailureClass.BLOCKED_ADDRESS, sent=False, detail=reason)
         try:
             lease = await connector.connect(request, [], self._timeout)
-        except (Blocked, aiohttp.ClientError, OSError, TimeoutError, UnicodeError) as error:
+        except (Blocked, ProxyFailure, aiohttp.ClientError, OSError, TimeoutError, UnicodeError) as error:
             return _failure(error)
-        reason = self._peer_refused(lease.transport)
+        reason = self._peer_refused(lease.transport) if self._destination.proxy is None else None
         if reason is not None:
             lease.close()
             return Failure(FailureClass.BLOCKED_ADDRESS, sent=False, detail=reason)
@@ -103,17 +114,22 @@ class HttpSender:
         if self._connector is None or self._request is None:
             loop = asyncio.get_running_loop()
             destination = self._destination
-            self._connector = aiohttp.TCPConnector(
-                resolver=GuardedResolver(self._resolver or DefaultResolver(), self._allowed),
-                ttl_dns_cache=DNS_CACHE_S,
-                limit=0,  # the lane bounds concurrency
-                ssl=self._tls or True,
-            )
+            resolver = GuardedResolver(self._resolver or DefaultResolver(), self._allowed)
+            if destination.proxy is None:
+                self._connector = aiohttp.TCPConnector(
+                    resolver=resolver,
+                    ttl_dns_cache=DNS_CACHE_S,
+                    limit=0,  # the lane bounds concurrency
+                    ssl=self._tls or True,
+                )
+            else:
+                self._connector = TunnelConnector(destination.proxy, resolver, self._tls, DNS_CACHE_S)
             protocols = cast("functools.partial[ResponseHandler]", functools.partial(AnswerProtocol, loop=loop))
             self._connector._factory = protocols  # noqa: SLF001 - see AnswerProtocol
             host = destination.host.strip("[]")
             url = URL.build(scheme="https" if destination.tls else "http", host=host, port=destination.port)
-            self._request = ClientRequest("POST", url, loop=loop)  # only carries the address: nothing of it is sent
+            # Only carries the address: nothing of it is sent.
+            self._request = ClientRequest("POST", url, loop=loop, server_hostname=host.rstrip("."))
         return self._connector, self._request
 
     def _peer_refused(self, transport: asyncio.Transport | None) -> str | None:
@@ -149,8 +165,11 @@ def _failure(error: Exception) -> Failure:
         cls, detail = FailureClass.BLOCKED_ADDRESS, str(error)
     elif isinstance(error, aiohttp.InvalidURL):
         cls, detail = FailureClass.BLOCKED_ADDRESS, "not_an_address"
+    elif isinstance(error, ProxyFailure):
+        cls, detail = error.cls, str(error)
     elif isinstance(error, aiohttp.ClientConnectorCertificateError):
-        cls, detail = FailureClass.TLS, "certificate"
+        code = getattr(error.certificate_error, "verify_code", 0)
+        cls, detail = FailureClass.TLS, _CERTIFICATE_DETAILS.get(code, "certificate")
     elif isinstance(error, aiohttp.ClientSSLError):
         cls, detail = FailureClass.TLS, "handshake"
     elif isinstance(error, aiohttp.ClientConnectorDNSError | UnicodeError):
@@ -158,7 +177,9 @@ def _failure(error: Exception) -> Failure:
     elif isinstance(error, TimeoutError):
         cls, detail = FailureClass.TIMEOUT, "connect"
     elif isinstance(error, OSError):
-        cls, detail = FailureClass.CONNECTION, _CONNECT_DETAILS.get(error.errno or 0, "connect_failed")
+        detail = _CONNECT_DETAILS.get(error.errno or 0, "connect_failed")
+        cls = FailureClass.CONNECTION
+        detail = f"proxy_{detail}" if isinstance(error, aiohttp.ClientProxyConnectionError) else detail
     else:
         cls, detail = FailureClass.CONNECTION, "connect_failed"
     return Failure(cls, sent=False, detail=detail)

@@ -20,6 +20,7 @@ destinations:
     private_networks: [10.2.0.0/16]
     auth: {bearer: {token: env:SANDBOX}}
     tls: {ca: file:certs/ca.pem}
+    proxy: http://egress.example:3128
     sign: none
     limits: {rate: 5/s}
 """
@@ -44,6 +45,7 @@ def test_what_an_environment_may_set(folder: Folder) -> None:
     assert crm.auth.bearer is not None
     assert crm.auth.bearer.token == "env:SANDBOX"
     assert (crm.sign, crm.tls.ca) == (None, "file:certs/ca.pem")
+    assert crm.proxy == "http://egress.example:3128"
     assert (crm.limits.rate, crm.limits.concurrency) == (5.0, 8)
     assert config.where("destinations/crm.yaml", ("auth", "bearer", "token"))[:2] == ("env/staging.yaml", 9)
     assert config.where("destinations/crm.yaml", ("limits", "concurrency"))[0] == "destinations/crm.yaml"

@@ -32,7 +32,6 @@ STEP_KEYS = {
     "on_failure: {alert: [oncall]}": "failures raise no alerts",
 }
 DESTINATION_KEYS = {
-    "proxy: http://proxy.example:3128": "destinations are called directly",
     "retain_excerpt: 1KiB": "no part of a response is kept",
 }
 OPERATION_KEYS = {
@@ -167,10 +166,6 @@ def test_main_values(folder: Folder, line: str) -> None:
         (
             "redirect_to: https://sink.example",
             "`redirect_to` is not supported in this release: requests go where the destination says",
-        ),
-        (
-            "destinations: {crm: {proxy: env}}",
-            "`proxy` is not supported in this release: destinations are called directly",
         ),
     ],
 )

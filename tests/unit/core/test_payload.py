@@ -101,6 +101,15 @@ def items(name="lines"):
     return payload.mapping([("lines", False, payload.each(get(name), item, "lines"))])
 
 
+def test_a_body_up_to_its_bound_is_sent_and_one_beyond_it_refused():
+    text = payload.mapping([("t", False, payload.leaf(lambda datum, _: datum["t"], "t"))])
+    framing = len(b'{"t":""}')
+    largest = "x" * (payload.BODY_BYTES_MAX - framing)
+    made = payload.render(text)({"t": largest}, 0)
+    assert len(made) == payload.BODY_BYTES_MAX
+    assert payload.render(text)({"t": largest + "x"}, 0) == Refused(FailureClass.SCHEMA, "body_too_large")
+
+
 def test_a_list_mapping_sees_the_item_and_the_event():
     assert sent(items(), shop="s", lines=[{"sku": "A"}, {"sku": "B"}]) == {
         "lines": [{"sku": "A", "shop": "s"}, {"sku": "B", "shop": "s"}]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.core import verdict
 from pipeline.model import Answer, Failure, FailureClass, RetryPolicy
@@ -77,10 +79,44 @@ def test_retry_after_is_a_floor_with_a_cap() -> None:
         ("", 0), ("7", 7_000), (" 7 ", 7_000), ("-1", 0), ("1.5", 0), ("soon", 0), ("٣", 0),
         ("Tue, 14 Nov 2023 22:13:30 GMT", 10_000), ("Tue, 14 Nov 2023 22:13:10 GMT", 0), ("9" * 400, 21_600_000),
         ("Tuesday, 14-Nov-23 22:13:30 GMT", 10_000), ("Tue, 99 Nov 2023 22:13:30 GMT", 0),
+        ("1000000000", 21_600_000), ("-120", 0), ("+120", 0), ("0x10", 0), ("1e9", 0), ("120, 240", 0),
+        ("Tue, 14 Nov 9999 22:13:30 GMT", 21_600_000), ("Tue, 14 Nov 0001 22:13:30 GMT", 0),
+        ("Tue, 14 Nov 99999999999 22:13:30 GMT", 0), ("Tue, 14 Nov 2023 99999999999999999999:13:30 GMT", 0),
+        ("Tue, 14 Nov 2023 22:13:30 +9999999999", 0), ("Tue, 14 Nov 2023 23:13:30 +0100", 10_000),
     ],
 )  # fmt: skip
 def test_retry_after_in_both_forms_of_rfc_9110(header, wait_ms) -> None:
     assert verdict.retry_after_ms(header, NOW, 21_600_000) == wait_ms
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["Wed,", "21", "Oct", "2026", "07:28:00", "GMT", "+", "-", ":", "9999999999999", "0", ".", "é", "٣"]
+        ),
+        max_size=9,
+    )
+)
+def test_no_retry_after_a_receiver_can_send_raises_or_leaves_its_bounds(parts) -> None:
+    for joint in (" ", ":", ""):
+        assert 0 <= verdict.retry_after_ms(joint.join(parts), NOW, 1_000) <= 1_000
+
+
+@given(st.text())
+def test_any_text_as_retry_after_is_a_wait(text) -> None:
+    assert 0 <= verdict.retry_after_ms(text, NOW, 1_000) <= 1_000
+
+
+@given(st.floats(0, 1, exclude_max=True), st.integers(0, 10**9))
+def test_a_floor_is_lengthened_by_chance_and_never_shortened(chance, seconds) -> None:
+    floor_ms = min(seconds * 1_000, POLICY.retry_after_cap_ms)
+    due = judge(Answer(429, str(seconds)), expires=NOW + 10**12, chance=chance).due_ms - NOW
+    assert max(floor_ms, 250) <= due <= max(floor_ms, 250) * (1 + verdict.JITTER)
+
+
+def test_credentials_refused_on_the_way_hold_too() -> None:
+    failure = Failure(FailureClass.AUTH, sent=False, detail="proxy_http_407")
+    assert judge(failure, attempts=99, policy=UNSAFE) == verdict.Hold(FailureClass.AUTH)
 
 
 def test_a_failure_without_an_answer_is_retried() -> None:
@@ -97,7 +133,8 @@ def test_an_ambiguous_attempt_is_dead_where_repeats_are_not_dropped() -> None:
     ("status", "override", "expected"),
     [
         (409, "delivered", verdict.Delivered), (200, "rejected", verdict.Rejected), (404, "retry", verdict.RetryAt),
-        (403, "hold", verdict.Hold),
+        (403, "hold", verdict.Hold), (410, "retry", verdict.RetryAt), (401, "rejected", verdict.Rejected),
+        (302, "delivered", verdict.Delivered), (503, "rejected", verdict.Rejected), (429, "hold", verdict.Hold),
     ],
 )  # fmt: skip
 def test_a_destination_may_override_by_status(status, override, expected) -> None:

@@ -12,11 +12,13 @@ from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from pipeline.adapters.http import connection as connection_module
+from pipeline.adapters.http import proxy as proxy_module
 from pipeline.adapters.http import sender as sender_module
 from pipeline.adapters.http.connection import AnswerProtocol
 
 CONNECTION = connection_module.__file__
 SENDER = sender_module.__file__
+PROXY = proxy_module.__file__
 
 
 def mend(file: str) -> str:
@@ -67,7 +69,12 @@ def begin(protocol):
         (ResponseHandler.set_exception, {"exc", "exc_cause"}, CONNECTION),
         (connector.TCPConnector.__init__, {"resolver", "ttl_dns_cache", "limit", "ssl"}, SENDER),
         (connector.TCPConnector.connect, {"req", "traces", "timeout"}, SENDER),
-        (client_reqrep.ClientRequest.__init__, {"method", "url", "loop"}, SENDER),
+        (client_reqrep.ClientRequest.__init__, {"method", "url", "loop", "server_hostname"}, SENDER),
+        (connector.TCPConnector._create_connection, {"req", "traces", "timeout"}, PROXY),
+        (connector.TCPConnector._resolve_host, {"host", "port", "traces"}, PROXY),
+        (connector.TCPConnector._wrap_create_connection, {"addr_infos", "req", "timeout", "client_error"}, PROXY),
+        (connector.TCPConnector._convert_hosts_to_addr_infos, {"hosts"}, PROXY),
+        (connector.TCPConnector._start_tls_connection, {"underlying_transport", "req", "timeout"}, PROXY),
         (aiohttp.ClientTimeout.__init__, {"connect", "sock_connect", "ceil_threshold"}, SENDER),
         (resolver.DefaultResolver.resolve, {"host", "port", "family"}, SENDER),
     ],
@@ -173,6 +180,25 @@ async def test_the_connector_makes_protocols_with_its_factory_and_keeps_its_reso
     assert tcp._factory.func is ResponseHandler, mend(SENDER)
     assert tcp._resolver is chosen, mend(SENDER)
     await tcp.close()
+
+
+async def test_connect_makes_connections_with_one_method_and_bounds_it():
+    class Own(connector.TCPConnector):
+        async def _create_connection(self, *_):
+            await asyncio.get_running_loop().create_future()
+
+    tcp = Own()
+    wanted = client_reqrep.ClientRequest("POST", URL("http://hooks.example"), loop=asyncio.get_running_loop())
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(tcp.connect(wanted, [], aiohttp.ClientTimeout(connect=0.01)), 5)
+    assert tcp._loop is asyncio.get_running_loop(), mend(PROXY)
+    await tcp.close()
+
+
+def test_a_certificate_error_keeps_what_openssl_said():
+    assert issubclass(aiohttp.ClientConnectorCertificateError, Exception)
+    assert "certificate_error" in dir(aiohttp.ClientConnectorCertificateError), mend(SENDER)
+    assert issubclass(aiohttp.ClientProxyConnectionError, OSError), mend(SENDER)
 
 
 async def test_a_request_only_carries_the_address():
