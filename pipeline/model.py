@@ -193,7 +193,10 @@ class Plan:
 
 @value
 class Destination:
-    """A system and the limits of its lane. Times in ms, sizes in bytes; `rate_per_s` 0 is unlimited, fleet-wide."""
+    """A system and the limits of its lane. Times in ms, sizes in bytes; `rate_per_s` 0 is unlimited, fleet-wide.
+
+    `concurrency` is the most requests in flight, per worker; if `adaptive`, the lane finds out how many of them to use.
+    """
 
     name: str
     host: str
@@ -208,6 +211,7 @@ class Destination:
     response_bytes_max: int
     drops_repeats: bool
     ca_file: str = ""
+    adaptive: bool = False
     proxy: Proxy | None = None
 
 
@@ -248,12 +252,17 @@ class Credentials:
 
 @value
 class BreakerPolicy:
-    """Open when `failures` (0..1) of the last `of` attempts failed; for `open_ms`, doubling up to `open_max_ms`."""
+    """Open when `failures` (0..1) of the last `of` attempts failed; for `open_ms`, doubling up to `open_max_ms`.
+
+    Likewise when `rejections` of the last `rejections_of` answers were rejections.
+    """
 
     failures: float = 0.5
     of: int = 20
     open_ms: int = 30_000
     open_max_ms: int = 600_000
+    rejections: float = 0.2
+    rejections_of: int = 100
 
 
 # ------------------------------------------------------------------------------------------------------- one attempt
@@ -349,6 +358,7 @@ class Delivery:
     attempts: int = 0
     first_ns: int = 0
     last_ns: int = 0
+    sent_ns: int = 0  # when the latest request was written; after last_ns by what connecting took
     due_ms: int = 0
     status: int = 0
     last_cls: str = ""

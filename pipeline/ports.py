@@ -213,6 +213,7 @@ class LaneStats:
         "last_class",
         "last_event_id",
         "last_good_ns",
+        "limit",
         "parked",
         "queued",
         "state",
@@ -226,6 +227,7 @@ class LaneStats:
         self.attempt_ms = [0] * (len(LATENCY_BUCKETS_MS) + 1)
         self.trigger_ms = [0] * (len(LATENCY_BUCKETS_MS) + 1)
         self.in_flight = 0
+        self.limit = 0  # most in flight at present; follows the destination if its concurrency is adaptive
         self.queued = 0
         self.parked = 0
         self.connections_opened = 0

@@ -44,22 +44,53 @@ class Bucket:
         self.rate = rate
 
 
+class _Share:
+    """Whether at least `share` of the last `of` attempts were of one kind. What is of another kind costs one addition.
+
+    `seen` counts all attempts: it is bumped by the owner, for several shares at once.
+    """
+
+    __slots__ = ("_hits", "_of", "_wanted")
+
+    def __init__(self, share: float, of: int) -> None:
+        self._of = of
+        self._wanted = max(share * of, 1.0)
+        self._hits: deque[int] = deque()  # at which count of `seen`, oldest first
+
+    def hit(self, seen: int) -> bool:
+        """Count attempt number `seen` as one of the kind; return whether the share is reached over a full window."""
+        hits = self._hits
+        hits.append(seen)
+        while hits[0] <= seen - self._of:
+            hits.popleft()
+        return seen >= self._of and len(hits) >= self._wanted
+
+    def clear(self) -> None:
+        self._hits.clear()
+
+
 class Breaker:
     """A circuit breaker: closed, open until a time, half-open for one probe.
 
-    Opens when at least `failures` of the last `of` attempts failed, or at once by `trip`. Each opening in a row doubles
-    the time open, up to `open_max_ms`; a probe that succeeds closes it and forgets the past.
+    Opens when at least `failures` of the last `of` attempts failed, when at least `rejections` of the last
+    `rejections_of` answered ones were rejected, or at once by `trip`. Each opening in a row doubles the time open, up
+    to `open_max_ms`; a probe that succeeds closes it and forgets the past. A rejected probe closes it too, unless
+    rejections had opened it.
     """
 
-    __slots__ = ("_failed", "_openings", "_policy", "_probing", "_recent", "_until_s", "state")
+    __slots__ = ("_answered", "_failures", "_openings", "_policy", "_probing", "_rejections", "_seen", "_until_s",
+                 "for_rejections", "state")  # fmt: skip
 
     def __init__(self, policy: BreakerPolicy) -> None:
         self._policy = policy
-        self._recent: deque[bool] = deque(maxlen=policy.of)
-        self._failed = 0
+        self._failures = _Share(policy.failures, policy.of)
+        self._rejections = _Share(policy.rejections, policy.rejections_of)
+        self._seen = 0
+        self._answered = 0
         self._openings = 0
         self._until_s = 0.0
         self._probing = False
+        self.for_rejections = False
         self.state = "closed"
 
     def admits(self, now_s: float) -> bool:
@@ -79,21 +110,26 @@ class Breaker:
             self._probing = True
 
     def abandoned(self) -> None:
-        """An admitted attempt ended without saying anything about the receiver; another probe may start."""
+        """The probe ended without saying anything about the receiver; another one may start."""
         self._probing = False
 
     def succeeded(self) -> None:
-        """The receiver answered as a healthy one does (a rejection is one)."""
-        if self.state == "closed":
-            if self._failed:
-                self._push(failed=False)
-            else:  # nothing to forget
-                self._recent.append(False)
-        elif self.state == "half-open":
-            self.state = "closed"
-            self._openings = 0
-            self._recent.clear()
-            self._failed = 0
+        """The receiver answered as a healthy one does."""
+        self._seen += 1
+        self._answered += 1
+        if self.state == "half-open":
+            self._close()
+
+    def rejected(self, now_s: float) -> bool:
+        """The receiver answered that it will never take this; return whether that opened the breaker."""
+        self._seen += 1
+        self._answered += 1
+        if self.state == "half-open":
+            if self.for_rejections:
+                return self.trip(now_s, for_rejections=True)
+            self._close()
+            return False
+        return self.state == "closed" and self._rejections.hit(self._answered) and self.trip(now_s, for_rejections=True)
 
     def failed(self, now_s: float) -> bool:
         """Count a failure; return whether this one opened the breaker."""
@@ -101,25 +137,27 @@ class Breaker:
             return self.trip(now_s)
         if self.state == "open":
             return False
-        self._push(failed=True)
-        full = len(self._recent) == self._policy.of
-        return full and self._failed >= self._policy.failures * self._policy.of and self.trip(now_s)
+        self._seen += 1
+        return self._failures.hit(self._seen) and self.trip(now_s)
 
-    def trip(self, now_s: float) -> bool:
+    def trip(self, now_s: float, *, for_rejections: bool = False) -> bool:
         """Open at once; return whether it was not open before."""
         if self.state == "open":
             return False
         self.state = "open"
+        self.for_rejections = for_rejections
         self._openings += 1
         open_ms = min(self._policy.open_ms * 2 ** min(self._openings - 1, 16), self._policy.open_max_ms)
         self._until_s = now_s + open_ms / 1000
-        self._recent.clear()
-        self._failed = 0
+        self._forget()
         return True
 
-    def _push(self, *, failed: bool) -> None:
-        recent = self._recent
-        if len(recent) == recent.maxlen and recent[0]:
-            self._failed -= 1
-        recent.append(failed)
-        self._failed += failed
+    def _close(self) -> None:
+        self.state = "closed"
+        self._openings = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        self._seen = self._answered = 0
+        self._failures.clear()
+        self._rejections.clear()

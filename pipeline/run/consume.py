@@ -76,6 +76,7 @@ class Intake:
         self._process = process
         self._settlement = settlement
         self._lanes = tuple(lanes)
+        self._watches = tuple({lane.watch: None for lane in self._lanes})  # one, in a worker
         self._producer = producer
         self._schemas = schemas
         self._telemetry = telemetry
@@ -169,7 +170,8 @@ class Intake:
             return True
         if self._producer.full() or any(each.empty_ranges() >= EMPTY_RANGES_MAX for each in self.trackers.values()):
             return True
-        return any(lane.holds() for lane in self._lanes)
+        retries = self._release is not None
+        return any(watch.holding(retries=retries) for watch in self._watches)
 
     def _turn(self) -> None:
         self._scheduled = False

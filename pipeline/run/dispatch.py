@@ -8,35 +8,25 @@ delays other lanes nor stops a partition.
 from __future__ import annotations
 
 import asyncio
-import heapq
 from bisect import bisect_left
-from collections import deque
-from itertools import count
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from pipeline.core import verdict
-from pipeline.core.admission import Breaker, Bucket
 from pipeline.core.tracecontext import format as format_traceparent
 from pipeline.errors import Bug
-from pipeline.model import Answer, Delivery, Destination, Failure, FailureClass, Outcome
+from pipeline.model import Delivery, Destination, FailureClass
 from pipeline.ports import LATENCY_BUCKETS_MS, LaneStats
-from pipeline.run.lease import Lease
-from pipeline.run.seat import Seat, keep_response, remember
+from pipeline.run.aftermath import Aftermath
+from pipeline.run.backlog import Backlog
+from pipeline.run.health import Health
+from pipeline.run.pace import Pace
+from pipeline.run.seat import Seat
+from pipeline.run.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipeline.ports import Clock, Dice, Sender, Settler, Telemetry
-
-SWEEP_S: Final = 0.1
-"""How often deadlines of attempts are looked at; an attempt ends at most this long after its deadline."""
-RATE_MIN_PER_S: Final = 0.1
-"""What a lane with a rate sends while its worker has no share of it: never nothing, and never without limit."""
-DRAIN_BOUND_S: Final = 10.0
-"""A full queue that drains within this holds consumption back; a slower one parks what comes on top."""
-IN_PROCESS_MAX_MS: Final = 2_000
-"""Waits up to this are spent in the lane; longer ones on a retry tier."""
 
 
 class Lane:
@@ -56,89 +46,106 @@ class Lane:
         dice: Dice,
         fatal: Callable[[BaseException], None],
         share: Callable[[], float],
+        watch: Watch | None = None,
     ) -> None:
+        """`watch` is shared by the lanes of a worker; a lane without one makes its own."""
         self.destination = destination
         self.stats = stats
+        self.watch = watch or Watch(fatal)
+        self._own_watch = watch is None
         self._sender = sender
         self._settler = settler
-        self._telemetry = telemetry
         self._clock = clock
         self._dice = dice
         self._fatal = fatal
-        self._share = share
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[Delivery] = deque()
-        self._delayed: list[tuple[int, int, Delivery]] = []  # heap by due time
-        self._tie = count()
+        self._backlog = Backlog()
         self._seats: set[Seat] = set()
         self._idle: list[Seat] = []
-        self._breaker = Breaker(destination.breaker)
-        self._bucket = Bucket(self._rate(), self._loop.time())
+        self._pace = Pace(destination, stats, share, self._loop.time())
+        self._health = Health(destination.name, destination.breaker, stats, telemetry, clock, self._loop.time)
+        self._breaker = self._health.breaker
+        self._after = Aftermath(self, self._backlog, self._health, self._pace, settler, stats, clock, dice)
+        self.judge = self._after.judge  # seats ask it directly: no call in between
         self._rate_timer: asyncio.TimerHandle | None = None
-        self._lease = Lease()
-        self._sweep_timer = self._loop.call_later(SWEEP_S, self._sweep)
+        self._lease = self.watch.lease
         self._draining = False
-        self._slow = False
-        self._completed = 0
-        self._per_s = 0.0
-        self._full_since_s = 0.0
-        self._state_noted = self._breaker.state
+        self._awake = False
 
     # ------------------------------------------------------------------------------------------- in
 
     def offer(self, delivery: Delivery) -> None:
         """Take a delivery over. Never waits: it is queued, kept until due, or parked."""
         # The commonest case first, asking nothing: calls are what the hot path is made of.
-        if delivery.due_ms == 0 and self._breaker.state == "closed" and not self._slow and not self._draining:
-            self._queue.append(delivery)
+        backlog = self._backlog
+        if (
+            delivery.due_ms == 0
+            and not delivery.attempts
+            and self._breaker.state == "closed"
+            and not self._pace.slow
+            and not self._draining
+        ):
+            backlog.firsts.append(delivery)
             self._pump()
+            if len(backlog.firsts) >= self.destination.queue:
+                self.watch.full.add(self)
             return
         now_ms = self._clock() // 1_000_000
         if self._draining:
             self._settler.later(delivery, max(delivery.due_ms, now_ms), delivery.last_cls, parked=False)
         elif delivery.due_ms > now_ms:
-            heapq.heappush(self._delayed, (delivery.due_ms, next(self._tie), delivery))
-        elif not self._breaker.admits(self._loop.time()) or (self._slow and self.full()):
-            self._park(delivery, now_ms)
+            backlog.delay(delivery, delivery.due_ms)
+            self.rouse()
+        elif not self._health.admits(self._loop.time()) or (
+            self._pace.slow and len(backlog.queue_of(delivery)) >= self.destination.queue
+        ):
+            self._after.park(delivery, now_ms)
         else:
-            self._queue.append(delivery)
+            backlog.add(delivery)
             self._pump()
+            if self.full():
+                self.watch.full.add(self)
 
     def full(self) -> bool:
-        """Whether the queue is at its bound."""
-        return len(self._queue) >= self.destination.queue
+        """Whether a queue, of first attempts or of retries, is at its bound."""
+        bound = self.destination.queue
+        return len(self._backlog.firsts) >= bound or len(self._backlog.retries) >= bound
 
     def holds(self) -> bool:
-        """Whether consumption should wait: the queue is full, but drains soon enough."""
-        return not self._slow and len(self._queue) >= self.destination.queue
+        """Whether consumption of new events should wait: their queue is full, but drains soon enough."""
+        return not self._pace.slow and len(self._backlog.firsts) >= self.destination.queue
+
+    def holds_retries(self) -> bool:
+        """Whether consumption of retry records should wait: theirs is, or it has to leave room for one turn of them."""
+        return not self._pace.slow and len(self._backlog.retries) >= self.destination.queue
+
+    def spare(self) -> int:
+        """Return how many parked deliveries could be taken up before they are due: one as a probe, else up to half.
+
+        0 while the lane is open-circuited, draining, or has enough to do.
+        """
+        waiting = len(self._backlog)
+        if self._draining or not self._health.admits(self._loop.time()):
+            return 0
+        if self._breaker.state != "closed":
+            return 0 if waiting else 1
+        return max(self.destination.queue // 2 - waiting, 0)
 
     # -------------------------------------------------------------------------------------- draining
 
     def release(self, chosen: Callable[[Delivery], bool]) -> None:
         """Hand over all not yet started deliveries that `chosen` picks: revoked partitions, or all at a stop."""
         now_ms = self._clock() // 1_000_000
-        queued, self._queue = self._queue, deque()
-        delayed, self._delayed = self._delayed, []
-        for delivery in queued:
-            if chosen(delivery):
-                self._settler.later(delivery, now_ms, delivery.last_cls, parked=False)
-            else:
-                self._queue.append(delivery)
-        for entry in delayed:
-            if chosen(entry[2]):
-                self._settler.later(entry[2], entry[0], entry[2].last_cls, parked=False)
-            else:
-                heapq.heappush(self._delayed, entry)
+        for delivery, due_ms in self._backlog.take_all(chosen):
+            self._settler.later(delivery, due_ms or now_ms, delivery.last_cls, parked=False)
 
     def discard(self, chosen: Callable[[Delivery], bool]) -> None:
         """Drop deliveries of partitions that are another worker's by now: nothing of them is sent or settled here."""
-        self._queue = deque(each for each in self._queue if not chosen(each))
-        self._delayed = [entry for entry in self._delayed if not chosen(entry[2])]
-        heapq.heapify(self._delayed)
+        self._backlog.take_all(chosen)
 
     def drain(self) -> None:
         """Start nothing new from now on; attempts under way go on."""
-        self._draining = True
+        self._draining = self._after.draining = True
         self.release(lambda _: True)
 
     def abort(self, chosen: Callable[[Delivery], bool]) -> None:
@@ -149,8 +156,10 @@ class Lane:
 
     async def close(self) -> None:
         """Close all connections; idempotent. What is still in the lane is dropped unsettled and uncommitted."""
-        self._draining = True
-        self._sweep_timer.cancel()
+        self._draining = self._after.draining = True
+        self.watch.leave(self)
+        if self._own_watch:
+            self.watch.close()
         if self._rate_timer is not None:
             self._rate_timer.cancel()
         tasks = [seat.task for seat in self._seats]
@@ -164,41 +173,45 @@ class Lane:
     def _pump(self) -> None:
         """Wake an idle seat, or open one more."""
         if self._idle:
-            self._idle.pop().wake()
-        elif len(self._seats) < self.destination.concurrency:
+            if len(self._seats) - len(self._idle) < self._pace.limit:
+                self._idle.pop().wake()
+        elif len(self._seats) < self._pace.limit:
             self._seats.add(Seat(self, self._sender, self._loop))
+            if not self._awake:
+                self.rouse()
 
     def take(self) -> Delivery | None:
         """Return the next admitted delivery, or None: nothing queued, rate spent, or the breaker in the way."""
-        if not self._queue:
+        backlog = self._backlog
+        if not (backlog.firsts or backlog.retries) or len(self._seats) - len(self._idle) > self._pace.limit:
             return None
-        limited = self._bucket.rate > 0
-        if (limited or self._breaker.state != "closed") and not self._admitted():
+        if self._breaker.state == "closed" and self._pace.bucket.rate <= 0.0:
+            return backlog.take(self._pace.limit) if backlog.retries else backlog.firsts.popleft()
+        if not self._admitted():
             return None
-        delivery = self._queue.popleft()
-        if limited and self._queue:
+        delivery = backlog.take(self._pace.limit)
+        self._health.started(delivery)
+        if backlog:
             self._pump()  # a refilled bucket wakes one seat; that one wakes the next while tokens last
         return delivery
 
     def _admitted(self) -> bool:
         """Ask breaker and rate; what is admitted must be started."""
         now_s = self._loop.time()
-        if not self._breaker.admits(now_s):
+        if not self._health.admits(now_s):
             if self._breaker.state == "open":
-                self._park_queue()
+                self._after.park_queue()
             return False
-        wait_s = self._bucket.take(now_s)
+        wait_s = self._pace.bucket.take(now_s)
         if wait_s > 0:
             if self._rate_timer is None:
                 self._rate_timer = self._loop.call_later(wait_s, self._rate_refilled)
             return False
-        if self._breaker.state != "closed":
-            self._breaker.started()
         return True
 
     def _rate_refilled(self) -> None:
         self._rate_timer = None
-        if self._queue:
+        if self._backlog:
             self._pump()
 
     def idle(self, seat: Seat) -> None:
@@ -214,7 +227,7 @@ class Lane:
             error = Bug("a seat ended without settling its delivery")
         if error is not None:
             self._fatal(error)
-        elif self._queue and not self._draining:
+        elif self._backlog and not self._draining:
             self._pump()
 
     # --------------------------------------------------------------------------------------- one attempt
@@ -235,7 +248,8 @@ class Lane:
     def owned(self, delivery: Delivery) -> bool:
         """Whether the partition is still this worker's; if not, the attempt is over before anything was sent."""
         if delivery.run.flight.tracker.closed:
-            self._breaker.abandoned()
+            self._backlog.retrying.discard(delivery)
+            self._health.abandoned(delivery)
             return False
         return True
 
@@ -245,155 +259,40 @@ class Lane:
             raise error
         trace = delivery.run.flight.trace
         traceparent = format_traceparent(trace.trace_id, span_id, trace.sampled)
-        now_s = self._clock() // 1_000_000_000
+        delivery.sent_ns = now_ns = self._clock()
         return delivery.step.head(
-            delivery.id, delivery.event_headers, traceparent, now_s, delivery.body, delivery.target
+            delivery.id, delivery.event_headers, traceparent, now_ns // 1_000_000_000, delivery.body, delivery.target
         )
-
-    def judge(self, delivery: Delivery, span_id: str, result: Answer | Failure) -> None:
-        """Say what the attempt means and act on it: settle, wait here, hand over, park."""
-        now_ns = self._clock()
-        now_ms = now_ns // 1_000_000
-        self._completed += 1
-        self.stats.attempt_ms[bisect_left(LATENCY_BUCKETS_MS, (now_ns - delivery.last_ns) // 1_000_000)] += 1
-        status = result.status if type(result) is Answer else 0
-        delivery.status = status
-        ruling = verdict.judge(
-            result, delivery.attempts, delivery.step.retry, now_ms, delivery.expires_ms, self._dice.random()
-        )
-        if ruling is verdict.DELIVERED:
-            if self._breaker.state == "closed":
-                self._breaker.succeeded()
-            else:
-                self._healthy()
-            self.stats.last_good_ns = now_ns
-            cls, flaw = ("", "") if delivery.step.response is None else keep_response(delivery, result, self.stats)
-            if cls or delivery.run.flight.trace.sampled or delivery.history:
-                remember(delivery, span_id, now_ns, status, cls)
-            self._settler.finish(delivery, Outcome.DELIVERED, cls, flaw)
-            return
-        self._failed(delivery, span_id, now_ns, result, ruling)
-
-    def _failed(
-        self, delivery: Delivery, span_id: str, now_ns: int, result: Answer | Failure, ruling: verdict.Verdict
-    ) -> None:
-        assert not isinstance(ruling, verdict.Delivered)
-        cls = ruling.cls
-        stats = self.stats
-        stats.failures[cls] = stats.failures.get(cls, 0) + 1
-        stats.last_class = cls
-        event = delivery.run.flight.event
-        stats.last_event_id = event.id if event is not None else ""
-        remember(delivery, span_id, now_ns, delivery.status, cls)
-        delivery.last_cls = cls
-        delivery.excerpt = result.body[: delivery.step.excerpt_bytes] if isinstance(result, Answer) else b""
-        detail = result.detail if isinstance(result, Failure) else f"http_{result.status}"
-        now_ms = now_ns // 1_000_000
-        match ruling:
-            case verdict.Rejected():
-                self._healthy()
-                self._settler.finish(delivery, Outcome.REJECTED, cls, detail)
-            case verdict.Hold():
-                delivery.attempts -= 1  # the sender was refused, not this delivery: no attempt is used
-                if self._breaker.trip(self._loop.time()):
-                    self._state_changed()
-                self._park(delivery, now_ms)
-                self._park_queue()
-            case verdict.Dead():
-                self._unhealthy()
-                self._settler.finish(delivery, Outcome.DEAD, cls, detail)
-            case verdict.RetryAt():
-                self._unhealthy()
-                self._again(delivery, ruling.due_ms, now_ms, cls)
-
-    def _again(self, delivery: Delivery, due_ms: int, now_ms: int, cls: FailureClass) -> None:
-        """Wait here for what is due soon, hand over the rest."""
-        tracker = delivery.run.flight.tracker
-        if tracker.closed:
-            return  # another worker's by now, who does it from the start: to send it again from here is forbidden
-        here = due_ms - now_ms <= IN_PROCESS_MAX_MS and self._breaker.state != "open"
-        if here and not self._draining and not tracker.leaving:
-            delivery.due_ms = due_ms
-            heapq.heappush(self._delayed, (due_ms, next(self._tie), delivery))
-        else:
-            self._settler.later(delivery, due_ms, cls, parked=False)
-
-    # ---------------------------------------------------------------------------------- the breaker, parking
-
-    def _healthy(self) -> None:
-        before = self._breaker.state
-        self._breaker.succeeded()
-        if before != self._breaker.state:
-            self._state_changed()
-
-    def _unhealthy(self) -> None:
-        if self._breaker.failed(self._loop.time()):
-            self._state_changed()
-            self._park_queue()
-
-    def _state_changed(self) -> None:
-        state = self._breaker.state
-        self.stats.state = state
-        self.stats.state_since_ns = self._clock()
-        self._telemetry.log(
-            "warning" if state == "open" else "info", f"breaker_{state.replace('-', '_')}",
-            destination=self.destination.name, event_id=self.stats.last_event_id,
-            **{"class": str(self.stats.last_class)},
-        )  # fmt: skip
-
-    def _park(self, delivery: Delivery, now_ms: int) -> None:
-        self.stats.parked += 1
-        if now_ms >= delivery.expires_ms:
-            self._settler.finish(delivery, Outcome.DEAD, FailureClass.EXPIRED, "parked_until_max_age")
-            return
-        cls = delivery.last_cls or self.stats.last_class or FailureClass.TIMEOUT
-        self._settler.later(delivery, now_ms, cls, parked=True)
-
-    def _park_queue(self) -> None:
-        now_ms = self._clock() // 1_000_000
-        queued, self._queue = self._queue, deque()
-        for delivery in queued:
-            self._park(delivery, now_ms)
 
     # ------------------------------------------------------------------------------------------- the sweep
 
-    def _sweep(self) -> None:
+    def fill(self) -> None:
+        """Start what waits, as far as there are slots."""
+        free = self._pace.limit - len(self._seats) + len(self._idle)
+        for _ in range(min(len(self._backlog), free)):
+            self._pump()
+
+    def rouse(self) -> None:
+        """Have the lane swept from now on, until it has nothing left to look after."""
+        if not self._awake:
+            self._awake = True
+            self._pace.look(self._loop.time(), busy=False)
+            self.watch.wake(self)
+
+    def sweep(self, now_s: float) -> bool:
         """Every 100 ms: overdue attempts, idle connections, due waits, the rate share, the drain estimate."""
-        self._sweep_timer = self._loop.call_later(SWEEP_S, self._sweep)
-        if (error := self._lease.renew()) is not None:
-            self._fatal(error)
-            return
-        now_s = self._loop.time()
-        for seat in tuple(self._seats):
+        for seat in [each for each in self._seats if each.until_s < now_s]:
             seat.sweep(now_s)
-        now_ms = self._clock() // 1_000_000
-        while self._delayed and self._delayed[0][0] <= now_ms:
-            delivery = heapq.heappop(self._delayed)[2]
-            delivery.due_ms = 0
-            self.offer(delivery)
-        self._bucket.retune(self._rate(), now_s)
-        self._per_s += (self._completed / SWEEP_S - self._per_s) * 0.05  # averages over about two seconds
-        self._completed = 0
-        self._estimate(now_s)
-        if self._queue and self._breaker.admits(now_s):
-            for _ in range(min(len(self._queue), self.destination.concurrency - len(self._seats) + len(self._idle))):
-                self._pump()
-        self.stats.queued = len(self._queue) + len(self._delayed)
-        self.stats.in_flight = len(self._seats) - len(self._idle)
-        if self._breaker.state != self._state_noted:
-            self._state_noted = self.stats.state = self._breaker.state
-
-    def _rate(self) -> float:
-        """Return this worker's part of the destination's rate; 0.0 only if that is unlimited."""
-        whole = self.destination.rate_per_s
-        return max(whole * self._share(), RATE_MIN_PER_S) if whole else 0.0
-
-    def _estimate(self, now_s: float) -> None:
-        """Judge a full queue only after it has been full for two seconds: the average needs them."""
-        if not self.full():
-            self._full_since_s = 0.0
-            self._slow = self._slow and len(self._queue) > self.destination.queue // 2
-            return
-        self._full_since_s = self._full_since_s or now_s
-        if now_s - self._full_since_s > 2.0:  # noqa: PLR2004
-            self._slow = len(self._queue) > self._per_s * DRAIN_BOUND_S
+        backlog = self._backlog
+        if backlog.delayed:
+            for delivery in backlog.due(self._clock() // 1_000_000):
+                delivery.due_ms = 0
+                self.offer(delivery)
+        self._pace.look(now_s, busy=bool(backlog))
+        if backlog and self._health.admits(now_s):
+            self.fill()
+        stats = self.stats
+        stats.queued = len(backlog) + len(backlog.delayed)
+        stats.in_flight = len(self._seats) - len(self._idle)
+        self._awake = bool(self._seats or stats.queued)
+        return self._awake

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pipeline.model import Answer, Attempt, Broken, Delivery, Destination, Failure, FailureClass
@@ -49,8 +50,8 @@ class Work(Protocol):
 class Seat:
     """Takes deliveries from its lane until idle for IDLE_S. Owner of its connection."""
 
-    __slots__ = ("_aborted", "_connection", "_deadline_s", "_idle_since_s", "_lane", "_loop", "_sender", "_span_id",
-                 "_waiter", "delivery", "task")  # fmt: skip
+    __slots__ = ("_aborted", "_connection", "_lane", "_loop", "_sender", "_span_id", "_waiter", "delivery", "task",
+                 "until_s")  # fmt: skip
 
     def __init__(self, lane: Work, sender: Sender, loop: asyncio.AbstractEventLoop) -> None:
         self.delivery: Delivery | None = None
@@ -58,8 +59,8 @@ class Seat:
         self._sender = sender
         self._loop = loop
         self._connection: Connection | None = None
-        self._deadline_s = 0.0
-        self._idle_since_s = 0.0
+        self.until_s = inf
+        """When to be swept (the loop's time): the deadline of the attempt under way, or the end of idleness."""
         self._span_id = ""
         self._aborted: FailureClass | None = None
         self._waiter: asyncio.Future[bool] | None = None
@@ -72,7 +73,7 @@ class Seat:
 
     def abort(self, cls: FailureClass) -> None:
         """End the attempt under way, connecting included, as a failure of that class."""
-        self._deadline_s = 0.0
+        self.until_s = inf
         if self._connection is not None:
             self._connection.abort(cls)
         elif self.delivery is not None:
@@ -81,10 +82,11 @@ class Seat:
 
     def sweep(self, now_s: float) -> None:
         """Abort an overdue attempt; end a seat that was idle for IDLE_S."""
+        if self.until_s >= now_s:
+            return
         if self.delivery is not None:
-            if 0.0 < self._deadline_s < now_s:
-                self.abort(FailureClass.TIMEOUT)
-        elif self._waiter is not None and not self._waiter.done() and now_s - self._idle_since_s > IDLE_S:
+            self.abort(FailureClass.TIMEOUT)
+        elif self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(False)
 
     async def _work(self) -> None:
@@ -118,7 +120,7 @@ class Seat:
                 return
 
     async def _woken(self) -> bool:
-        self._idle_since_s = self._loop.time()
+        self.until_s = self._loop.time() + IDLE_S
         self._waiter = self._loop.create_future()
         self._lane.idle(self)
         go_on = await self._waiter
@@ -127,7 +129,7 @@ class Seat:
 
     async def _attempt(self, delivery: Delivery) -> None:
         lane = self._lane
-        self._deadline_s = self._loop.time() + lane.destination.timeout_ms / 1000
+        self.until_s = self._loop.time() + lane.destination.timeout_ms / 1000
         self._span_id = span_id = lane.begin(delivery)
         connection = self._connection
         if connection is not None and connection.usable():

@@ -91,6 +91,7 @@ async def test_a_commit_waits_for_its_ledger(world, intake) -> None:
 async def test_deliveries_are_committed_once_settled(world, intake) -> None:
     world.lane(FakeEndpoint())
     intake._lanes = tuple(world.lanes.values())
+    intake._watches = tuple(lane.watch for lane in intake._lanes)
     intake.source.assign(("in", 0, 0))
     intake.source.post(records(b"go", b"go", b"empty"))
     await until(lambda: intake.source.committed == {("in", 0): 3})
@@ -113,6 +114,7 @@ async def test_an_unreachable_registry_holds_its_partition_only(world, intake, m
     intake._schemas.reachable = True
     world.lane(FakeEndpoint())
     intake._lanes = tuple(world.lanes.values())
+    intake._watches = tuple(lane.watch for lane in intake._lanes)
     await until(lambda: intake.source.committed[("in", 0)] == 3)
     assert intake.source.paused == set()
     assert intake.held() == 0
@@ -136,6 +138,7 @@ async def test_a_revoke_lets_attempts_end_hands_over_the_rest_and_commits(world,
     slow = FakeEndpoint(latency_s=0.05)
     world.lane(slow, concurrency=1)
     intake._lanes = tuple(world.lanes.values())
+    intake._watches = tuple(lane.watch for lane in intake._lanes)
     intake.source.assign(("in", 0, 0))
     intake.source.post(records(b"go", b"go", b"go"))
     await until(lambda: len(slow.requests) == 1)
@@ -150,6 +153,7 @@ async def test_a_revoke_lets_attempts_end_hands_over_the_rest_and_commits(world,
 async def test_attempts_that_outlast_the_drain_budget_are_aborted_and_handed_over(world, intake) -> None:
     world.lane(FakeEndpoint(lambda _h, _b: None), timeout_ms=60_000)
     intake._lanes = tuple(world.lanes.values())
+    intake._watches = tuple(lane.watch for lane in intake._lanes)
     intake.source.assign(("in", 0, 0))
     intake.source.post(records(b"go"))
     await until(lambda: world.settlement.unsettled() == 1)
@@ -163,6 +167,7 @@ async def test_a_lost_partition_is_forgotten_unsent_and_uncommitted(world, intak
     stuck = FakeEndpoint(lambda _h, _b: None)
     world.lane(stuck, concurrency=1, timeout_ms=60_000)
     intake._lanes = tuple(world.lanes.values())
+    intake._watches = tuple(lane.watch for lane in intake._lanes)
     intake.source.assign(("in", 0, 0))
     intake.source.post(records(b"go", b"go"))
     await until(lambda: len(stuck.requests) == 1)
@@ -172,7 +177,7 @@ async def test_a_lost_partition_is_forgotten_unsent_and_uncommitted(world, intak
     lane = world.lanes["crm"]
     lane.abort(lambda _: True)
     await until(lambda: lane.stats.failures == {"timeout": 1})
-    assert not lane._delayed
+    assert not lane._backlog.delayed
     assert world.producer.records == []
     assert len(stuck.requests) == 1
     assert intake.source.committed == {}
@@ -201,11 +206,12 @@ async def test_consumption_waits_for_a_full_lane(world, intake) -> None:
     endpoint = FakeEndpoint(lambda _h, _b: Answer(204), latency_s=0.002)
     world.lane(endpoint, concurrency=2, queue=10)
     intake._lanes = tuple(world.lanes.values())
+    intake._watches = tuple(lane.watch for lane in intake._lanes)
     intake.source.assign(("in", 0, 0))
     intake.source.post(records(*[b"go"] * 300))
     peak = 0
     while intake.source.committed != {("in", 0): 300}:
-        peak = max(peak, len(world.lanes["crm"]._queue))
+        peak = max(peak, len(world.lanes["crm"]._backlog))
         await asyncio.sleep(0.001)
     assert peak <= 10 + consume.TURN_RECORDS
 

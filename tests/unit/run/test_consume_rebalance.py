@@ -33,6 +33,7 @@ async def stuck(world, intake) -> FakeEndpoint:
     world.lane(endpoint, timeout_ms=60_000)
     intake._take = Script(world).record
     intake._lanes = tuple(world.lanes.values())
+    intake._watches = tuple(lane.watch for lane in intake._lanes)
     intake.source.assign(("in", 0, 0))
     intake.source.post(records(b"go"))
     await until(lambda: len(endpoint.requests) == 1)
@@ -54,6 +55,7 @@ async def test_a_drain_that_outlives_its_rebalance_leaves_the_new_assignment_alo
 async def test_a_partition_revoked_during_a_stop_is_drained_and_committed_first(world, intake) -> None:
     world.lane(FakeEndpoint(latency_s=0.05))
     intake._lanes = tuple(world.lanes.values())
+    intake._watches = tuple(lane.watch for lane in intake._lanes)
     intake.source.assign(("in", 0, 0))
     intake.source.post(records(b"go"))
     await until(lambda: world.settlement.unsettled() == 1)

@@ -258,5 +258,5 @@ async def test_each_delivery_is_settled_exactly_once_in_any_weather(world, seed)
         lane.offer(world.deliveries(step("two", in_process=()))[0])
         if lane.full():
             await asyncio.sleep(0.002)
-    await until(lambda: not lane._queue and lane.stats.attempts and len(world.outcomes()) == 240)
+    await until(lambda: not lane._backlog and lane.stats.attempts and len(world.outcomes()) == 240)
     assert len({row.delivery_id for row in world.outcomes()}) == 240

@@ -100,7 +100,7 @@ async def test_a_seat_that_dies_in_judging_an_aborted_connect_is_fatal(world) ->
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    lane._settler = type("Broken", (), {"finish": broken, "later": broken})()
+    lane._after._settler = type("Broken", (), {"finish": broken, "later": broken})()
     lane.offer(world.deliveries(step(in_process=(60_000,)))[0])
     await until(lambda: bool(world.errors))
     assert isinstance(world.errors.pop(), ZeroDivisionError)
@@ -109,12 +109,13 @@ async def test_a_seat_that_dies_in_judging_an_aborted_connect_is_fatal(world) ->
 async def test_a_rate_without_a_share_is_no_licence(world) -> None:
     endpoint = FakeEndpoint()
     lane = world.lane(endpoint, rate_per_s=50.0, queue=100)
-    lane._share = lambda: 0.0
-    await until(lambda: lane._bucket.rate != 50.0)
-    lane._bucket._tokens = 0.0
+    lane._pace._share = lambda: 0.0
+    lane._pace.look(asyncio.get_running_loop().time(), busy=False)
+    assert lane._pace.bucket.rate < 50.0
+    lane._pace.bucket._tokens = 0.0
     for _ in range(20):
         lane.offer(world.deliveries(step())[0])
     await asyncio.sleep(0.05)
     assert endpoint.requests == []
-    lane._share = lambda: 1.0
+    lane._pace._share = lambda: 1.0
     await until(lambda: world.tracker.watermark() == 20)
