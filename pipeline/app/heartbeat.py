@@ -79,6 +79,7 @@ def _lane(stats: LaneStats) -> dict[str, Any]:
         "event": stats.last_event_id,
         "queued": stats.queued,
         "in_flight": stats.in_flight,
+        "limit": stats.limit,
         "parked": stats.parked,
         "attempts": stats.attempts,
     }

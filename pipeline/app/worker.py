@@ -32,6 +32,7 @@ from pipeline.run.dispatch import Lane
 from pipeline.run.process import Process
 from pipeline.run.release import Release
 from pipeline.run.settle import OwnTopics, Settlement
+from pipeline.run.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,6 +67,7 @@ class Worker:
         self._removed: dict[str, int] = {}
         self._error: BaseException | None = None
         self.lanes: dict[str, Lane] = {}
+        self._watch: Watch | None = None
         self.intakes: list[Intake] = []
         self.settlement: Settlement | None = None
 
@@ -151,12 +153,13 @@ class Worker:
         return Settlement(own, producer, self.telemetry, time.time_ns, _DICE, customer_reference(group))
 
     def _open_lanes(self, settlement: Settlement) -> None:
+        self._watch = Watch(self.fatal)
         for name, destination in self._compiled.destinations.items():
             stats = LaneStats()
             self.telemetry.watch(name, stats)
             self.lanes[name] = Lane(
                 destination, HttpSender(destination, stats), settlement, self.telemetry, stats, time.time_ns, _DICE,
-                self.fatal, self._share,
+                self.fatal, self._share, self._watch,
             )  # fmt: skip
 
     def _open_intakes(self, producer: KafkaProducer, settlement: Settlement) -> None:
@@ -220,6 +223,8 @@ class Worker:
     async def _close(self, producer: KafkaProducer) -> None:
         for lane in self.lanes.values():
             await lane.close()
+        if self._watch is not None:
+            self._watch.close()
         if self._error is None:
             left = await producer.flush(FLUSH_S)
             self.telemetry.log("info", "worker_stopped", worker=self._worker_id, unacked=left)

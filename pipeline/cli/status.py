@@ -179,7 +179,8 @@ def _document(config: Config, seen: Seen) -> dict[str, Any]:
         "destinations": [
             {"destination": state.name, "state": state.state, "since_ms": state.since_ms,
              "last_good_ms": state.last_good_ms, "last_class": state.last_class, "last_event_id": state.last_event_id,
-             "waiting": waiting, "queued": state.queued, "in_flight": state.in_flight, "parked": state.parked,
+             "waiting": waiting, "queued": state.queued, "in_flight": state.in_flight,
+             "limit": state.limit, "parked": state.parked,
              "rate_per_s": state.rate_per_s, "drain_ms": drain}
             for state, waiting, drain in _rows(config, seen)
         ],
@@ -235,7 +236,8 @@ def _destinations(config: Config, seen: Seen) -> Any:
             state.name, f"[{style}]{screen.cell(state.state)}[/]", _ago(seen.now_ms, state.since_ms),
             _ago(seen.now_ms, state.last_good_ms), screen.cell(state.last_class),
             ("at least " if partial else "") + screen.count(waiting), screen.count(state.queued),
-            screen.count(state.in_flight), "unknown" if drain is None else screen.age(drain) if drain else "",
+            screen.count(state.in_flight) + (f" of {screen.count(state.limit)}" if state.limit else ""),
+            "unknown" if drain is None else screen.age(drain) if drain else "",
         )  # fmt: skip
     return shown
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
@@ -30,6 +30,8 @@ from pipeline.config.section import (
 OPERATIONS_MAX: Final = 64
 QUEUE_MAX: Final = 100_000
 CONCURRENCY_MAX: Final = 10_000
+ADAPTIVE_MAX: Final = 64
+"""Up to how many requests in flight an adaptive lane goes when nothing is said."""
 ATTEMPTS_MAX: Final = 100
 TIMEOUT_MAX_MS: Final = 300_000
 RESPONSE_BYTES_MAX: Final = 16 * 1024 * 1024
@@ -41,20 +43,60 @@ DataClass = Literal["identifier", "contact", "free_text", "public"]
 StatusVerdict = Literal["delivered", "rejected", "retry", "hold"]
 
 
-def _concurrency(given: object) -> object:
-    if isinstance(given, Mapping) and "adaptive" in given:
-        refuse("adaptive concurrency is not supported in this release", "write a number of requests, such as 64")
-    return given
+class ConcurrencyLimit(NamedTuple):
+    """The most requests in flight at once; an `adaptive` lane finds out how many of them to use."""
+
+    most: int
+    adaptive: bool
+
+
+def _concurrency(given: object) -> ConcurrencyLimit:
+    if isinstance(given, ConcurrencyLimit):
+        return given
+    most, adaptive = given, False
+    if isinstance(given, Mapping):
+        within = given.get("adaptive")
+        if set(given) != {"adaptive"} or not isinstance(within, Mapping) or set(within) - {"max"}:
+            refuse("must be a whole number or {adaptive: {max: NUMBER}}")
+        most, adaptive = within.get("max", ADAPTIVE_MAX), True
+    if not isinstance(most, int) or isinstance(most, bool):
+        refuse("must be a whole number", "or {adaptive: {max: NUMBER}}")
+    if not 1 <= most <= CONCURRENCY_MAX:
+        refuse("must be at least 1" if most < 1 else f"must be at most {CONCURRENCY_MAX}")
+    return ConcurrencyLimit(most, adaptive)
+
+
+def _concurrency_text(limit: ConcurrencyLimit) -> str:
+    return f"{{adaptive: {{max: {limit.most}}}}}" if limit.adaptive else str(limit.most)
+
+
+_NUMBER_SCHEMA: Final = {"type": "integer", "minimum": 1, "maximum": CONCURRENCY_MAX}
+Concurrency = Annotated[
+    ConcurrencyLimit,
+    BeforeValidator(_concurrency),
+    WithJsonSchema(
+        {"anyOf": [_NUMBER_SCHEMA, {
+            "type": "object", "additionalProperties": False, "required": ["adaptive"],
+            "properties": {"adaptive": {"type": "object", "additionalProperties": False,
+                                        "properties": {"max": _NUMBER_SCHEMA}}},
+        }]}
+    ),
+    Shown(f"number, 1 to {CONCURRENCY_MAX}, or `{{adaptive: {{max: NUMBER}}}}`", _concurrency_text),
+]  # fmt: skip
 
 
 class Limits(Section):
     """What the destination can take."""
 
     rate: RatePerS | None = Field(None, alias="rate", description="Requests a second, of the whole fleet.")
-    concurrency: Annotated[int, BeforeValidator(_concurrency)] = Field(
-        64, ge=1, le=CONCURRENCY_MAX, description="Requests in flight at once, per worker."
+    concurrency: Concurrency = Field(
+        ConcurrencyLimit(ADAPTIVE_MAX, adaptive=True),
+        description="Requests in flight at once, per worker: a fixed number, or as many as the destination answers "
+        "without queueing them.",
     )
-    queue: int = Field(1_000, ge=1, le=QUEUE_MAX, description="Deliveries that wait, per worker.")
+    queue: int = Field(
+        1_000, ge=1, le=QUEUE_MAX, description="First attempts that wait, and as many retries, per worker."
+    )
 
 
 class Breaker(Section):

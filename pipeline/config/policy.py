@@ -210,6 +210,23 @@ class Consent(Section):
     }
 
 
+class RejectionBrake(Section):
+    """When a destination that rejects much is left alone, so that one mistake does not dead-letter the stream."""
+
+    share: Share = Field(0.2, description="Share of rejected answers that opens the destination's breaker.")
+    of: int = Field(100, ge=1, le=10_000, description="How many of the last answers that share is taken of.")
+
+
+class Brakes(Section):
+    """When to stop rather than go on putting aside."""
+
+    destination: RejectionBrake = Field(
+        RejectionBrake.model_validate({}), description="Of each destination, beside its own `breaker`."
+    )
+
+    later: ClassVar[Mapping[str, Later]] = {"intake": Later("records that cannot be read stop no worker")}
+
+
 class Telemetry(Section):
     """Traces and metrics."""
 
@@ -246,13 +263,13 @@ class HooklineFile(Section):
     )
     purposes: Items[Name] = Field((), description="Purposes that journeys may name.")
     consent: Consent = Field(Consent.model_validate({}), description="When consent counts.")
+    brakes: Brakes = Field(Brakes.model_validate({}), description="When much goes wrong.")
     telemetry: Telemetry = Field(Telemetry.model_validate({}), description="Traces and metrics.")
 
     later: ClassVar[Mapping[str, Later]] = {
         "identity": Later("identifiers are sent as they come", accepted=({},)),
         "caps": Later("there are no caps", accepted=([],)),
         "quiet_hours": Later("there are no quiet hours", accepted=([],)),
-        "brakes": Later("there are no brakes beyond the destinations' breakers"),
         "alerts": Later("failures raise no alerts", accepted=({},)),
     }
 

@@ -178,7 +178,8 @@ def _default(field: FieldInfo) -> str:
         return ""
     if isinstance(default, (tuple, dict)) and not default:
         return "`[]`" if isinstance(default, tuple) else "`{}`"
-    if isinstance(default, tuple):
+    written = any(isinstance(each, Shown) for each in field.metadata)
+    if isinstance(default, tuple) and not written:
         return f"`[{', '.join(each.name for each in default)}]`"
     write = next((each.write for each in field.metadata if isinstance(each, Shown)), str)
     return f"`{write(default)}`" if default != "" else '`""`'

@@ -93,6 +93,7 @@ class Requests:
         self._credentials[name] = Credentials(
             query=query, lines=lines.encode("ascii"), sign=signing.signer(keys) if keys else None
         )
+        brake = self._config.brakes.destination
         self.destinations[name] = Destination(
             name=name,
             host=url.hostname or "",
@@ -100,12 +101,13 @@ class Requests:
             tls=url.scheme == "https",
             private_networks=tuple(destination.private_networks),
             timeout_ms=destination.timeout_ms,
-            concurrency=destination.limits.concurrency,
+            concurrency=destination.limits.concurrency.most,
+            adaptive=destination.limits.concurrency.adaptive,
             queue=destination.limits.queue,
             rate_per_s=destination.limits.rate or 0.0,
             breaker=BreakerPolicy(
                 destination.breaker.failures, destination.breaker.of, destination.breaker.open_ms,
-                destination.breaker.open_max_ms,
+                destination.breaker.open_max_ms, brake.share, brake.of,
             ),
             response_bytes_max=destination.response_bytes_max,
             drops_repeats=destination.drops_repeats,

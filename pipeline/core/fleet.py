@@ -23,7 +23,10 @@ _PREFIX: Final = b"worker/"
 
 @value
 class LaneReport:
-    """One destination in one worker. Times are Unix ms, 0 for never; `attempts` counts since the worker started."""
+    """One destination in one worker. Times are Unix ms, 0 for never; `attempts` counts since the worker started.
+
+    `limit` is the most requests in flight at present, 0 in reports of releases that did not tell.
+    """
 
     state: str
     since_ms: int
@@ -34,6 +37,7 @@ class LaneReport:
     in_flight: int
     parked: int
     attempts: int
+    limit: int = 0
 
 
 @value
@@ -65,6 +69,7 @@ class DestinationState:
     in_flight: int
     parked: int
     rate_per_s: float | None
+    limit: int = 0
 
 
 class Fleet:
@@ -122,6 +127,7 @@ class Fleet:
             max(lane.last_good_ms for lane in lanes), latest.last_class, latest.last_event_id,
             sum(lane.queued for lane in lanes), sum(lane.in_flight for lane in lanes),
             sum(lane.parked for lane in lanes), sum(rates) if rates else None,
+            sum(lane.limit for lane in lanes),
         )  # fmt: skip
 
     def _rate(self, worker: WorkerReport, destination: str) -> float | None:
@@ -160,6 +166,7 @@ def _lane(doc: Mapping[str, Any]) -> LaneReport:
     return LaneReport(
         str(doc["state"]), _ms(doc["since"]), _ms(doc["last_good"]), str(doc["class"]), str(doc["event"]),
         int(doc["queued"]), int(doc["in_flight"]), int(doc["parked"]), int(doc.get("attempts", 0)),
+        int(doc.get("limit", 0)),
     )  # fmt: skip
 
 

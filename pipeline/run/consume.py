@@ -76,7 +76,7 @@ class Intake:
         self._process = process
         self._settlement = settlement
         self._lanes = tuple(lanes)
-        self._watches = tuple({lane.watch: None for lane in self._lanes})  # one, in a worker
+        self._watches = {lane.watch for lane in self._lanes}  # one, in a worker
         self._producer = producer
         self._schemas = schemas
         self._telemetry = telemetry
@@ -91,8 +91,7 @@ class Intake:
         self._release: Release | None = None
         self._scheduled = False
         self._stopped = False
-        self._left = False
-        self._halted = False
+        self._left = self._halted = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._forget_s = 0.0
         self._commit_timer = self._loop.call_later(COMMIT_S, self._commit)
@@ -168,10 +167,9 @@ class Intake:
         settlement = self._settlement
         if settlement.unsettled() >= UNSETTLED_MAX or settlement.unsettled_bytes >= UNSETTLED_BYTES:
             return True
-        if self._producer.full() or any(each.empty_ranges() >= EMPTY_RANGES_MAX for each in self.trackers.values()):
+        if self._producer.full() or any(watch.holding(retries=self._release is not None) for watch in self._watches):
             return True
-        retries = self._release is not None
-        return any(watch.holding(retries=retries) for watch in self._watches)
+        return any(each.empty_ranges() >= EMPTY_RANGES_MAX for each in self.trackers.values())
 
     def _turn(self) -> None:
         self._scheduled = False

@@ -94,6 +94,7 @@ class Metrics:
         self._counter(names.PARKED, lambda stats: [(stats.parked, {})])
         self._level(names.QUEUED, lambda stats: stats.queued)
         self._level(names.IN_FLIGHT, lambda stats: stats.in_flight)
+        self._level(names.LIMIT, lambda stats: stats.limit)
         self._level(names.BREAKER, lambda stats: names.BREAKER_LEVELS.get(stats.state, 0))
 
     def _counter(

@@ -74,6 +74,10 @@ TRIGGER_TIME: Final = Metric(
 )
 QUEUED: Final = Metric("hookline.queue", "gauge", "{delivery}", (DESTINATION,), "Deliveries waiting in the lane")
 IN_FLIGHT: Final = Metric("hookline.in_flight", "gauge", "{attempt}", (DESTINATION,), "HTTP exchanges under way")
+LIMIT: Final = Metric(
+    "hookline.in_flight.limit", "gauge", "{attempt}", (DESTINATION,),
+    "Most HTTP exchanges at once at present; with adaptive concurrency it follows the destination",
+)  # fmt: skip
 BREAKER: Final = Metric(
     "hookline.breaker.state", "gauge", "1", (DESTINATION,), "The breaker: 0 closed, 1 half-open, 2 open"
 )
@@ -101,7 +105,7 @@ HELD: Final = Metric(
 )  # fmt: skip
 
 LANE_METRICS: Final = (
-    ATTEMPTED, FAILED, ATTEMPT_TIME, TRIGGER_TIME, QUEUED, IN_FLIGHT, BREAKER, CONNECTIONS, PARKED,
+    ATTEMPTED, FAILED, ATTEMPT_TIME, TRIGGER_TIME, QUEUED, IN_FLIGHT, LIMIT, BREAKER, CONNECTIONS, PARKED,
 )  # fmt: skip
 """The metrics of every destination; the others are the worker's."""
 

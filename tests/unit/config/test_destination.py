@@ -34,6 +34,20 @@ operations:
 """
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("", (64, True)),
+        ("limits: {concurrency: {adaptive: {max: 500}}}\n", (500, True)),
+        ("limits: {concurrency: {adaptive: {}}}\n", (64, True)),
+        ("limits: {concurrency: 12}\n", (12, False)),
+    ],
+)
+def test_concurrency_is_adaptive_or_a_number(folder: Folder, line: str, expected: tuple[int, bool]) -> None:
+    folder.add(CRM, line)
+    assert folder.load().destinations["crm"].limits.concurrency == expected
+
+
 def test_every_key_of_a_destination(folder: Folder) -> None:
     crm = folder.write(CRM, FULL).load().destinations["crm"]
     assert (crm.data.region, crm.data.retention) == ("eu", 730 * 86_400_000)
@@ -66,6 +80,13 @@ def test_every_key_of_a_destination(folder: Folder) -> None:
         ("limits: {concurrency: 1.5}", "limits.concurrency: must be a whole number"),
         ("limits: {concurrency: true}", "limits.concurrency: must be a whole number"),
         ("limits: {concurrency: '8'}", "limits.concurrency: must be a whole number"),
+        ("limits: {concurrency: 10001}", "limits.concurrency: must be at most 10000"),
+        ("limits: {concurrency: {adaptive: {max: 0}}}", "limits.concurrency: must be at least 1"),
+        ("limits: {concurrency: {adaptive: 8}}", "limits.concurrency: must be a whole number or {adaptive: {max:"),
+        (
+            "limits: {concurrency: {adaptive: {min: 8}}}",
+            "limits.concurrency: must be a whole number or {adaptive: {max:",
+        ),
         ("limits: {queue: 1000000}", "limits.queue: must be at most 100000"),
         ("breaker: {failures: 0.5}", "breaker.failures: must be text"),
         ("breaker: {open: 1h}", "breaker: `open_max` must not be shorter than `open`"),

@@ -40,7 +40,7 @@ def test_defaults(folder: Folder) -> None:
         None,
         None,
     )
-    assert (crm.limits.rate, crm.limits.concurrency, crm.limits.queue) == (None, 64, 1_000)
+    assert (crm.limits.rate, crm.limits.concurrency, crm.limits.queue) == (None, (64, True), 1_000)
     assert (crm.breaker.failures, crm.breaker.of) == (0.5, 20)
     assert (crm.breaker.open_ms, crm.breaker.open_max_ms) == (30_000, 600_000)
     assert (crm.retry.max_attempts, crm.retry.max_age_ms, crm.retries_ambiguous) == (8, 86_400_000, True)

@@ -46,7 +46,7 @@ def test_what_an_environment_may_set(folder: Folder) -> None:
     assert crm.auth.bearer.token == "env:SANDBOX"
     assert (crm.sign, crm.tls.ca) == (None, "file:certs/ca.pem")
     assert crm.proxy == "http://egress.example:3128"
-    assert (crm.limits.rate, crm.limits.concurrency) == (5.0, 8)
+    assert (crm.limits.rate, crm.limits.concurrency) == (5.0, (8, False))
     assert config.where("destinations/crm.yaml", ("auth", "bearer", "token"))[:2] == ("env/staging.yaml", 9)
     assert config.where("destinations/crm.yaml", ("limits", "concurrency"))[0] == "destinations/crm.yaml"
     assert folder.load().destinations["crm"].base_url == "https://crm.example"

@@ -45,7 +45,6 @@ MAIN_KEYS = {
     "identity: {email: normalise}": "identifiers are sent as they come",
     "caps: [{category: promotional, max: 3}]": "there are no caps",
     "quiet_hours: [{channels: [sms]}]": "there are no quiet hours",
-    "brakes: {intake: {share: 5%}}": "there are no brakes beyond the destinations' breakers",
     "alerts: {oncall: {url: env:ALERT}}": "failures raise no alerts",
 }
 
@@ -133,7 +132,6 @@ def test_operation_values(folder: Folder, before: str, after: str, expected: str
         "sign: {github: {secret: env:K}}",
         "sign: {stripe: {secret: env:K}}",
         "tls: {client_cert: file:a, client_key: file:b}",
-        "limits: {concurrency: {adaptive: {max: 64}}}",
         "on_status: {410: disable}",
     ],
 )
@@ -153,7 +151,15 @@ def test_main_keys(folder: Folder, line: str, why: str) -> None:
     assert folder.add("hookline.yaml", f"{line}\n").problem().endswith(refused(line, why))
 
 
-@pytest.mark.parametrize("line", ["retention: {memory: 30d}", "consent: {table_lag_max: 1m}", "consent: {skew: 1m}"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "retention: {memory: 30d}",
+        "brakes: {intake: {share: 5%}}",
+        "consent: {table_lag_max: 1m}",
+        "consent: {skew: 1m}",
+    ],
+)
 def test_main_values(folder: Folder, line: str) -> None:
     assert "not supported in this release" in folder.add("hookline.yaml", f"{line}\n").problem()
 

@@ -28,6 +28,7 @@ def telemetry(receiver):
 def busy():
     stats = LaneStats()
     stats.attempts, stats.connections_opened, stats.parked = 12, 3, 2
+    stats.limit = 64
     stats.failures.update(timeout=2, server_error=1)
     stats.attempt_ms[0], stats.attempt_ms[5], stats.attempt_ms[-1] = 4, 5, 3
     stats.trigger_ms[7] = 9
@@ -52,6 +53,7 @@ def test_every_lane_metric_is_exported_with_the_lanes_own_numbers(telemetry, rec
         "hookline.parked": {(crm,): 2},
         "hookline.queue": {(crm,): 5},
         "hookline.in_flight": {(crm,): 4},
+        "hookline.in_flight.limit": {(crm,): 64},
         "hookline.breaker.state": {(crm,): 2},
         "hookline.telemetry.spans": {
             (("hookline.result", "exported"),): 0,
