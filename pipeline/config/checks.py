@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pipeline.config import payloads, topics
+from pipeline.config.calls import Call
 from pipeline.config.section import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from pipeline.config.contracts import Contracts
     from pipeline.config.models import Config, DestinationConfig, EventMapping, HooklineFile, JourneyConfig, StepConfig
     from pipeline.config.places import Path, Places
     from pipeline.model import Problem
@@ -25,6 +27,7 @@ def check(
     main: HooklineFile | None,
     destinations: Mapping[str, DestinationConfig | None],
     journeys: Mapping[str, JourneyConfig | None],
+    contracts: Contracts,
     places: Places,
 ) -> list[Problem]:
     """Return what does not fit together. A None is a file that has problems of its own: nothing is said about it."""
@@ -33,30 +36,32 @@ def check(
         problems.extend(_main(main, places))
     for name, destination in destinations.items():
         if destination is not None:
-            problems.extend(_destination(destination, f"destinations/{name}.yaml", places))
+            problems.extend(_destination(destination, f"destinations/{name}.yaml", contracts, places))
     for journey in journeys.values():
         if journey is not None:
-            problems.extend(_Journey(journey, main, destinations, places).problems())
+            problems.extend(_Journey(journey, main, destinations, contracts, places).problems())
     return problems
 
 
 def class_problem(
-    config: Config, journey: JourneyConfig, step: int, key: Path, field_class: str | None
+    config: Config, call: str, file: str, path: Path, field_class: str | None, *, in_url: bool = False
 ) -> Problem | None:
-    """Refuse a payload leaf that its destination must not be sent; None if it may.
+    """Refuse a value that the destination of `call` must not be sent; None if it may.
 
-    `key` is the leaf's path below the payload; `field_class` the class of the event field it sends, from the Avro
-    schema or `Config.class_of`, and None if the field has none.
+    `file` and `path` say where the value is written; `field_class` is the class of the event field it sends, from the
+    Avro schema or `Config.class_of`, and None if the field has none; `in_url` says that it is part of path or query.
     """
-    destination = config.destinations[journey.steps[step].call.partition(".")[0]]
-    path = ("steps", step, "payload", *key)
+    destination = config.destinations[call.partition(".")[0]]
     if field_class is None:
         hint = "name its class in hookline.yaml's classes; public is not personal"
-        return config.problem(journey.file, path, "sends text of no class", hint)
+        return config.problem(file, path, "sends text of no class", hint)
+    if in_url and field_class == "contact":
+        hint = "logs on the way keep URLs; send it in the body, or send another identifier"
+        return config.problem(file, path, f"puts a field of class {field_class} into the URL", hint)
     if field_class != "public" and field_class not in destination.receives:
         hint = f"add it to receives of destinations/{destination.name}.yaml, or do not send it"
         return config.problem(
-            journey.file, path, f"sends a field of class {field_class}, which {destination.name} does not receive", hint
+            file, path, f"sends a field of class {field_class}, which {destination.name} does not receive", hint
         )
     return None
 
@@ -82,7 +87,13 @@ def _main(main: HooklineFile, places: Places) -> Iterator[Problem]:
             yield places.problem(file, ("purposes", index), "is here twice")
 
 
-def _destination(destination: DestinationConfig, file: str, places: Places) -> Iterator[Problem]:
+def _destination(destination: DestinationConfig, file: str, contracts: Contracts, places: Places) -> Iterator[Problem]:
+    for name, operation in destination.operations.items():
+        for key in ("request_schema", "response_schema"):
+            wanted = getattr(operation, key)
+            if wanted is not None and wanted not in contracts:
+                hint = suggestion(wanted, contracts) or "a JSON Schema in the configuration folder"
+                yield places.problem(file, ("operations", name, key), "there is no such file", hint)
     if destination.base_url.startswith("http:") and not destination.private_networks:
         hint = "use https://, or name the private_networks it is in"
         yield places.problem(file, ("base_url",), "sends in the clear", hint)
@@ -99,11 +110,13 @@ class _Journey:
         journey: JourneyConfig,
         main: HooklineFile | None,
         destinations: Mapping[str, DestinationConfig | None],
+        contracts: Contracts,
         places: Places,
     ) -> None:
         self.journey = journey
         self.main = main
         self.destinations = destinations
+        self.contracts = contracts
         self.places = places
 
     def problems(self) -> Iterator[Problem]:
@@ -148,11 +161,8 @@ class _Journey:
             hint = suggestion(operation, destination.operations) or "it has: " + ", ".join(destination.operations)
             yield self._problem((*path, "call"), f"{name} has no such operation", hint)
             return
-        body = destination.operations[operation].body
-        if body == "none" and step.payload is not None:
-            yield self._problem((*path, "payload"), f"{step.call} sends no body")
-        if body != "none" and step.payload is None:
-            yield self._problem(path, f"needs a `payload`: {step.call} sends a body")
+        called = destination.operations[operation]
+        yield from Call(self.journey.name, step, called, path, self.contracts, self.places).problems()
 
     def _event_types(self) -> Iterator[Problem]:
         types = None if self.main is None else known_types(self.main.events)

@@ -193,6 +193,11 @@ class _Plans:
             head=request.head,
             retry=self.requests.retry(destination),
             outcome_prefix=outcome.prefix(journey.name, self._hashes[journey.name], step.name, destination, operation),
+            target=parts.target,
+            metadata=parts.metadata,
+            response=request.response,
+            keep_bytes=request.keep_bytes,
+            excerpt_bytes=request.excerpt_bytes,
         )
 
 

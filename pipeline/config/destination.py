@@ -14,7 +14,6 @@ from pipeline.config.proxy import ProxyUrl  # noqa: TC001 - pydantic reads annot
 from pipeline.config.section import (
     DurationMs,
     Items,
-    Later,
     Line,
     Name,
     Network,
@@ -35,6 +34,7 @@ ADAPTIVE_MAX: Final = 64
 ATTEMPTS_MAX: Final = 100
 TIMEOUT_MAX_MS: Final = 300_000
 RESPONSE_BYTES_MAX: Final = 16 * 1024 * 1024
+EXCERPT_BYTES_MAX: Final = 16 * 1024
 
 PersonalClass = Literal["identifier", "contact", "free_text"]
 DataClass = Literal["identifier", "contact", "free_text", "public"]
@@ -197,13 +197,13 @@ class DestinationConfig(Section):
     response_bytes_max: SizeBytes = Field(
         65_536, description="Longest response that is read, after decompression; at most 16MiB."
     )
+    retain_excerpt: SizeBytes = Field(
+        0, description="How much of an error response is kept in a dead letter; at most 16KiB. May hold anything."
+    )
     operations: Mapping[Name, Operation] = Field(
         min_length=1, max_length=OPERATIONS_MAX, description="The requests it takes, by name."
     )
 
-    later: ClassVar[Mapping[str, Later]] = {
-        "retain_excerpt": Later("no part of a response is kept", accepted=("0B",)),
-    }
     later_values: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "on_status": {"disable": "an operation cannot be disabled; use hold or rejected"},
     }
@@ -220,6 +220,13 @@ class DestinationConfig(Section):
     def _response(cls, size: int) -> int:
         if size > RESPONSE_BYTES_MAX:
             refuse("must be at most 16MiB")
+        return size
+
+    @field_validator("retain_excerpt")
+    @classmethod
+    def _excerpt(cls, size: int) -> int:
+        if size > EXCERPT_BYTES_MAX:
+            refuse("must be at most 16KiB")
         return size
 
     @property

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 FILES_MAX: Final = 2_000
 
 YAML_FOLDERS: Final = ("journeys", "destinations", "shared", "env")
-OTHER_FOLDERS: Final = {"schemas": (".avsc",), "secrets": (), "certs": ()}
-"""Folders that other parts read: Avro schemas; files that `file:PATH` names."""
+OTHER_FOLDERS: Final = {"schemas": (".avsc",), "contracts": (".json",), "secrets": (), "certs": ()}
+"""Folders that other parts read: Avro schemas; contracts; files that `file:PATH` names."""
 
-LATER_FOLDERS: Final = {"contracts": "payloads are checked against no contract", "tests": "there are no cases"}
+LATER_FOLDERS: Final = {"tests": "there are no cases"}
 OTHER_FILES: Final = ("README.md", "LICENSE")
 
 _STEM: Final = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pipeline.config import checks, files
+from pipeline.config import checks, contracts, files
 from pipeline.config.fragments import Shared, expand
 from pipeline.config.models import Config, DestinationConfig, EnvFile, HooklineFile, JourneyConfig, SharedFile
 from pipeline.config.overlay import MAIN_FILE, lay_over
@@ -65,7 +65,8 @@ class _Loading:
     def __init__(self, read: files.Folder, folder: pathlib.Path) -> None:
         self.read = read
         self.folder = folder
-        self.problems: list[Problem] = list(read.problems)
+        self.contracts, problems = contracts.read(folder)
+        self.problems: list[Problem] = [*read.problems, *problems]
 
     def config(self, env: str | None) -> tuple[Config | None, tuple[Problem, ...]]:
         """Make the configuration for `env`; return it, or None, and the problems."""
@@ -114,7 +115,7 @@ class _Loading:
             expanded, problems = expand(tree, file, shared, places)
             self.problems.extend(problems)
             journeys[name] = self._named(JourneyConfig, name, expanded, file, places)
-        self.problems.extend(checks.check(main, destinations, journeys, places))
+        self.problems.extend(checks.check(main, destinations, journeys, self.contracts, places))
         if self.problems or main is None:
             return None
         return Config.model_construct(
@@ -125,6 +126,7 @@ class _Loading:
             destinations=destinations,
             journeys=journeys,
             tables=shared.tables,
+            contracts=self.contracts,
             places=places,
         )
 

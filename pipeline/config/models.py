@@ -31,6 +31,7 @@ from pipeline.config.policy import (
     Telemetry,
 )
 from pipeline.config.section import Name, Section, Shown, refuse
+from pipeline.core.contract import Contract  # noqa: TC001
 from pipeline.model import Problem  # noqa: TC001
 
 __all__ = [
@@ -75,6 +76,7 @@ class Config(HooklineFile):
     destinations: Mapping[str, DestinationConfig]
     journeys: Mapping[str, JourneyConfig]  # payloads have their fragments expanded
     tables: Mapping[str, Mapping[str, TableValue]]
+    contracts: Mapping[str, Contract]  # by their file, `contracts/NAME.json`
     places: Places = Field(repr=False)
 
     def where(self, file: str, path: Path = ()) -> Place:

@@ -34,6 +34,7 @@ A configuration is a folder, named with `--config DIR`:
 | `shared/NAME.yaml` | payload fragments and look-up tables that journeys share |
 | `env/NAME.yaml` | what differs in one environment; `--env NAME` lays it over the rest; `hookline run` needs one |
 | `schemas/*.avsc` | Avro schemas, asked before the registry |
+| `contracts/*.json` | JSON Schemas (draft 2020-12) that operations name |
 | `secrets/`, `certs/` | files that `file:PATH` names |
 
 A journey's and a destination's file is named like it. Hidden files are passed over; anything else is refused.

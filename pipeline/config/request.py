@@ -8,29 +8,35 @@ from urllib.parse import quote, urlsplit
 from pipeline import __version__
 from pipeline.config import proxy
 from pipeline.config.models import base_url_flaw
-from pipeline.core import payload, signing
+from pipeline.core import contract, payload, signing, urltext
 from pipeline.errors import ConfigError
 from pipeline.model import BreakerPolicy, Credentials, Destination, RetryPolicy, value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from urllib.parse import SplitResult
 
-    from pipeline.config.models import Config, DestinationConfig
+    from pipeline.config.models import Config, DestinationConfig, Operation
     from pipeline.config.secrets import Secrets
-    from pipeline.model import Problem, Proxy
+    from pipeline.model import Answer, Broken, Problem, Proxy
 
 USER_AGENT: Final = f"hookline/{__version__}"
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_CONTENT_TYPES: Final = {
+    "json": "application/json", "ndjson": "application/x-ndjson", "form": "application/x-www-form-urlencoded"
+}  # fmt: skip
 
 
 @value
 class Request:
-    """What is constant about the requests of one step. `url_template` holds no secret."""
+    """What is constant about one step's requests, and how their answers are read. `url_template` holds no secret."""
 
     method: str
     url_template: str
     head: Callable[[str, bytes, str, int, bytes, bytes], bytes]
+    response: Callable[[Answer], Mapping[str, object] | Broken] | None
+    keep_bytes: int
+    excerpt_bytes: int
 
 
 class Requests:
@@ -54,19 +60,32 @@ class Requests:
         destination = self._config.destinations[name]
         operation = destination.operations[operation_name]
         url = self._urls[name]
-        path = url.path.rstrip("/") + operation.path
+        base = url.path.rstrip("/")
         headers = [("User-Agent", USER_AGENT)]
         if operation.body != "none":
-            headers.append(("Content-Type", "application/json"))
+            headers.append(("Content-Type", _CONTENT_TYPES[operation.body]))
         headers += operation.headers.items()
         headers += [("hookline-journey", journey), ("hookline-step", step)]
+        target = operation.path if operation.changes_target else operation.path + _query(operation)
         head = payload.head(
-            operation.method, path or "/", _host_header(url), headers, self._credentials[name],
-            id_header=destination.idempotency_header,
+            operation.method, target, _host_header(url), headers, self._credentials[name],
+            id_header=destination.idempotency_header, base=base,
         )  # fmt: skip
         # A base URL out of the environment may be a secret itself, as chat systems' incoming hooks are.
-        shown = operation.path if destination.base_url.startswith("env:") else path
-        return Request(operation.method, shown or "/", head)
+        shown = operation.path if destination.base_url.startswith("env:") else base + operation.path
+        excerpt_bytes = min(destination.retain_excerpt, destination.response_bytes_max)
+        keep_bytes = destination.response_bytes_max if operation.reads_response else excerpt_bytes
+        return Request(operation.method, shown or "/", head, self._reader(operation), keep_bytes, excerpt_bytes)
+
+    def _reader(self, operation: Operation) -> Callable[[Answer], Mapping[str, object] | Broken] | None:
+        if not operation.reads_response:
+            return None
+        fields = [
+            contract.Field(name, contract.tokens(each.at) or (), each.type, each.one_of, each.optional)
+            for name, each in operation.response.items()
+        ]
+        schema = operation.response_schema
+        return contract.reader(None if schema is None else self._config.contracts[schema].check, fields)
 
     def retry(self, name: str) -> RetryPolicy:
         """Return when failed deliveries to a destination are tried again."""
@@ -191,6 +210,12 @@ class Requests:
 
     def _refuse(self, name: str, path: tuple[str | int, ...], message: str, hint: str = "") -> None:
         self._problems.append(self._config.problem(f"destinations/{name}.yaml", path, message, hint))
+
+
+def _query(operation: Operation) -> str:
+    """Return the query of an operation where it is literal, with its question mark."""
+    pairs = [(key.removesuffix("?"), urltext.scalar_text(each) or "") for key, each in operation.query.items()]
+    return f"?{urltext.constant_query(pairs)}" if pairs else ""
 
 
 def _host_header(url: SplitResult) -> str:

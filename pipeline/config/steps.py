@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
 
 from pipeline.config.checks import class_problem
+from pipeline.config.operation import METADATA_KEY
 from pipeline.config.scope import PUBLIC, ItemScope, Listed, Scope
-from pipeline.core import expressions, payload, types
+from pipeline.core import expressions, payload, types, urltext
 from pipeline.core.expressions import Expression, Flaw, Test, Variable
-from pipeline.model import Datum, Refused, value
+from pipeline.model import Datum, Event, Refused, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from pipeline.config.models import Config, JourneyConfig, Path
+    from pipeline.config.models import Config, JourneyConfig, Operation, Path
+    from pipeline.core.contract import Check
     from pipeline.model import Problem
+
+
+_WRITERS: Final[dict[str, Callable[[Any], bytes | Refused]]] = {
+    "json": orjson.dumps, "ndjson": payload.json_line, "form": urltext.form, "none": orjson.dumps,
+}  # fmt: skip
 
 
 @value
 class StepParts:
-    """What a step's own expressions became."""
+    """What a step's own expressions became; see model.Step."""
 
     when: Test | None
     render: Callable[[Datum, int], bytes | Refused]
+    target: Callable[[Datum, int], bytes | Refused] | None = None
+    metadata: Callable[[bytes, Event, str], bytes] | None = None
 
 
 @value
@@ -31,6 +42,25 @@ class JourneyParts:
 
     condition: Test | None
     steps: tuple[StepParts, ...]
+
+
+@value
+class Spot:
+    """Where a value is written (file and path), under which name it is sent, and by a call of what.
+
+    `flat` says that it must be one value, not a list: in forms, and in URLs (`in_url`).
+    """
+
+    file: str
+    path: Path
+    field: str
+    call: str
+    flat: bool = False
+    in_url: bool = False
+
+    def below(self, key: str | int, field: str) -> Spot:
+        """Return the spot of a part."""
+        return Spot(self.file, (*self.path, key), field, self.call, self.flat, self.in_url)
 
 
 def problem(config: Config, file: str, path: Path, text: object, flaw: Flaw) -> Problem:
@@ -60,13 +90,64 @@ class JourneyCompiler:
 
     def _step(self, index: int) -> StepParts:
         step = self._journey.steps[index]
-        body: payload.Constant | payload.Build | None = None
-        if step.payload is not None:
-            body = self._mapping(step.payload, index, (), "", self._scope)
-        return StepParts(self._test(step.when, ("steps", index, "when")), payload.render(body))
+        destination, _, name = step.call.partition(".")
+        operation = self._config.destinations[destination].operations[name]
+        path: Path = ("steps", index, "payload")
+        spot = Spot(self._journey.file, path, "", step.call, flat=operation.body == "form")
+        given = dict(step.payload or {})
+        taken = {each: given.pop(each) for each in operation.parameters if each in given}
+        body = None if operation.body == "none" else self._mapping(given, spot, self._scope)
+        metadata = None
+        if operation.metadata == "headers_and_body":
+            metadata = payload.metadata(self._journey.name, step.name)
+        return StepParts(
+            self._test(step.when, ("steps", index, "when")),
+            payload.render(body, _WRITERS[operation.body], self._contract(operation, step.name)),
+            self._target(operation, name, taken, spot) if operation.changes_target else None,
+            metadata,
+        )
 
-    def _flawed(self, path: Path, text: object, flaws: Iterable[Flaw]) -> None:
-        self.problems.extend(problem(self._config, self._journey.file, path, text, flaw) for flaw in flaws)
+    def _contract(self, operation: Operation, step: str) -> Check | None:
+        """Return what checks a body as it will be sent, metadata included."""
+        if operation.request_schema is None:
+            return None
+        check = self._config.contracts[operation.request_schema].check
+        if operation.metadata == "headers":
+            return check
+        sample = {METADATA_KEY: payload.sample(self._journey.name, step)}
+        return lambda made: check({**made, **sample} if isinstance(made, dict) else made)
+
+    # ------------------------------------------------------------------------------------------------------ target
+
+    def _target(
+        self, operation: Operation, name: str, taken: dict[str, Any], spot: Spot
+    ) -> Callable[[Datum, int], bytes | Refused]:
+        """Compile path and query. What stands in the destination's file is placed there, once for all who call it."""
+        path = [
+            self._parameter(
+                taken.get(text), Spot(spot.file, (*spot.path, text), text, spot.call, flat=True, in_url=True)
+            )
+            if is_parameter
+            else text
+            for text, is_parameter in operation.path_pieces
+        ]
+        file = f"destinations/{spot.call.partition('.')[0]}.yaml"
+        query: list[tuple[str, bool, str | urltext.Parameter]] = []
+        for key, given in operation.query.items():
+            bare = key.removesuffix("?")
+            at = Spot(file, ("operations", name, "query", key), f"query.{bare}", spot.call, flat=True, in_url=True)
+            query.append((bare, key.endswith("?"), self._parameter(given, at)))
+        return urltext.target(path, query)
+
+    def _parameter(self, given: Any, spot: Spot) -> urltext.Parameter:
+        part = self._part(given, spot, self._scope)
+        if isinstance(part, payload.Constant):
+            content = part.content
+            return urltext.Parameter(spot.field, lambda _datum, _now_ms: content)
+        return urltext.Parameter(spot.field, part)
+
+    def _flawed(self, file: str, path: Path, text: object, flaws: Iterable[Flaw]) -> None:
+        self.problems.extend(problem(self._config, file, path, text, flaw) for flaw in flaws)
 
     def _test(self, text: str | None, path: Path) -> Test | None:
         if text is None or text.strip() == "true":
@@ -74,75 +155,79 @@ class JourneyCompiler:
         made = expressions.condition(text, self._scope)
         test = made[0]
         if isinstance(test, Flaw):
-            self._flawed(path, text, [flaw for flaw in made if isinstance(flaw, Flaw)])
+            flaws = [flaw for flaw in made if isinstance(flaw, Flaw)]
+            self._flawed(self._journey.file, path, text, flaws)
             return _errs
         return test
 
     # ---------------------------------------------------------------------------------------------------- payload
 
-    def _mapping(self, given: Any, step: int, key: Path, field: str, scope: Scope) -> payload.Constant | payload.Build:
+    def _mapping(self, given: Any, spot: Spot, scope: Scope) -> payload.Constant | payload.Build:
         entries = []
         for name, part in given.items():
             bare = name.removesuffix("?")
-            below = f"{field}.{bare}" if field else bare
-            entries.append((bare, name.endswith("?"), self._part(part, step, (*key, name), below, scope)))
-        return payload.mapping(entries, field)
+            below = spot.below(name, f"{spot.field}.{bare}" if spot.field else bare)
+            entries.append((bare, name.endswith("?"), self._part(part, below, scope)))
+        return payload.mapping(entries, spot.field)
 
-    def _part(self, given: Any, step: int, key: Path, field: str, scope: Scope) -> payload.Constant | payload.Build:
+    def _part(self, given: Any, spot: Spot, scope: Scope) -> payload.Constant | payload.Build:
         if isinstance(given, str):
-            return self._text(given, step, key, field, scope)
+            return self._text(given, spot, scope)
         if isinstance(given, dict):
             if "each" in given:
-                return self._each(given, step, key, field, scope)
-            return self._mapping(given, step, key, field, scope)
+                return self._each(given, spot, scope)
+            return self._mapping(given, spot, scope)
         if isinstance(given, (list, tuple)):
-            items = [self._part(item, step, (*key, at), f"{field}[]", scope) for at, item in enumerate(given)]
-            return payload.sequence(items, field)
+            items = [self._part(item, spot.below(at, f"{spot.field}[]"), scope) for at, item in enumerate(given)]
+            return payload.sequence(items, spot.field)
         return payload.Constant(given)
 
-    def _text(self, text: str, step: int, key: Path, field: str, scope: Scope) -> payload.Constant | payload.Build:
+    def _text(self, text: str, spot: Spot, scope: Scope) -> payload.Constant | payload.Build:
         made = expressions.template(text, scope)
         if isinstance(made, str):
             return payload.Constant(made)
-        path = ("steps", step, "payload", *key)
         if isinstance(made, tuple):
-            self._flawed(path, text, made)
-            return payload.refused(field)
-        if not self._may_send(made, text, step, key):
-            return payload.refused(field)
-        return payload.leaf(made.get, field) if made.bare is None else made.get
+            self._flawed(spot.file, spot.path, text, made)
+            return payload.refused(spot.field)
+        if not self._may_send(made, text, spot):
+            return payload.refused(spot.field)
+        return payload.leaf(made.get, spot.field) if made.bare is None else made.get
 
-    def _each(self, given: Any, step: int, key: Path, field: str, scope: Scope) -> payload.Constant | payload.Build:
-        text = given["each"]
-        path = ("steps", step, "payload", *key, "each")
+    def _each(self, given: Any, spot: Spot, scope: Scope) -> payload.Constant | payload.Build:
+        text, field = given["each"], spot.field
+        at = spot.below("each", field)
         made = expressions.expression(text, scope)
         if isinstance(made, tuple):
-            self._flawed(path, text, made)
+            self._flawed(at.file, at.path, text, made)
             return payload.refused(field)
         listed = scope.listed(tuple(made.bare.path.split("."))) if made.bare is not None else None
         if listed is None:
             if made.type != "dyn" and not made.type.startswith("list"):
-                self._flawed(path, text, [Flaw(0, f"must be a list, this is {made.type}")])
+                self._flawed(at.file, at.path, text, [Flaw(0, f"must be a list, this is {made.type}")])
                 return payload.refused(field)
             cls = next((each.cls for each in made.variables if each.cls), "")
             listed = Listed(made.get, types.ANYTHING, cls)
         inner = ItemScope(scope, str(given["as"]), listed, strict=self._strict)
-        item = self._part(given["item"], step, (*key, "item"), f"{field}[]", inner)
+        item = self._part(given["item"], spot.below("item", f"{field}[]"), inner)
         return payload.each(listed.get, item, field)
 
     # ----------------------------------------------------------------------------------------- personal-data classes
 
-    def _may_send(self, made: Expression, text: str, step: int, key: Path) -> bool:
+    def _may_send(self, made: Expression, text: str, spot: Spot) -> bool:
         before = len(self.problems)
-        path = ("steps", step, "payload", *key)
         if made.bare is not None and not made.bare.leaf and not made.bare.path.startswith("tables."):
             hint = "name the fields that are needed, one by one"
-            self._flawed(path, text, [Flaw(0, f"`{made.bare.path}` is a whole object", hint)])
+            self._flawed(spot.file, spot.path, text, [Flaw(0, f"`{made.bare.path}` is a whole object", hint)])
         elif made.bare is None and made.type.startswith("map"):
-            self._flawed(path, text, [Flaw(0, "makes a whole object", "write its keys as YAML")])
+            self._flawed(spot.file, spot.path, text, [Flaw(0, "makes a whole object", "write its keys as YAML")])
+        elif spot.flat and made.type.startswith(("list", "map")):
+            where = "a URL" if spot.in_url else "a form"
+            self._flawed(spot.file, spot.path, text, [Flaw(0, f"is a list, which {where} cannot say")])
         elif self._classes:
             for variable in made.variables:
-                refused = class_problem(self._config, self._journey, step, key, _class(variable))
+                refused = class_problem(
+                    self._config, spot.call, spot.file, spot.path, _class(variable), in_url=spot.in_url
+                )
                 if refused is not None:
                     self.problems.append(refused)
         return len(self.problems) == before

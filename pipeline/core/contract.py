@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
+from urllib.parse import quote
 
 import jsonschema_rs
 import orjson
@@ -44,11 +45,11 @@ class Flawed:
 
 @value
 class Contract:
-    """A compiled contract. `schema` is its parsed JSON; `at` compiles the part a pointer of its own leads to."""
+    """A compiled contract. `schema` is its parsed JSON; `at` compiles the part that tokens of a pointer lead to."""
 
     schema: Any
     check: Check
-    at: Callable[[str], Check]
+    at: Callable[[Sequence[str | int]], Check]
 
 
 @value
@@ -84,9 +85,9 @@ def compiled(schema: object) -> Contract | Flawed:
         return Flawed("#", "is no JSON Schema")
     names = frozenset(_names(schema))
 
-    def at(inner: str) -> Check:
+    def at(tokens: Sequence[str | int]) -> Check:
         registry = jsonschema_rs.Registry([(_URN, schema)])
-        return _check(_validator({"$ref": _URN + inner}, registry), names)
+        return _check(_validator({"$ref": _URN + quote(pointer(tokens), safe="#/~")}, registry), names)
 
     return Contract(schema, _check(validator, names), at)
 

@@ -28,7 +28,7 @@ import time
 import uuid
 from collections import Counter, deque
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,7 +40,7 @@ from pipeline.testing.cheap import BACKLOG, delay_ms, parent_gone
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from aiohttp.abc import AbstractStreamWriter
     from aiohttp.http import RawRequestMessage
@@ -69,6 +69,7 @@ class Behaviour:
     unauthorised: bool = False  # 401 to everything
     retry_after: str = ""  # header of every 503
     status: int = 204  # of everything else
+    answers: Mapping[str, tuple[int, bytes]] = field(default_factory=dict)  # status and body by path, without query
 
 
 @dataclass(slots=True)
@@ -206,7 +207,7 @@ class Receiver:
             seen.status = status
         if 200 <= status < 300 and delivery_id:  # noqa: PLR2004
             self._accepted[key] = self._accepted.get(key, 0) + 1
-        response = web.Response(status=status)
+        response = web.Response(status=status, body=behaviour.answers.get(request.path, (0, None))[1])
         if status == 503 and behaviour.retry_after:  # noqa: PLR2004
             response.headers["Retry-After"] = behaviour.retry_after
         return response
@@ -222,7 +223,7 @@ class Receiver:
             return 503
         if behaviour.reject and rejects(delivery_id, behaviour.reject):
             return 422
-        return behaviour.status
+        return behaviour.answers.get(request.path, (behaviour.status, b""))[0]
 
     def _note(self, request: web.BaseRequest, delivery_id: str, body: bytes) -> Seen:
         seen = Seen(delivery_id, request.method, request.path_qs, dict(request.headers), body)

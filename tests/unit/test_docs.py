@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import copy
+import io
+import json
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import fastavro
 import pytest
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 from ruamel.yaml import YAML
 
 from pipeline import cli, model
+from pipeline.config.compile import compile as compile_config
 from pipeline.config.destination import DestinationConfig
 from pipeline.config.journey import JourneyConfig
+from pipeline.config.load import load
 from pipeline.config.models import EnvFile
 from pipeline.config.policy import HooklineFile, Kafka
+from pipeline.config.secrets import Secrets
 from pipeline.core import deadletter, journeys, payload, verdict
 from pipeline.model import Answer, Failure, FailureClass, RetryPolicy
 from pipeline.run import consume, release
@@ -72,6 +79,38 @@ def test_a_configuration_built_up_on_a_page_is_valid(page, folder, tmp_path, cap
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(block)
     assert cli.main(["validate", "--config", str(tmp_path / folder)]) == 0, capsys.readouterr().out
+
+
+def test_the_requests_on_a_page_are_those_its_configuration_makes(tmp_path):
+    """Of docs/howto/operations-and-contracts.md: every option of an operation, as it goes over the wire."""
+    page = text("howto/operations-and-contracts.md")
+    for path, block in re.findall(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", page, re.DOTALL):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(block)
+    folder = tmp_path / "accounts"
+    schema = json.loads((ROOT / "schemas" / "lifecycle_event.avsc").read_text())
+    [shown] = re.findall(r"<!-- event -->\n```json\n(.*?)```", page, re.DOTALL)
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, fastavro.parse_schema(copy.deepcopy(schema)), {"consent": {}, **json.loads(shown)})
+    made = compile_config(load(folder, None), Secrets(folder, {}), {"hookline.LifecycleEvent": schema})
+    plan = made.plan("lifecycle.events", schema)
+    datum = plan.read(out.getvalue(), 0)
+    event = plan.envelope(datum, model.Record("lifecycle.events", 0, 0, None, out.getvalue(), (), 0))
+    requests = dict(re.findall(r"<!-- request: (\w+) -->\n```http\n(.*?)```", page, re.DOTALL))
+    steps = {step.name: step for step in plan.routes["trial.started"][0].steps}
+    assert requests.keys() == steps.keys()
+    assert {name: on_the_wire(step, datum, event) for name, step in steps.items()} == requests
+
+
+def on_the_wire(step, datum, event) -> str:
+    """A step's request without the headers that every request has."""
+    delivery = payload.delivery_id(event.id, step.id_suffix)
+    body = step.render(datum, 0)
+    body = step.metadata(body, event, delivery) if step.metadata else body
+    target = step.target(datum, 0) if step.target else b""
+    head = step.head(delivery, b"", "", 0, body, target).decode().split("\r\n")
+    kept = [line for line in head[1:] if line.startswith(("Content-Type", "Prefer"))]
+    return "\n".join([head[0], *kept, ""]) + (f"\n{body.decode().rstrip()}\n" if body else "")
 
 
 def commands():

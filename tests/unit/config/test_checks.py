@@ -201,19 +201,26 @@ def test_plain_http_in_a_private_network(folder: Folder) -> None:
     folder.add("destinations/crm.yaml", 'private_networks: [10.2.0.0/16, "::1/128"]\n').load()
 
 
+PLACE = ("steps", 0, "payload", "customer")
+
+
 def test_classes(folder: Folder) -> None:
     config = folder.write("hookline.yaml", MAPPED).load()
     assert config.class_of("customer.id") == "identifier"
     assert config.class_of("properties.address.street") == "contact"
     assert config.class_of("properties.note") is None
     journey = config.journeys["welcome"]
-    assert class_problem(config, journey, 0, ("customer",), "identifier") is None
-    assert class_problem(config, journey, 0, ("customer",), "public") is None
-    assert str(class_problem(config, journey, 0, ("customer",), "contact")) == (
+    assert class_problem(config, "crm.note", journey.file, PLACE, "identifier") is None
+    assert class_problem(config, "crm.note", journey.file, PLACE, "public") is None
+    assert str(class_problem(config, "crm.note", journey.file, PLACE, "contact")) == (
         f"{WELCOME}:15:17: steps[0].payload.customer: sends a field of class contact, which crm "
         "does not receive (add it to receives of destinations/crm.yaml, or do not send it)"
     )
-    assert str(class_problem(config, journey, 0, ("customer",), None)) == (
+    assert str(class_problem(config, "crm.note", journey.file, PLACE, None)) == (
         f"{WELCOME}:15:17: steps[0].payload.customer: sends text of no class (name its class in "
         "hookline.yaml's classes; public is not personal)"
+    )
+    found = class_problem(config, "crm.note", "destinations/crm.yaml", ("operations", "note"), "contact", in_url=True)
+    assert str(found).startswith(
+        "destinations/crm.yaml:7:9: operations.note: puts a field of class contact into the URL"
     )

@@ -34,10 +34,7 @@ if TYPE_CHECKING:
             "journeys/more/: folders in folders are refused (one object a file, directly in its folder)",
         ),
         ("schemas/a.json", "schemas/a.json: does not belong here (only .avsc files do)"),
-        (
-            "contracts/a.json",
-            "contracts/: is not supported in this release: payloads are checked against no contract",
-        ),
+        ("contracts/a.yaml", "contracts/a.yaml: does not belong here (only .json files do)"),
         ("tests/welcome.yaml", "tests/: is not supported in this release: there are no cases"),
     ],
 )

@@ -8,6 +8,7 @@ from pipeline.config.request import Requests
 from pipeline.config.secrets import Secrets
 from pipeline.core import signing
 from pipeline.errors import ConfigError
+from pipeline.model import Answer, Broken
 
 CRM = "destinations/crm.yaml"
 FULL = """\
@@ -125,3 +126,48 @@ def test_an_address_out_of_the_environment_is_checked_like_a_written_one(folder)
     [problem] = caught.value.problems
     assert (problem.file, problem.field) == (CRM, "base_url")
     assert "hush" not in str(problem)
+
+
+def test_a_constant_query_is_part_of_the_target_and_a_changing_one_comes_with_the_delivery(folder):
+    folder.write(CRM, FULL)
+    folder.change(CRM, "path: /notes,", "path: /notes, query: {expand: a b, 'n?': 5, all: true},")
+    environ = {"CRM_URL": "http://127.0.0.1/api", "CRM_KEY": "k", "CRM_SIGN": signing.secret_of(b"k" * 32)}
+    made = requests(folder, **environ).request("crm.note", "welcome", "hello")
+    assert head(made)[0] == "PATCH /api/notes?expand=a%20b&n=5&all=true&key=k HTTP/1.1"
+    folder.change(CRM, "expand: a b", 'expand: "${event.id}"')
+    made = requests(folder, **environ).request("crm.note", "welcome", "hello")
+    first = made.head("id-1", b"", "00-1-2-00", 5, b"{}", b"/notes?expand=7").partition(b"\r\n")[0]
+    assert first == b"PATCH /api/notes?expand=7&key=k HTTP/1.1"
+    assert made.url_template == "/notes"
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        ("json", "application/json"), ("form", "application/x-www-form-urlencoded"), ("ndjson", "application/x-ndjson"),
+        ("none", None),
+    ],
+)  # fmt: skip
+def test_the_content_type_is_that_of_the_body(folder, body, content_type):
+    folder.change(CRM, "/notes}", f"/notes, body: {body}}}")
+    if body == "none":
+        folder.change("journeys/welcome.yaml", "    payload:\n      customer: ${event.customer.id}\n", "")
+    assert head(requests(folder).request("crm.note", "welcome", "hello"))[1].get("Content-Type") == content_type
+
+
+def test_only_what_is_asked_for_is_kept_of_a_response(folder):
+    made = requests(folder).request("crm.note", "welcome", "hello")
+    assert (made.response, made.keep_bytes, made.excerpt_bytes) == (None, 0, 0)
+    folder.add(CRM, "retain_excerpt: 1KiB\n")
+    made = requests(folder).request("crm.note", "welcome", "hello")
+    assert (made.response, made.keep_bytes, made.excerpt_bytes) == (None, 1_024, 1_024)
+    folder.write("contracts/a.json", '{"required": ["id"]}')
+    folder.change(CRM, "/notes}", "/notes, response_schema: contracts/a.json, response: {n: {at: /n, type: int}}}")
+    made = requests(folder).request("crm.note", "welcome", "hello")
+    assert (made.keep_bytes, made.excerpt_bytes) == (65_536, 1_024)
+    assert made.response(Answer(200, "", b'{"id": 1, "n": 2}')) == {"n": 2}
+    assert made.response(Answer(200, "", b'{"n": 2}')) == Broken("#/id required")
+    assert made.response(Answer(200, "", b'{"id": 1}')) == Broken("#/n required")
+    folder.add(CRM, "response_bytes_max: 512B\n")
+    made = requests(folder).request("crm.note", "welcome", "hello")
+    assert (made.keep_bytes, made.excerpt_bytes) == (512, 512)

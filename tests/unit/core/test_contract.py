@@ -89,8 +89,11 @@ def test_a_pattern_takes_linear_time_on_what_was_made_to_take_more():
 
 def test_a_part_of_a_contract_can_be_asked_alone():
     made = compiled(SCHEMA)
-    line = made.at("#/$defs/line")
-    assert (line({"sku": "A"}), line({}), made.at("#/properties/lines")([1])) == ("", "#/sku required", "#/0 type")
+    line = made.at(("$defs", "line"))
+    assert (line({"sku": "A"}), line({})) == ("", "#/sku required")
+    assert made.at(("properties", "lines"))([1]) == "#/0 type"
+    assert made.at(("properties", "a/b~c"))(2) == "# const"
+    assert made.at(())({}) == "#/email required"
 
 
 @given(st.lists(st.text() | st.integers(0, 99), max_size=5))

@@ -48,6 +48,16 @@ async def running(behaviour=None, **options):
             await receiver.stop()
 
 
+async def test_it_answers_by_path_with_a_body_where_told_to():
+    async with running(Behaviour(answers={"/hook": (422, b"no such thing")})) as (receiver, post):
+        assert await post(ids(1)[0]) == 422
+        async with aiohttp.ClientSession() as session:
+            async with session.post(receiver.url + "/hook?a=b") as response:
+                assert await response.read() == b"no such thing"
+            async with session.post(receiver.url + "/other") as response:
+                assert (response.status, await response.read()) == (204, b"")
+
+
 async def test_it_counts_attempts_and_acceptances_by_delivery_id():
     async with running() as (receiver, post):
         first, second = ids(2)
