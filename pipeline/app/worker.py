@@ -181,7 +181,9 @@ class Worker:
             )  # fmt: skip
             self.intakes.append(intake)
             if source.role == "retry":
-                intake.start(Release(tiers_ms, source, time.time_ns, intake.due, intake.room))
+                intake.start(
+                    Release(tiers_ms, source, time.time_ns, intake.due, intake.room, self.lanes, config.calls())
+                )
             else:
                 intake.start()
         self._measure(settlement)

@@ -87,6 +87,14 @@ class Config(HooklineFile):
         """Make a problem that names the place of a node; the message must not quote values."""
         return self.places.problem(file, path, message, hint)
 
+    def calls(self) -> dict[tuple[str, str], str]:
+        """Return the destination each step calls, by (journey, step)."""
+        return {
+            (name, step.name): step.call.partition(".")[0]
+            for name, journey in self.journeys.items()
+            for step in journey.steps
+        }
+
     def class_of(self, field: str) -> str | None:
         """Return the personal-data class that `classes:` gives an event field such as `customer.email`, or None.
 

@@ -104,6 +104,10 @@ class Breaker:
             self._probing = False
         return not self._probing
 
+    def unprobed_s(self, now_s: float) -> float:
+        """Return for how long a probe has been due that no delivery was there to make, else 0.0."""
+        return now_s - self._until_s if self.state == "half-open" and not self._probing else 0.0
+
     def started(self) -> None:
         """An admitted attempt starts; in half-open state it is the probe."""
         if self.state == "half-open":

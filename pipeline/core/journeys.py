@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 STATE_HEADER: Final = "hookline-run"
 STATE_VERSION: Final = 1
 STATE_BYTES_MAX: Final = 65_536
+PARK_PERIOD_MS: Final = 3_600_000
+"""In so much time a parked run is written twice at most."""
 
 
 @value
@@ -124,6 +126,14 @@ def tier_for(wait_ms: int, tiers_ms: Sequence[int]) -> int:
 
 
 def park_tier(parks: int, tiers_ms: Sequence[int], park_max_ms: int) -> int:
-    """Return the tier of the `parks`-th parking (from 0): one higher each time, never longer than `park_max_ms`."""
+    """Return the tier of the `parks`-th parking (from 0): one higher each time, never longer than `park_max_ms`.
+
+    The first is the lowest from which a run is written fewer than three times in any hour (10 min with the default
+    tiers), or the highest allowed if there is none. That is no wait: run/release lets parked runs go as soon as their
+    destination is well again.
+    """
     highest = tier_for(park_max_ms, tiers_ms)
-    return min(parks, highest)
+    first = 0
+    while first < highest and tiers_ms[first] + tiers_ms[first + 1] < PARK_PERIOD_MS:
+        first += 1
+    return min(first + parks, highest)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pipeline.core.tracecontext import format as format_traceparent
 from pipeline.errors import Bug
@@ -27,6 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipeline.ports import Clock, Dice, Sender, Settler, Telemetry
+
+SPARE_PER_SLOT: Final = 4
+"""Parked deliveries that may wait here for each slot: enough to keep it busy, few to be parked again if it fails."""
+STEADY_S: Final = 60.0
+"""A lane that has been well for so long is taken to be well."""
+UNPROBED_S: Final = 30.0
+"""So long new deliveries, and such as were parked once, have the first claim to be a probe."""
 
 
 class Lane:
@@ -120,7 +127,7 @@ class Lane:
         return not self._pace.slow and len(self._backlog.retries) >= self.destination.queue
 
     def spare(self) -> int:
-        """Return how many parked deliveries could be taken up before they are due: one as a probe, else up to half.
+        """Return how many parked deliveries could be taken up before they are due: one as a probe, else some.
 
         0 while the lane is open-circuited, draining, or has enough to do.
         """
@@ -129,7 +136,12 @@ class Lane:
             return 0
         if self._breaker.state != "closed":
             return 0 if waiting else 1
-        return max(self.destination.queue // 2 - waiting, 0)
+        return max(min(self.destination.queue // 2, SPARE_PER_SLOT * self._pace.limit) - waiting, 0)
+
+    def steady(self) -> bool:
+        """Whether the breaker has been closed for STEADY_S, or found no delivery to probe with for UNPROBED_S."""
+        now_s = self._loop.time()
+        return self._health.well_s(now_s) > STEADY_S or self._breaker.unprobed_s(now_s) > UNPROBED_S
 
     # -------------------------------------------------------------------------------------- draining
 

@@ -20,7 +20,7 @@ class Health:
     know nothing new.
     """
 
-    __slots__ = ("_clock", "_destination", "_probe", "_stats", "_telemetry", "_time", "breaker")
+    __slots__ = ("_clock", "_closed_s", "_destination", "_probe", "_stats", "_telemetry", "_time", "breaker")
 
     def __init__(
         self,
@@ -39,6 +39,11 @@ class Health:
         self._clock = clock
         self._time = time
         self._probe: Delivery | None = None
+        self._closed_s = time()
+
+    def well_s(self, now_s: float) -> float:
+        """Return for how long the breaker has been closed, 0.0 if it is not."""
+        return now_s - self._closed_s if self.breaker.state == "closed" else 0.0
 
     def admits(self, now_s: float) -> bool:
         """Whether an attempt may start now."""
@@ -108,3 +113,5 @@ class Health:
                 event_id=stats.last_event_id, **{"class": str(stats.last_class)},
             )  # fmt: skip
         stats.state = state
+        if state == "closed":
+            self._closed_s = self._time()

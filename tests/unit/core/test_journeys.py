@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import zlib
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,8 +54,29 @@ def test_the_tier_is_the_largest_not_longer_than_the_wait() -> None:
     assert [journeys.tier_for(wait, TIERS) for wait in waits] == [0, 0, 0, 0, 1, 4]
 
 
-def test_parking_climbs_up_to_its_bound() -> None:
-    assert [journeys.park_tier(parks, TIERS, 3_600_000) for parks in range(6)] == [0, 1, 2, 3, 3, 3]
+@pytest.mark.parametrize(
+    ("tiers", "climb"),
+    [
+        (TIERS, [600_000, 3_600_000, 3_600_000, 3_600_000]),
+        ((1_200_000, 1_800_000, 2_400_000, 3_000_000, 3_600_000), [1_800_000, 2_400_000, 3_000_000, 3_600_000]),
+        ((10_000, 60_000), [60_000] * 4),
+        ((7_200_000,), [7_200_000] * 4),
+    ],
+)
+def test_parking_climbs_a_tier_each_time_up_to_its_bound(tiers, climb) -> None:
+    assert [tiers[journeys.park_tier(parks, tiers, 3_600_000)] for parks in range(4)] == climb
+
+
+@given(
+    st.lists(st.integers(1_000, 21_600_000), min_size=1, max_size=10, unique=True).map(sorted), st.integers(0, 3_000)
+)
+def test_with_a_tier_of_half_an_hour_or_more_a_parked_run_is_written_at_most_twice_an_hour(delays, slack_ms) -> None:
+    tiers = [each for each in delays if each < 1_800_000] + [1_800_000, 3_600_000]
+    at_ms, written = 0, []
+    for parks in range(10):
+        written.append(at_ms)
+        at_ms += tiers[journeys.park_tier(parks, tiers, 3_600_000)] + slack_ms
+    assert all(later - first >= 3_600_000 for first, later in zip(written, written[2:], strict=False))
 
 
 def test_copies_of_a_hop_have_one_identity_and_one_partition() -> None:

@@ -223,7 +223,7 @@ async def test_retry_records_wait_until_due_and_are_committed(world, monkeypatch
         source, script, world.settlement, (), world.producer, FakeSchemas({}), world.telemetry, world.clock,
         world.errors.append, ledger_topic=None, drain_s=0.3,
     )  # fmt: skip
-    intake.start(Release({"r.10s": 10_000}, source, world.clock, intake.due, intake.room))
+    intake.start(Release({"r.10s": 10_000}, source, world.clock, intake.due, intake.room, {}, {}))
     source.assign(("r.10s", 0, 0))
     source.post(records(b"empty", b"empty", topic="r.10s"))
     intake._release._fire()

@@ -142,7 +142,7 @@ async def test_a_retry_backlog_that_is_all_due_waits_where_it_is_bounded(world) 
         source, Script(world), world.settlement, (), world.producer, FakeSchemas({}), world.telemetry, world.clock,
         world.errors.append, ledger_topic=None, drain_s=0.3,
     )  # fmt: skip
-    intake.start(Release({"r.10s": 10_000}, source, world.clock, intake.due, intake.room))
+    intake.start(Release({"r.10s": 10_000}, source, world.clock, intake.due, intake.room, {}, {}))
     source.assign(("r.10s", 0, 0))
     world.producer.overfull = True
     for start in range(0, 3_000, 500):

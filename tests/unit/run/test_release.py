@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from pipeline.core import journeys
 from pipeline.model import Record
 from pipeline.run import release as release_module
 from pipeline.run.release import Release
@@ -19,7 +22,7 @@ def record(topic: str, offset: int, stamp_ms: int, partition: int = 0) -> Record
 
 async def test_nothing_is_released_before_record_time_plus_delay() -> None:
     clock, passed = FakeClock(1_000_000), []
-    release = Release(TIERS, FakeSource("retry"), clock, passed.extend, lambda: 1_000)
+    release = Release(TIERS, FakeSource("retry"), clock, passed.extend, lambda: 1_000, {}, {})
     release.hold([record("r.10s", 0, 995_000), record("r.10s", 1, 996_000), record("r.1m", 0, 995_000)])
     release._fire()
     assert passed == []
@@ -37,7 +40,7 @@ async def test_nothing_is_released_before_record_time_plus_delay() -> None:
 
 async def test_what_is_due_is_passed_on_by_itself() -> None:
     clock, passed = FakeClock(1_000_000), []
-    release = Release(TIERS, FakeSource("retry"), clock, passed.extend, lambda: 1_000)
+    release = Release(TIERS, FakeSource("retry"), clock, passed.extend, lambda: 1_000, {}, {})
     release.hold([record("r.10s", 0, 900_000)])
     assert passed == []
     await until(lambda: len(passed) == 1)
@@ -46,7 +49,7 @@ async def test_what_is_due_is_passed_on_by_itself() -> None:
 
 async def test_a_partition_pauses_when_much_is_held_and_resumes_when_half_is_gone() -> None:
     clock, source, passed = FakeClock(1_000_000), FakeSource("retry"), []
-    release = Release(TIERS, source, clock, passed.extend, lambda: 1_000)
+    release = Release(TIERS, source, clock, passed.extend, lambda: 1_000, {}, {})
     bound = release_module.HELD_RECORDS
     release.hold([record("r.10s", offset, 1_000_000 - bound + offset) for offset in range(bound)])
     assert source.paused == {("r.10s", 0)}
@@ -62,7 +65,7 @@ async def test_a_partition_pauses_when_much_is_held_and_resumes_when_half_is_gon
 
 async def test_bytes_are_bounded_for_each_partition_by_itself() -> None:
     clock, source = FakeClock(1_000_000), FakeSource("retry")
-    release = Release(TIERS, source, clock, [].extend, lambda: 1_000)
+    release = Release(TIERS, source, clock, [].extend, lambda: 1_000, {}, {})
     big = bytes(release_module.HELD_BYTES // 2)
     release.hold([Record("r.1m", 0, offset, None, big, (), 1_000_000) for offset in range(2)])
     release.hold([Record("r.10s", 0, 0, None, big, (), 1_000_000)])
@@ -75,7 +78,7 @@ async def test_bytes_are_bounded_for_each_partition_by_itself() -> None:
 
 async def test_what_is_due_stays_until_there_is_room_and_each_partition_has_its_turn() -> None:
     clock, source, passed, room = FakeClock(1_000_000), FakeSource("retry"), [], [0]
-    release = Release(TIERS, source, clock, passed.extend, lambda: room[0])
+    release = Release(TIERS, source, clock, passed.extend, lambda: room[0], {}, {})
     bound = release_module.HELD_RECORDS
     for partition in range(3):
         release.hold([record("r.10s", offset, 0, partition) for offset in range(bound)])
@@ -95,7 +98,7 @@ async def test_what_is_due_stays_until_there_is_room_and_each_partition_has_its_
 
 async def test_a_broker_whose_clock_runs_ahead_does_not_lengthen_the_delay() -> None:
     clock, passed = FakeClock(1_000_000), []
-    release = Release(TIERS, FakeSource("retry"), clock, passed.extend, lambda: 1_000)
+    release = Release(TIERS, FakeSource("retry"), clock, passed.extend, lambda: 1_000, {}, {})
     release.hold([record("r.10s", 0, 9_000_000)])
     clock.advance(10_000)
     release._fire()
@@ -105,10 +108,113 @@ async def test_a_broker_whose_clock_runs_ahead_does_not_lengthen_the_delay() -> 
 
 async def test_a_forgotten_partition_releases_nothing() -> None:
     clock, passed = FakeClock(1_000_000), []
-    release = Release(TIERS, FakeSource("retry"), clock, passed.extend, lambda: 1_000)
+    release = Release(TIERS, FakeSource("retry"), clock, passed.extend, lambda: 1_000, {}, {})
     release.hold([record("r.10s", 0, 0), record("r.10s", 0, 0, partition=1)])
     release.forget(("r.10s", 0))
     release._fire()
     assert [each.partition for each in passed] == [1]
     await asyncio.sleep(0)
     release.close()
+
+
+class FakeLane:
+    def __init__(self) -> None:
+        self.room = 0
+        self.well = False
+
+    def spare(self) -> int:
+        return self.room
+
+    def steady(self) -> bool:
+        return self.well
+
+
+def parked(offset: int, stamp_ms: int, parks: int = 1, due_ms: int = 0, **calls: str) -> Record:
+    state = journeys.RunState(
+        journey="j", hash="h", event_id="e", source=("in", 0, offset, 0), deliveries=1, started_ms=0, hop=1,
+        parks=parks, due_ms=0, trace_id="", sampled=False, link="",
+        steps={name: journeys.StepState(0, due_ms, 0, "", 0) for name in calls or {"crm": ""}},
+    )  # fmt: skip
+    headers = ((journeys.STATE_HEADER, journeys.encode(state)),)
+    return Record("r.1m", 0, offset, None, b"v", headers, stamp_ms)
+
+
+@pytest.fixture
+async def early():
+    """A release whose clock stands at 1,000,000 ms, with the lanes `crm` and `mail`."""
+
+    class Early:
+        clock = FakeClock(1_000_000)
+        source = FakeSource("retry")
+
+        def __init__(self) -> None:
+            self.passed: list[Record] = []
+            self.room = 1_000
+            self.lanes = {"crm": FakeLane(), "mail": FakeLane()}
+            calls = {("j", name): name for name in ("crm", "mail", "gone")}
+            self.release = Release(
+                TIERS, self.source, self.clock, self.passed.extend, lambda: self.room, self.lanes, calls
+            )
+
+        def fired(self) -> list[int]:
+            before = len(self.passed)
+            self.release._fire()
+            return [each.offset for each in self.passed[before:]]
+
+    made = Early()
+    yield made
+    made.release.close()
+
+
+async def test_parked_runs_go_as_soon_as_their_lane_has_room_and_no_more_than_that(early) -> None:
+    early.release.hold([parked(offset, 999_000) for offset in range(10)])
+    assert early.fired() == []
+    early.lanes["crm"].room = 3
+    assert early.fired() == [0, 1, 2]
+    early.room = 2
+    assert early.fired() == [3, 4]
+    assert early.release.count(("r.1m", 0)) == 5
+
+
+async def test_what_was_parked_twice_waits_until_the_lane_has_been_well_for_a_while(early) -> None:
+    early.release.hold([parked(0, 999_000, parks=2), parked(1, 999_000)])
+    early.lanes["crm"].room = 10
+    assert early.fired() == [1]
+    early.lanes["crm"].well = True
+    assert early.fired() == [0]
+
+
+async def test_a_run_goes_early_only_when_all_it_waits_for_is_well(early) -> None:
+    early.release.hold([parked(0, 999_000, crm="", mail=""), parked(1, 999_000, mail="")])
+    early.lanes["crm"].room = 10
+    assert early.fired() == []
+    early.lanes["mail"].room = 1
+    assert early.fired() == [0]
+    early.lanes["mail"].room = 1
+    assert early.fired() == [1]
+
+
+async def test_retries_that_are_not_due_and_steps_no_lane_is_for_are_not_early(early) -> None:
+    for lane in early.lanes.values():
+        lane.room, lane.well = 10, True
+    early.release.hold([parked(0, 999_000, parks=0), parked(1, 999_000, due_ms=1_000_001), parked(2, 999_000, gone="")])
+    assert early.fired() == []
+    early.clock.advance(60_000)
+    assert early.fired() == [0, 1, 2]
+
+
+async def test_a_partition_that_was_full_of_parked_runs_is_fetched_again_once_they_went(early) -> None:
+    early.release.hold([parked(offset, 999_000) for offset in range(release_module.HELD_RECORDS)])
+    assert early.source.paused == {("r.1m", 0)}
+    early.lanes["crm"].room = release_module.HELD_RECORDS
+    early.fired()
+    assert early.source.paused == set()
+    assert early.release._parked == {}
+
+
+async def test_a_partition_that_is_gone_takes_its_parked_runs_along(early) -> None:
+    early.release.hold([parked(0, 999_000)])
+    early.release.forget(("r.1m", 0))
+    early.lanes["crm"].room = 10
+    assert early.fired() == []
+    assert early.release._parked == {}

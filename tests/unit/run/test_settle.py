@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from pipeline.core import journeys
 from pipeline.model import FailureClass, Flight, Kind, LedgerReason, Outcome, Record, SkipReason, Trace
 from pipeline.testing.fakes import FakeProducer
@@ -103,6 +105,7 @@ async def test_record_steps_neither_delay_nor_are_delayed(world) -> None:
 
 async def test_parking_climbs_a_tier_each_time_and_uses_no_attempt(world) -> None:
     tiers = []
+    world.settlement._topics = dataclasses.replace(world.settlement._topics, tiers_ms=(60_000, 1_800_000, 3_600_000))
     for parks in range(4):
         (delivery,) = world.deliveries(step())
         delivery.run.parks = parks
@@ -111,7 +114,7 @@ async def test_parking_climbs_a_tier_each_time_and_uses_no_attempt(world) -> Non
         state = journeys.decode(world.producer.records[-2].header(journeys.STATE_HEADER))
         assert state.parks == parks + 1
         assert state.steps["crm"].attempts == 0
-    assert tiers == ["g.retry.10s", "g.retry.1m", "g.retry.10m", "g.retry.10m"]
+    assert tiers == ["g.retry.1m", "g.retry.10m", "g.retry.10m", "g.retry.10m"]  # by name: of 30 min, then 1 h
 
 
 async def test_a_run_too_large_to_hand_over_is_dead_by_reference(world) -> None:
