@@ -14,9 +14,10 @@ from typing import Final, TypeAlias, assert_never
 from pipeline.model import Answer, Failure, FailureClass, RetryPolicy, value
 
 JITTER: Final = 0.2
-"""Waits are lengthened by up to this share, never shortened: a receiver's floor stays a floor.
+"""Waits on a retry tier, and a receiver's floor, are lengthened by up to this share, never shortened.
 
-Its floor is lengthened too: what was told "in 120 seconds" together does not come back together.
+A floor stays a floor, and what was told "in 120 seconds" together does not come back together. Waits in the process, of
+which no receiver knows, have full jitter instead: anything up to the wait, so that what failed together spreads out.
 """
 
 
@@ -80,7 +81,7 @@ def judge(
         return Hold(cls)
     if kind == "dead" or attempts >= policy.max_attempts:
         return Dead(cls)
-    due_ms = now_ms + int(max(_wait_ms(attempts, policy), floor_ms) * (1 + JITTER * chance))
+    due_ms = now_ms + _wait_ms(attempts, policy, floor_ms, chance)
     return Dead(cls) if due_ms >= expires_ms else RetryAt(due_ms, cls)
 
 
@@ -111,10 +112,13 @@ def _status(status: int) -> tuple[str, FailureClass]:
     return "rejected", FailureClass.SERVER_ERROR if status == _NOT_IMPLEMENTED else FailureClass.CLIENT_ERROR
 
 
-def _wait_ms(attempts: int, policy: RetryPolicy) -> int:
-    """Return the wait after attempt `attempts`: first in this process, then up the retry tiers."""
+def _wait_ms(attempts: int, policy: RetryPolicy, floor_ms: int, chance: float) -> int:
+    """Return the wait after attempt `attempts`: first in this process, then up the retry tiers; spread by `chance`."""
     schedule = policy.in_process_ms + policy.tiers_ms
-    return schedule[min(attempts, len(schedule)) - 1]
+    wait_ms = schedule[min(attempts, len(schedule)) - 1]
+    longer = 1 + JITTER * chance
+    spread = 1 - chance if attempts <= len(policy.in_process_ms) else longer
+    return int(max(wait_ms * spread, floor_ms * longer))
 
 
 def retry_after_ms(header: str, now_ms: int, cap_ms: int) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,7 +58,25 @@ def test_waits_climb_from_the_process_to_the_tiers() -> None:
     assert waits == [250, 1_000, 10_000, 60_000, 600_000, 600_000, 600_000]
 
 
-def test_jitter_only_lengthens() -> None:
+@pytest.mark.parametrize(("attempts", "wait_ms"), [(1, 250), (2, 1_000)])
+def test_waits_in_the_process_have_full_jitter(attempts, wait_ms) -> None:
+    """Uniform up to the wait (AWS, Exponential Backoff And Jitter): as many in each tenth, none beyond."""
+    random = Random(1)
+    waits = [judge(Answer(503), attempts=attempts, chance=random.random()).due_ms - NOW for _ in range(10_000)]
+    assert 0 <= min(waits) <= max(waits) <= wait_ms
+    tenths = Counter(min(wait * 10 // wait_ms, 9) for wait in waits)
+    assert len(tenths) == 10
+    assert all(900 <= number <= 1_100 for number in tenths.values())
+
+
+def test_in_the_process_too_a_floor_is_kept_and_only_lengthened() -> None:
+    random = Random(1)
+    waits = [judge(Answer(429, "1"), chance=random.random()).due_ms - NOW for _ in range(1_000)]
+    assert 1_000 <= min(waits) < 1_010
+    assert 1_190 < max(waits) <= 1_200
+
+
+def test_jitter_on_a_tier_only_lengthens() -> None:
     for chance in (0.0, 0.3, 0.999):
         due = judge(Answer(503), attempts=3, chance=chance).due_ms - NOW
         assert 10_000 <= due <= 12_000
@@ -111,7 +132,7 @@ def test_any_text_as_retry_after_is_a_wait(text) -> None:
 def test_a_floor_is_lengthened_by_chance_and_never_shortened(chance, seconds) -> None:
     floor_ms = min(seconds * 1_000, POLICY.retry_after_cap_ms)
     due = judge(Answer(429, str(seconds)), expires=NOW + 10**12, chance=chance).due_ms - NOW
-    assert max(floor_ms, 250) <= due <= max(floor_ms, 250) * (1 + verdict.JITTER)
+    assert floor_ms <= due <= max(floor_ms * (1 + verdict.JITTER), 250)
 
 
 def test_credentials_refused_on_the_way_hold_too() -> None:
