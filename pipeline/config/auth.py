@@ -16,7 +16,8 @@ PORT_MAX: Final = 65_535
 
 _OWN_HEADERS: Final = frozenset(
     ("host", "content-length", "content-type", "transfer-encoding", "connection", "keep-alive", "upgrade", "te",
-     "trailer", "expect", "cookie", "user-agent", "traceparent", "tracestate", "baggage")
+     "trailer", "expect", "cookie", "user-agent", "accept-encoding",
+     "traceparent", "tracestate", "baggage")
 )  # fmt: skip
 _CREDENTIAL_HEADERS: Final = frozenset(("authorization", "proxy-authorization"))
 

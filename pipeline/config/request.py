@@ -61,7 +61,7 @@ class Requests:
         operation = destination.operations[operation_name]
         url = self._urls[name]
         base = url.path.rstrip("/")
-        headers = [("User-Agent", USER_AGENT)]
+        headers = [("User-Agent", USER_AGENT), ("Accept-Encoding", "identity")]  # left out, any coding would be welcome
         if operation.body != "none":
             headers.append(("Content-Type", _CONTENT_TYPES[operation.body]))
         headers += operation.headers.items()

@@ -16,7 +16,7 @@ from pipeline.ports import LaneStats
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
 BODY_BYTES_MAX = 65_536
 TIMEOUT_MS = 10_000
@@ -31,7 +31,7 @@ class Act(Enum):
     TURN = "turn"  # let the loop turn, so that the next bytes tend to come as a packet of their own
 
 
-Reply = list[bytes | Act]
+Reply = list["bytes | Act | Callable[[asyncio.StreamWriter], Awaitable[None]]"]
 NO_CONTENT: Reply = [b"HTTP/1.1 204 No Content\r\n\r\n"]
 
 
@@ -109,7 +109,7 @@ class WireEndpoint:
         """Refuse connections from now on, cut the open ones."""
         assert self._server is not None
         self._server.close()
-        for writer in self.open:
+        for writer in tuple(self.open):
             writer.transport.abort()
         await self._server.wait_closed()
 
@@ -120,9 +120,9 @@ class WireEndpoint:
         self._senders.append(sender)
         return sender
 
-    async def connect(self, **changes: object):
+    async def connect(self, resolver=None, **changes: object):
         """A connection to here."""
-        connection = await self.sender(**changes).connect()
+        connection = await self.sender(resolver, **changes).connect()
         assert not isinstance(connection, Failure), connection
         return connection
 
@@ -137,6 +137,7 @@ class WireEndpoint:
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
+            self.open.remove(writer)
             writer.close()
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
@@ -148,6 +149,8 @@ class WireEndpoint:
             if isinstance(act, bytes):
                 writer.write(act)
                 await writer.drain()
+            elif not isinstance(act, Act):
+                await act(writer)
             elif act is Act.TURN:
                 for _ in range(10):
                     await asyncio.sleep(0)

@@ -128,7 +128,7 @@ class HttpConnection:
             complete = payload is EMPTY_PAYLOAD or await self._drain(payload, kept, keep_bytes)
         except _EXCHANGE_ERRORS as error:
             return self._failure(error)
-        if complete:
+        if complete and not transport.get_write_buffer_size():  # else it answered what it had not read: it may not
             protocol._parser = protocol._payload = None  # noqa: SLF001 - bytes from here on are unsolicited
             self._busy = False
         else:

@@ -52,6 +52,7 @@ def test_destinations_and_heads_carry_what_the_file_says(folder):
     assert first == "PATCH /api/notes?key=a%20key%26 HTTP/1.1"
     assert headers["Host"] == "127.0.0.1:8080"
     assert headers["Prefer"] == "return=minimal"
+    assert headers["Accept-Encoding"] == "identity"  # without it any coding would be welcome (RFC 9110, 12.5.3)
     assert headers["Idempotency-Key"] == headers["webhook-id"] == "id-1"
     assert (headers["hookline-journey"], headers["hookline-step"]) == ("welcome", "hello")
     assert headers["webhook-signature"].count("v1,") == 2
