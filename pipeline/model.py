@@ -106,7 +106,7 @@ class Trace:
 
 @value
 class Refused:
-    """A payload that cannot be built; `field` is the payload key, never its content."""
+    """A request that cannot be built; `field` is a payload key, a code, or where a contract breaks: never content."""
 
     cls: FailureClass
     field: str

@@ -88,7 +88,12 @@ def _main(main: HooklineFile, places: Places) -> Iterator[Problem]:
 
 
 def _destination(destination: DestinationConfig, file: str, contracts: Contracts, places: Places) -> Iterator[Problem]:
+    key_query = destination.auth.api_key.query if destination.auth is not None and destination.auth.api_key else None
     for name, operation in destination.operations.items():
+        for key in operation.query:
+            if key.removesuffix("?") == key_query:
+                path = ("operations", name, "query", key)
+                yield places.problem(file, path, "is what carries the key of auth", at_key=True)
         for key in ("request_schema", "response_schema"):
             wanted = getattr(operation, key)
             if wanted is not None and wanted not in contracts:

@@ -75,7 +75,7 @@ class StepConfig(Section):
         "on_failure": Later("failures raise no alerts"),
     }
     later_values: ClassVar[Mapping[str, Mapping[str, str]]] = {
-        "kind": {"enrich": "responses are not read", "decide": "responses are not read"},
+        "kind": {"enrich": "no step reads answers", "decide": "no step reads answers"},
     }
 
 

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, mod
 
 from pipeline.config.auth import HeaderName  # noqa: TC001
 from pipeline.config.section import Items, Later, Name, Section, Shown, refuse
-from pipeline.core import contract, urltext
+from pipeline.core import contract, expressions, urltext
 
 PARAMETERS_MAX: Final = 16
 QUERY_MAX: Final = 64
@@ -53,6 +53,14 @@ def _query_name(given: object) -> object:
 def _query_value(given: object) -> object:
     if not isinstance(given, (str, int, float, bool)):
         refuse("must be text, a number, true or false", "a query has no lists and no objects")
+    if isinstance(given, str) and isinstance(expressions.pieces(given), int):
+        refuse("`${` is not closed", "write `$${` for a literal `${`")
+    return given
+
+
+def _literal(given: object) -> object:
+    if not isinstance(given, (str, int, float, bool)):
+        refuse("must be text, a number, true or false")
     return given
 
 
@@ -94,7 +102,7 @@ ContractFile = Annotated[
     Shown("`contracts/NAME.json`"),
 ]
 Literals = Annotated[
-    str | int | float | bool, PlainValidator(_query_value), _SCALAR_SCHEMA, Shown("text, number, true or false")
+    str | int | float | bool, PlainValidator(_literal), _SCALAR_SCHEMA, Shown("text, number, true or false")
 ]
 
 

@@ -45,7 +45,10 @@ class Flawed:
 
 @value
 class Contract:
-    """A compiled contract. `schema` is its parsed JSON; `at` compiles the part that tokens of a pointer lead to."""
+    """A compiled contract. `schema` is its parsed JSON.
+
+    `at` compiles the part that tokens of a pointer lead to; one that cannot stand alone finds no flaw.
+    """
 
     schema: Any
     check: Check
@@ -86,8 +89,11 @@ def compiled(schema: object) -> Contract | Flawed:
     names = frozenset(_names(schema))
 
     def at(tokens: Sequence[str | int]) -> Check:
-        registry = jsonschema_rs.Registry([(_URN, schema)])
-        return _check(_validator({"$ref": _URN + quote(pointer(tokens), safe="#/~")}, registry), names)
+        try:
+            registry = jsonschema_rs.Registry([(_URN, schema)])
+            return _check(_validator({"$ref": _URN + quote(pointer(tokens), safe="#/~")}, registry), names)
+        except ValueError:  # an `$id` that gives a part another base: it is only known as part of the whole
+            return lambda _document: ""
 
     return Contract(schema, _check(validator, names), at)
 

@@ -71,7 +71,9 @@ def target(
         if isinstance(asked, Refused):
             return asked
         whole = f"{whole}?{asked}" if asked else whole
-        return whole.encode("ascii") if len(whole) <= TARGET_BYTES_MAX else Refused(FailureClass.SCHEMA, "")
+        if len(whole) > TARGET_BYTES_MAX:
+            return Refused(FailureClass.SCHEMA, "target_too_long")
+        return whole.encode("ascii")
 
     return built
 

@@ -196,6 +196,12 @@ def test_destinations(folder: Folder, before: str, after: str, expected: str) ->
     assert problem == f"destinations/crm.yaml:{expected}"
 
 
+def test_the_query_is_not_that_of_the_key(folder: Folder) -> None:
+    folder.change("destinations/crm.yaml", "/notes}", "/notes, query: {'key?': a}}")
+    folder.add("destinations/crm.yaml", "auth: {api_key: {query: key, value: env:K}}\n")
+    assert folder.problem().endswith("operations.note.query.key?: is what carries the key of auth")
+
+
 def test_plain_http_in_a_private_network(folder: Folder) -> None:
     folder.change("destinations/crm.yaml", "https:", "http:")
     folder.add("destinations/crm.yaml", 'private_networks: [10.2.0.0/16, "::1/128"]\n').load()

@@ -37,6 +37,7 @@ CRM = "destinations/crm.yaml"
         ("path: /a/%2E%2e", "operations.note.path: must not have . or .. as a segment"),
         ("path: " + "".join(f"/{{a{n}}}" for n in range(17)), "operations.note.path: has more than 16 parameters"),
         ("query: {a: [b]}", "operations.note.query.a: must be text, a number, true or false (a query has no lists"),
+        ("query: {a: '${event.id'}", "operations.note.query.a: `${` is not closed (write `$${` for a literal `${`)"),
         ("query: {1: b}", "operations.note.query[1]: must be text (put it in quotes)"),
         ("query: {'?': b}", "operations.note.query.?: must be text"),
         ("query: {'${a}': b}", "operations.note.query.${a}: a key cannot be computed"),

@@ -81,7 +81,7 @@ def test_statuses(folder: Folder, status: str) -> None:
 @pytest.mark.parametrize("kind", ["enrich", "decide"])
 def test_kinds(folder: Folder, kind: str) -> None:
     problem = folder.change("journeys/welcome.yaml", "kind: update", f"kind: {kind}").problem()
-    assert problem.endswith(f"steps[0].kind: `{kind}` is not supported in this release: responses are not read")
+    assert problem.endswith(f"steps[0].kind: `{kind}` is not supported in this release: no step reads answers")
 
 
 @pytest.mark.parametrize(("line", "why"), OPERATION_KEYS.items())

@@ -94,6 +94,9 @@ def test_a_part_of_a_contract_can_be_asked_alone():
     assert made.at(("properties", "lines"))([1]) == "#/0 type"
     assert made.at(("properties", "a/b~c"))(2) == "# const"
     assert made.at(())({}) == "#/email required"
+    other_base = {"$id": "b.json", "properties": {"x": {"$id": "c.json", "$ref": "#/$defs/q", "$defs": {"q": False}}}}
+    assert compiled(other_base).check({"x": 1}) == "#/x falseSchema"
+    assert compiled(other_base).at(("properties", "x"))(1) == ""
 
 
 @given(st.lists(st.text() | st.integers(0, 99), max_size=5))
