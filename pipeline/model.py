@@ -211,6 +211,8 @@ class Destination:
     response_bytes_max: int
     drops_repeats: bool
     ca_file: str = ""
+    client_cert: str = ""
+    client_key: str = ""
     adaptive: bool = False
     proxy: Proxy | None = None
 
@@ -229,13 +231,15 @@ class Credentials:
     """What the requests of one destination are let in by, ready to write. Owner: the worker, which replaces them whole.
 
     Nothing of it is ever shown: it has no repr. `path` is put before, and `query` (without `?`) into, the target of a
-    request; `lines` are whole header lines; `sign(delivery_id, unix_s, body)` gives more of them.
+    request; `lines` are whole header lines; `sign(delivery_id, unix_s, body)` gives more of them; `token_request` is
+    the head and the body of the request for an access token.
     """
 
     path: str = ""
     query: str = ""
     lines: bytes = b""
     sign: Callable[[bytes, bytes, bytes], bytes] | None = None
+    token_request: tuple[bytes, bytes] | None = None
     watchers: list[Callable[[], None]] = field(default_factory=list)
 
     def watch(self, prepare: Callable[[], None]) -> None:
@@ -246,6 +250,7 @@ class Credentials:
     def replace(self, other: Credentials) -> None:
         """Become what `other` is."""
         self.path, self.query, self.lines, self.sign = other.path, other.query, other.lines, other.sign
+        self.token_request = other.token_request
         for prepare in self.watchers:
             prepare()
 
@@ -283,11 +288,15 @@ class Answer:
 
 @value
 class Failure:
-    """No usable response. `sent` says request bytes may have reached the receiver: the attempt is ambiguous."""
+    """No usable response. `sent` says request bytes may have reached the receiver: the attempt is ambiguous.
+
+    `holds` says that we are refused as such, not this delivery.
+    """
 
     cls: FailureClass
     sent: bool
     detail: str = ""
+    holds: bool = False
 
 
 @value

@@ -144,6 +144,34 @@ class Sender(Protocol):
         """Close everything; idempotent."""
 
 
+class Authentication(Protocol):
+    """What attempts on one destination wait for before a request can be written. Most destinations have none."""
+
+    async def lines(self, delivery_id: str, body: bytes) -> bytes | Failure:
+        """Return more header lines: an access token, a signature made elsewhere for the present second.
+
+        Or why there are none: a Failure with `sent` false. Raises nothing but CancelledError; its caller bounds it.
+        """
+
+    async def refused(self, lines: bytes) -> bool:
+        """Note that a request with these lines was answered 401; return whether `lines` gives others now."""
+
+    async def close(self) -> None:
+        """Close everything; idempotent."""
+
+
+class Signer(Protocol):
+    """A signer outside Hookline, such as a key management service; see docs/howto/sign-requests.md."""
+
+    async def sign(self, content: bytes) -> str:
+        """Return the value of `webhook-signature` for `content`, which is `<id>.<Unix seconds>.<body>`.
+
+        One or several signatures such as `v1a,<base64>`, separated by spaces. Awaited before each write and cancelled
+        at the attempt's deadline; must not block. Whatever it raises makes the attempt fail with class `auth`, to be
+        retried.
+        """
+
+
 # ----------------------------------------------------------------------------------------------------------- schemas
 
 
@@ -277,6 +305,7 @@ __all__ = [
     "LATENCY_BUCKETS_MS",
     "Acked",
     "Assigned",
+    "Authentication",
     "Clock",
     "Connection",
     "Dice",
@@ -290,6 +319,7 @@ __all__ = [
     "Schemas",
     "Sender",
     "Settler",
+    "Signer",
     "Source",
     "Telemetry",
     "Unknown",

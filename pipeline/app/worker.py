@@ -13,12 +13,12 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline import __version__
-from pipeline.adapters.http import HttpSender
 from pipeline.adapters.kafka.admin import Admin
 from pipeline.adapters.kafka.producer import KafkaProducer
 from pipeline.adapters.kafka.source import KafkaSource
 from pipeline.adapters.schemas import KnownSchemas
 from pipeline.adapters.telemetry import OtelTelemetry, names
+from pipeline.app.endpoints import Endpoint, Rotation
 from pipeline.app.heartbeat import Heartbeat
 from pipeline.app.retention import delete_settled
 from pipeline.config import topics
@@ -54,7 +54,7 @@ class Worker:
 
     def __init__(self, config: Config, *, worker_id: str, drain_s: float = DRAIN_S) -> None:
         """Read secrets and compile the configuration; nothing is contacted yet. Raises ConfigError."""
-        secrets = Secrets(config.folder)
+        secrets = self._secrets = Secrets(config.folder)
         self._config = config
         self._worker_id = worker_id
         self._drain_s = drain_s
@@ -68,6 +68,7 @@ class Worker:
         self._error: BaseException | None = None
         self.lanes: dict[str, Lane] = {}
         self._watch: Watch | None = None
+        self._endpoints: dict[str, Endpoint] = {}
         self.intakes: list[Intake] = []
         self.settlement: Settlement | None = None
 
@@ -80,11 +81,12 @@ class Worker:
         self._limits = await asyncio.to_thread(self._check_topics)
         producer = KafkaProducer(self._settings, self.fatal, self.telemetry.log, self._limits)
         settlement = self.settlement = self._settlement(producer)
-        self._open_lanes(settlement)
+        rotating = self._open_lanes(settlement)
         self._open_intakes(producer, settlement)
         heartbeat = Heartbeat(self, topics.control(self._config.group), producer, self._worker_id)
         cleaning = asyncio.create_task(delete_settled(self.intakes, self._admin.delete_before, self.telemetry.log))
-        cleaning.add_done_callback(self._ended)
+        for task in (cleaning, rotating):
+            task.add_done_callback(self._ended)
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
@@ -98,6 +100,7 @@ class Worker:
         finally:
             heartbeat.close()
             cleaning.cancel()
+            rotating.cancel()
             await self._close(producer)
         if self._error is not None:
             raise self._error
@@ -152,15 +155,20 @@ class Worker:
         )
         return Settlement(own, producer, self.telemetry, time.time_ns, _DICE, customer_reference(group))
 
-    def _open_lanes(self, settlement: Settlement) -> None:
+    def _open_lanes(self, settlement: Settlement) -> asyncio.Task[None]:
+        """Open a lane for each destination; return the task that follows changes of their secrets' files."""
+        endpoints = self._endpoints
         self._watch = Watch(self.fatal)
         for name, destination in self._compiled.destinations.items():
             stats = LaneStats()
             self.telemetry.watch(name, stats)
+            endpoint = endpoints[name] = Endpoint(destination, self._compiled.access[name], stats, self.telemetry.log)
             self.lanes[name] = Lane(
-                destination, HttpSender(destination, stats), settlement, self.telemetry, stats, time.time_ns, _DICE,
-                self.fatal, self._share, self._watch,
+                destination, endpoint.sender, settlement, self.telemetry, stats, time.time_ns, _DICE, self.fatal,
+                self._share, self._watch, endpoint.authentication,
             )  # fmt: skip
+        rotation = Rotation(endpoints, self._compiled.renewed, self._secrets.version, self.telemetry.log)
+        return asyncio.create_task(rotation.run())
 
     def _open_intakes(self, producer: KafkaProducer, settlement: Settlement) -> None:
         config, compiled = self._config, self._compiled
@@ -227,6 +235,8 @@ class Worker:
             await lane.close()
         if self._watch is not None:
             self._watch.close()
+        for endpoint in self._endpoints.values():
+            await endpoint.close()
         if self._error is None:
             left = await producer.flush(FLUSH_S)
             self.telemetry.log("info", "worker_stopped", worker=self._worker_id, unacked=left)

@@ -87,6 +87,18 @@ def _main(main: HooklineFile, places: Places) -> Iterator[Problem]:
             yield places.problem(file, ("purposes", index), "is here twice")
 
 
+def _in_the_clear(destination: DestinationConfig, file: str, places: Places) -> Iterator[Problem]:
+    """Refuse plain http to anywhere but private networks."""
+    grant = destination.auth.oauth2_client_credentials if destination.auth is not None else None
+    urls: list[tuple[Path, object]] = [(("base_url",), destination.base_url)]
+    if grant is not None:
+        urls.append((("auth", "oauth2_client_credentials", "token_url"), grant.token_url))
+    for path, url in urls:
+        if isinstance(url, str) and url.startswith("http:") and not destination.private_networks:
+            hint = "use https://, or name the private_networks it is in"
+            yield places.problem(file, path, "sends in the clear", hint)
+
+
 def _destination(destination: DestinationConfig, file: str, contracts: Contracts, places: Places) -> Iterator[Problem]:
     key_query = destination.auth.api_key.query if destination.auth is not None and destination.auth.api_key else None
     for name, operation in destination.operations.items():
@@ -99,9 +111,7 @@ def _destination(destination: DestinationConfig, file: str, contracts: Contracts
             if wanted is not None and wanted not in contracts:
                 hint = suggestion(wanted, contracts) or "a JSON Schema in the configuration folder"
                 yield places.problem(file, ("operations", name, key), "there is no such file", hint)
-    if destination.base_url.startswith("http:") and not destination.private_networks:
-        hint = "use https://, or name the private_networks it is in"
-        yield places.problem(file, ("base_url",), "sends in the clear", hint)
+    yield from _in_the_clear(destination, file, places)
     for index, network in enumerate(destination.private_networks):
         if network in destination.private_networks[:index]:
             yield places.problem(file, ("private_networks", index), "is here twice")

@@ -22,6 +22,7 @@ from pipeline.model import Destination, Kind, Plan, Problem, Route, Step, Undeco
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pipeline.config.credentials import Access
     from pipeline.config.models import Config, EventMapping, JourneyConfig, StepConfig
     from pipeline.config.secrets import Secrets
 
@@ -31,9 +32,14 @@ _HASH_DIGITS: Final = 16
 
 @value
 class Compiled:
-    """A configuration ready to run. `journeys` are content hashes by name, of the live ones."""
+    """A configuration ready to run. `journeys` are content hashes by name, of the live ones.
+
+    `access` is how each destination is entered; `renewed(name)` resolves that again (see config/request.Requests).
+    """
 
     destinations: Mapping[str, Destination]
+    access: Mapping[str, Access]
+    renewed: Callable[[str], Access]
     journeys: Mapping[str, str]
     plan: Callable[[str, object], Plan | Undecodable | None]
     input_topics: tuple[str, ...]
@@ -68,6 +74,8 @@ def compile(  # noqa: A001 - the word of the command line
     plans = _Plans(config, Requests(config, secrets), schemas)
     return Compiled(
         destinations=plans.requests.destinations,
+        access=plans.requests.access,
+        renewed=plans.requests.renewed,
         journeys={name: journey_hash(each) for name, each in config.journeys.items() if each.status == "live"},
         plan=plans.plan,
         input_topics=tuple(dict.fromkeys(mapping.topic for mapping in config.events)),

@@ -160,7 +160,8 @@ class DestinationConfig(Section):
     name: Name = Field(alias="destination", description="Name of the destination; equals the file name.")
     owner: Line = Field(description="Who answers for it.")
     base_url: BaseUrl = Field(
-        description="Where it is. `env:NAME` takes it from the environment. Plain http needs `private_networks`."
+        description="Where it is. `env:NAME` takes it from the environment, `{secret, host}` is for a URL that is the "
+        "credential. Plain http needs `private_networks`."
     )
     receives: Items[PersonalClass] = Field(
         description="Classes of personal data that may be sent; others are refused. `public` always may."
@@ -170,7 +171,7 @@ class DestinationConfig(Section):
     auth: Annotated[Auth | None, BeforeValidator(none_word, json_schema_input_type=Auth | Literal["none"])] = Field(
         None, description="How requests say who we are."
     )
-    tls: Tls = Field(Tls.model_validate({}), description="Whom to trust.")
+    tls: Tls = Field(Tls.model_validate({}), description="Whom to trust, and who we are.")
     proxy: ProxyUrl = Field(
         "none", description="HTTP proxy on the way there. `env`: `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` say."
     )

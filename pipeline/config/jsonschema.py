@@ -51,4 +51,7 @@ def schema(name: str) -> dict[str, Any]:
         if title.startswith("Kafka"):
             section["properties"].pop("settings", None)
             section["additionalProperties"] = {"type": ["string", "number", "boolean"]}
+        if title == "Plugin":
+            section["properties"].pop("options")
+            section["additionalProperties"] = {"type": "string"}
     return {"$schema": DIALECT, **described, "title": file}

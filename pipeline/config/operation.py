@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
-from pipeline.config.auth import HeaderName  # noqa: TC001
+from pipeline.config.auth import HeaderName, secret_flaw
 from pipeline.config.section import Items, Later, Name, Section, Shown, refuse
 from pipeline.core import contract, expressions, urltext
 
@@ -55,6 +55,8 @@ def _query_value(given: object) -> object:
         refuse("must be text, a number, true or false", "a query has no lists and no objects")
     if isinstance(given, str) and isinstance(expressions.pieces(given), int):
         refuse("`${` is not closed", "write `$${` for a literal `${`")
+    if isinstance(given, str) and (flaw := secret_flaw(given)):
+        refuse(flaw, "secrets go through auth, as env:NAME or file:PATH")
     return given
 
 
@@ -71,6 +73,8 @@ def _header_value(given: object) -> object:
         refuse("must be printable ASCII on one line")
     if "${" in given:
         refuse("headers are literals", _PAYLOAD_HINT)
+    if flaw := secret_flaw(given):
+        refuse(flaw, "secrets go through auth, as env:NAME or file:PATH")
     return given
 
 

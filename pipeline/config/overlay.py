@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Name
 
 from pydantic import BeforeValidator, Field
 
-from pipeline.config.auth import Auth, BaseUrl, Sign, Tls
+from pipeline.config.auth import Auth, BaseUrl, Sign, Tls, Url
 from pipeline.config.destination import Limits  # noqa: TC001 - pydantic reads annotations at run time
 from pipeline.config.policy import KafkaSettings, Telemetry
 from pipeline.config.proxy import ProxyUrl  # noqa: TC001 - pydantic reads annotations at run time
@@ -64,7 +64,7 @@ class KafkaOverlay(KafkaSettings):
 class RegistryOverlay(Section):
     """What one environment may set of the Schema Registry."""
 
-    url: BaseUrl | None = Field(None, description="Base URL of its interface.")
+    url: Url | None = Field(None, description="Base URL of its interface.")
     user: Line | None = Field(None, description="User of basic authentication, or `env:NAME`.")
     password: SecretRef | None = Field(None, description="Password of that user.")
     ca: FileRef | None = Field(None, description="PEM file of the authorities to trust.")

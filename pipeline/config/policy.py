@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from pipeline.config import units
-from pipeline.config.auth import BaseUrl  # noqa: TC001 - pydantic reads annotations at run time
+from pipeline.config.auth import Url  # noqa: TC001 - pydantic reads annotations at run time
 from pipeline.config.destination import DataClass  # noqa: TC001 - pydantic reads annotations at run time
 from pipeline.config.section import (
     DurationMs,
@@ -108,7 +108,7 @@ class Kafka(KafkaSettings):
 class Registry(Section):
     """A Schema Registry with Confluent's interface."""
 
-    url: BaseUrl = Field(description="Base URL of its interface.")
+    url: Url = Field(description="Base URL of its interface.")
     user: Line | None = Field(None, description="User of basic authentication, or `env:NAME`.")
     password: SecretRef | None = Field(None, description="Password of that user.")
     ca: FileRef | None = Field(None, description="PEM file of the authorities to trust; default the system's.")
@@ -231,7 +231,7 @@ class Telemetry(Section):
     """Traces and metrics."""
 
     sample: Share = Field(0.01, description="Share of traces that is kept; failed deliveries always are.")
-    endpoint: BaseUrl | None = Field(
+    endpoint: Url | None = Field(
         None,
         description="OTLP/HTTP endpoint; default OpenTelemetry's environment variables. "
         "Nothing is exported without either.",

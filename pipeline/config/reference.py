@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from pydantic.fields import FieldInfo
 
+_OPEN: Final = {"settings": "*librdkafka's*", "options": "*the signer's*"}
+"""Fields that stand for keys written beside the others."""
+
 PAGE: Final = pathlib.Path("docs/reference/configuration.md")
 
 _INTRO: Final = """\
@@ -130,8 +133,8 @@ def _within(annotation: Any) -> Iterator[type[Section]]:
 def _table(model: type[Section]) -> Iterator[str]:
     yield "| key | type | default | |"
     yield "|---|---|---|---|"
-    for name, field in sorted(model.model_fields.items(), key=lambda item: item[0] == "settings"):
-        key = "*librdkafka's*" if name == "settings" else f"`{field.alias or name}`"
+    for name, field in sorted(model.model_fields.items(), key=lambda item: item[0] in _OPEN):
+        key = _OPEN.get(name) or f"`{field.alias or name}`"
         cells = (key, _type(field.annotation, field.metadata), _default(field), field.description or "")
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
     yield ""

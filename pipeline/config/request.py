@@ -1,27 +1,22 @@
-"""Decides how a destination is reached and what its requests begin with: address, limits, auth, signing keys."""
+"""Decides how a destination is reached and what its requests begin with: address, limits, and what lets them in."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, urlsplit
 
-from pipeline import __version__
-from pipeline.config import proxy
-from pipeline.config.models import base_url_flaw
-from pipeline.core import contract, payload, signing, urltext
+from pipeline.config.credentials import USER_AGENT, Access, resolve
+from pipeline.core import contract, payload, urltext
 from pipeline.errors import ConfigError
-from pipeline.model import BreakerPolicy, Credentials, Destination, RetryPolicy, value
+from pipeline.model import BreakerPolicy, Destination, RetryPolicy, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from urllib.parse import SplitResult
 
     from pipeline.config.models import Config, DestinationConfig, Operation
+    from pipeline.config.policy import RejectionBrake
     from pipeline.config.secrets import Secrets
-    from pipeline.model import Answer, Broken, Problem, Proxy
+    from pipeline.model import Answer, Broken, Problem
 
-USER_AGENT: Final = f"hookline/{__version__}"
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _CONTENT_TYPES: Final = {
     "json": "application/json", "ndjson": "application/x-ndjson", "form": "application/x-www-form-urlencoded"
 }  # fmt: skip
@@ -45,22 +40,39 @@ class Requests:
     def __init__(self, config: Config, secrets: Secrets) -> None:
         self._config = config
         self._secrets = secrets
-        self._problems: list[Problem] = []
-        self._urls: dict[str, SplitResult] = {}
-        self._credentials: dict[str, Credentials] = {}
+        self.access: dict[str, Access] = {}
         self.destinations: dict[str, Destination] = {}
+        problems: list[Problem] = []
         for name, destination in config.destinations.items():
-            self._resolve(name, destination)
-        if self._problems:
-            raise ConfigError(tuple(self._problems))
+            try:
+                self.access[name] = access = resolve(config, secrets, name)
+            except ConfigError as error:
+                problems += error.problems
+            else:
+                self.destinations[name] = _destination(destination, access, config.brakes.destination)
+        if problems:
+            raise ConfigError(tuple(problems))
+
+    def renewed(self, name: str) -> Access:
+        """Resolve the references of one destination again; what is in use stays as it is. Blocks on files.
+
+        Raises ConfigError if what the files hold now cannot be used.
+        """
+        access = resolve(self._config, self._secrets, name)
+        if access.origin != self.access[name].origin:
+            problem = self._config.problem(
+                f"destinations/{name}.yaml", ("base_url",), "the URL now has another scheme, host or port",
+                "that takes a restart",
+            )  # fmt: skip
+            raise ConfigError((problem,))
+        return access
 
     def request(self, call: str, journey: str, step: str) -> Request:
         """Prepare the requests of one step; `call` is destination.operation."""
         name, _, operation_name = call.partition(".")
         destination = self._config.destinations[name]
         operation = destination.operations[operation_name]
-        url = self._urls[name]
-        base = url.path.rstrip("/")
+        access = self.access[name]
         headers = [("User-Agent", USER_AGENT), ("Accept-Encoding", "identity")]  # left out, any coding would be welcome
         if operation.body != "none":
             headers.append(("Content-Type", _CONTENT_TYPES[operation.body]))
@@ -68,11 +80,10 @@ class Requests:
         headers += [("hookline-journey", journey), ("hookline-step", step)]
         target = operation.path if operation.changes_target else operation.path + _query(operation)
         head = payload.head(
-            operation.method, target, _host_header(url), headers, self._credentials[name],
-            id_header=destination.idempotency_header, base=base,
+            operation.method, target, access.origin.header, headers, access.credentials,
+            id_header=destination.idempotency_header, base=access.path,
         )  # fmt: skip
-        # A base URL out of the environment may be a secret itself, as chat systems' incoming hooks are.
-        shown = operation.path if destination.base_url.startswith("env:") else base + operation.path
+        shown = access.path + operation.path
         excerpt_bytes = min(destination.retain_excerpt, destination.response_bytes_max)
         keep_bytes = destination.response_bytes_max if operation.reads_response else excerpt_bytes
         return Request(operation.method, shown or "/", head, self._reader(operation), keep_bytes, excerpt_bytes)
@@ -98,119 +109,6 @@ class Requests:
             on_status={int(status): str(verdict) for status, verdict in destination.on_status.items()},
         )
 
-    # --------------------------------------------------------------------------------------------------- resolving
-
-    def _resolve(self, name: str, destination: DestinationConfig) -> None:
-        base_url = self._text(name, destination.base_url, ("base_url",))
-        if base_url and (flaw := base_url_flaw(base_url)):
-            self._refuse(name, ("base_url",), flaw)
-            base_url = ""
-        url = urlsplit(base_url or "https://unresolved.invalid")
-        self._urls[name] = url
-        lines, query = self._authentication(name, destination)
-        keys = self._signing_keys(name, destination)
-        self._credentials[name] = Credentials(
-            query=query, lines=lines.encode("ascii"), sign=signing.signer(keys) if keys else None
-        )
-        brake = self._config.brakes.destination
-        self.destinations[name] = Destination(
-            name=name,
-            host=url.hostname or "",
-            port=url.port or _DEFAULT_PORTS[url.scheme],
-            tls=url.scheme == "https",
-            private_networks=tuple(destination.private_networks),
-            timeout_ms=destination.timeout_ms,
-            concurrency=destination.limits.concurrency.most,
-            adaptive=destination.limits.concurrency.adaptive,
-            queue=destination.limits.queue,
-            rate_per_s=destination.limits.rate or 0.0,
-            breaker=BreakerPolicy(
-                destination.breaker.failures, destination.breaker.of, destination.breaker.open_ms,
-                destination.breaker.open_max_ms, brake.share, brake.of,
-            ),
-            response_bytes_max=destination.response_bytes_max,
-            drops_repeats=destination.drops_repeats,
-            ca_file=self._ca_file(name, destination),
-            proxy=self._proxy(name, destination, url),
-        )  # fmt: skip
-
-    def _authentication(self, name: str, destination: DestinationConfig) -> tuple[str, str]:
-        """Return header lines and a part of the query."""
-        auth = destination.auth
-        if auth is None:
-            return "", ""
-        if auth.bearer is not None:
-            token = self._header_secret(name, auth.bearer.token, ("auth", "bearer", "token"))
-            return f"Authorization: Bearer {token}\r\n", ""
-        assert auth.api_key is not None
-        secret = self._header_secret(name, auth.api_key.value, ("auth", "api_key", "value"))
-        if auth.api_key.header is not None:
-            return f"{auth.api_key.header}: {secret}\r\n", ""
-        return "", f"{quote(str(auth.api_key.query), safe='')}={quote(secret, safe='')}"
-
-    def _signing_keys(self, name: str, destination: DestinationConfig) -> tuple[bytes, ...]:
-        if destination.sign is None:
-            return ()
-        keys = []
-        for index, ref in enumerate(destination.sign.standard_webhooks.secrets):
-            path = ("sign", "standard_webhooks", "secrets", index)
-            secret = self._get(name, ref, path)
-            if secret:
-                try:
-                    keys.append(signing.signing_key(secret.strip()))
-                except ValueError as error:
-                    self._refuse(name, path, f"the secret behind {ref} {error}")
-        return tuple(keys)
-
-    def _header_secret(self, name: str, ref: str, path: tuple[str | int, ...]) -> str:
-        secret = self._get(name, ref, path).strip()
-        if secret and not (secret.isascii() and secret.isprintable()):
-            self._refuse(name, path, f"the secret behind {ref} must be printable ASCII on one line")
-            return ""
-        return secret
-
-    def _ca_file(self, name: str, destination: DestinationConfig) -> str:
-        if destination.tls.ca is None:
-            return ""
-        try:
-            return str(self._secrets.path(destination.tls.ca))
-        except ConfigError as error:
-            self._unresolved(name, ("tls", "ca"), error)
-            return ""
-
-    def _proxy(self, name: str, destination: DestinationConfig, url: SplitResult) -> Proxy | None:
-        """Return the proxy on the way to `url`: written, behind a reference, or the environment's."""
-        given = destination.proxy
-        where = ""
-        if given == "env":
-            given, where = proxy.of_environment(url.scheme, _host_header(url)), "the environment's proxy variable "
-        elif given.startswith(("env:", "file:")):
-            given, where = self._get(name, given, ("proxy",)).strip(), f"the URL behind {given} "
-        if given in ("none", ""):
-            return None
-        if flaw := proxy.flaw(given):
-            self._refuse(name, ("proxy",), where + flaw)
-            return None
-        return proxy.parse(given)
-
-    def _get(self, name: str, ref: str, path: tuple[str | int, ...]) -> str:
-        try:
-            return self._secrets.get(ref)
-        except ConfigError as error:
-            self._unresolved(name, path, error)
-            return ""
-
-    def _text(self, name: str, given: str, path: tuple[str | int, ...]) -> str:
-        return self._get(name, given, path) if given.startswith("env:") else given
-
-    def _unresolved(self, name: str, path: tuple[str | int, ...], error: ConfigError) -> None:
-        """Say where the reference stands that has no value; the error itself only knows the reference."""
-        for each in error.problems:
-            self._refuse(name, path, f"{each.field} {each.message}", each.hint)
-
-    def _refuse(self, name: str, path: tuple[str | int, ...], message: str, hint: str = "") -> None:
-        self._problems.append(self._config.problem(f"destinations/{name}.yaml", path, message, hint))
-
 
 def _query(operation: Operation) -> str:
     """Return the query of an operation where it is literal, with its question mark."""
@@ -218,7 +116,27 @@ def _query(operation: Operation) -> str:
     return f"?{urltext.constant_query(pairs)}" if pairs else ""
 
 
-def _host_header(url: SplitResult) -> str:
-    host = url.hostname or ""
-    host = f"[{host}]" if ":" in host else host
-    return host if url.port in (None, _DEFAULT_PORTS[url.scheme]) else f"{host}:{url.port}"
+def _destination(given: DestinationConfig, access: Access, brake: RejectionBrake) -> Destination:
+    ca_file, client_cert, client_key = access.tls_files
+    return Destination(
+        name=given.name,
+        host=access.origin.host,
+        port=access.origin.port,
+        tls=access.origin.tls,
+        private_networks=tuple(given.private_networks),
+        timeout_ms=given.timeout_ms,
+        concurrency=given.limits.concurrency.most,
+        adaptive=given.limits.concurrency.adaptive,
+        queue=given.limits.queue,
+        rate_per_s=given.limits.rate or 0.0,
+        breaker=BreakerPolicy(
+            given.breaker.failures, given.breaker.of, given.breaker.open_ms, given.breaker.open_max_ms, brake.share,
+            brake.of,
+        ),
+        response_bytes_max=given.response_bytes_max,
+        drops_repeats=given.drops_repeats,
+        ca_file=ca_file,
+        client_cert=client_cert,
+        client_key=client_key,
+        proxy=access.proxy,
+    )  # fmt: skip

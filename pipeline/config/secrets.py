@@ -6,7 +6,7 @@ Errors name the reference and never a value.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pipeline.errors import ConfigError
 from pipeline.model import Problem
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SECRET_BYTES_MAX: Final = 64 * 1024
+
+Version: TypeAlias = tuple[int, int, int] | None
+"""What changes with a file: its modification time in ns, inode and size; None while there is none."""
 
 
 class Secrets:
@@ -46,6 +49,18 @@ class Secrets:
     def text(self, given: str) -> str:
         """Return what `env:NAME` stands for, and any other text as it is: for settings that need not be secret."""
         return self.get(given) if given.startswith("env:") else given
+
+    def version(self, ref: str) -> Version:
+        """Return the version of the file behind `file:PATH`.
+
+        Links are followed, so that a new target counts as a change: that is how Kubernetes replaces mounted secrets.
+        Blocks on the file system.
+        """
+        try:
+            found = (self._folder / ref.removeprefix("file:")).stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_ino, found.st_size
 
     def path(self, ref: str) -> pathlib.Path:
         """Return the absolute path that `file:PATH` names. Raises ConfigError if there is no such file."""

@@ -91,7 +91,7 @@ def _reading(result: Answer | Failure, policy: RetryPolicy, now_ms: int) -> tupl
         kind = policy.on_status.get(result.status, kind)
         return kind, cls, retry_after_ms(result.retry_after, now_ms, policy.retry_after_cap_ms)
     if isinstance(result, Failure):
-        if result.cls is FailureClass.AUTH and not result.sent:  # a proxy or token service refuses our credentials
+        if result.holds:
             return "hold", result.cls, 0
         repeatable = policy.retry_ambiguous or not result.sent
         return ("retry" if repeatable else "dead"), result.cls, 0

@@ -26,7 +26,7 @@ from pipeline.run.watch import Watch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.ports import Clock, Dice, Sender, Settler, Telemetry
+    from pipeline.ports import Authentication, Clock, Dice, Sender, Settler, Telemetry
 
 SPARE_PER_SLOT: Final = 4
 """Parked deliveries that may wait here for each slot: enough to keep it busy, few to be parked again if it fails."""
@@ -54,9 +54,11 @@ class Lane:
         fatal: Callable[[BaseException], None],
         share: Callable[[], float],
         watch: Watch | None = None,
+        authentication: Authentication | None = None,
     ) -> None:
         """`watch` is shared by the lanes of a worker; a lane without one makes its own."""
         self.destination = destination
+        self.authentication = authentication
         self.stats = stats
         self.watch = watch or Watch(fatal)
         self._own_watch = watch is None
@@ -265,7 +267,7 @@ class Lane:
             return False
         return True
 
-    def head(self, delivery: Delivery, span_id: str) -> bytes:
+    def head(self, delivery: Delivery, span_id: str, lines: bytes = b"") -> bytes:
         """Build the request head of the attempt begun, right before the write. Raises BrokerError: see run/lease."""
         if monotonic() > self._lease.until_s and (error := self._lease.check()):
             raise error
@@ -273,7 +275,12 @@ class Lane:
         traceparent = format_traceparent(trace.trace_id, span_id, trace.sampled)
         delivery.sent_ns = now_ns = self._clock()
         return delivery.step.head(
-            delivery.id, delivery.event_headers, traceparent, now_ns // 1_000_000_000, delivery.body, delivery.target
+            delivery.id,
+            delivery.event_headers + lines,
+            traceparent,
+            now_ns // 1_000_000_000,
+            delivery.body,
+            delivery.target,
         )
 
     # ------------------------------------------------------------------------------------------- the sweep

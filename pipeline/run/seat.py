@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Final, Protocol
 from pipeline.model import Answer, Attempt, Broken, Delivery, Destination, Failure, FailureClass
 
 if TYPE_CHECKING:
-    from pipeline.ports import Connection, LaneStats, Sender
+    from pipeline.ports import Authentication, Connection, LaneStats, Sender
 
 IDLE_S: Final = 15.0
 """A connection unused for so long is closed."""
 
 HISTORY_MAX: Final = 32
 """Attempts kept per delivery and hop for its outcome record."""
+UNAUTHORISED: Final = 401
 CLOSED_BEFORE_ANSWER: Final = "closed_before_answer"
 """A receiver that closes an idle connection just as a request goes out; see RFC 9112, 9.3.1."""
 
@@ -24,6 +25,7 @@ class Work(Protocol):
     """What a seat asks of its lane."""
 
     destination: Destination
+    authentication: Authentication | None
 
     def take(self) -> Delivery | None:
         """Return the next admitted delivery, or None."""
@@ -34,7 +36,7 @@ class Work(Protocol):
     def begin(self, delivery: Delivery) -> str:
         """Count an attempt; return its span ID."""
 
-    def head(self, delivery: Delivery, span_id: str) -> bytes:
+    def head(self, delivery: Delivery, span_id: str, lines: bytes = b"") -> bytes:
         """Build the request head."""
 
     def judge(self, delivery: Delivery, span_id: str, result: Answer | Failure) -> None:
@@ -50,8 +52,8 @@ class Work(Protocol):
 class Seat:
     """Takes deliveries from its lane until idle for IDLE_S. Owner of its connection."""
 
-    __slots__ = ("_aborted", "_connection", "_lane", "_loop", "_sender", "_span_id", "_waiter", "delivery", "task",
-                 "until_s")  # fmt: skip
+    __slots__ = ("_aborted", "_authenticating", "_connection", "_lane", "_loop", "_sender", "_span_id", "_waiter",
+                 "delivery", "task", "until_s")  # fmt: skip
 
     def __init__(self, lane: Work, sender: Sender, loop: asyncio.AbstractEventLoop) -> None:
         self.delivery: Delivery | None = None
@@ -63,6 +65,7 @@ class Seat:
         """When to be swept (the loop's time): the deadline of the attempt under way, or the end of idleness."""
         self._span_id = ""
         self._aborted: FailureClass | None = None
+        self._authenticating = False
         self._waiter: asyncio.Future[bool] | None = None
         self.task = loop.create_task(self._work())
 
@@ -74,7 +77,7 @@ class Seat:
     def abort(self, cls: FailureClass) -> None:
         """End the attempt under way, connecting included, as a failure of that class."""
         self.until_s = inf
-        if self._connection is not None:
+        if self._connection is not None and not self._authenticating:
             self._connection.abort(cls)
         elif self.delivery is not None:
             self._aborted = cls
@@ -97,7 +100,8 @@ class Seat:
             except asyncio.CancelledError:
                 if self._aborted is None or self.delivery is None:
                     raise
-                failure = Failure(self._aborted, sent=False, detail="not_connected")
+                detail = "not_authenticated" if self._authenticating else "not_connected"
+                failure = Failure(self._aborted, sent=False, detail=detail)
                 self._lane.judge(self.delivery, self._span_id, failure)
                 self.delivery = None
         except asyncio.CancelledError:
@@ -131,24 +135,73 @@ class Seat:
         lane = self._lane
         self.until_s = self._loop.time() + lane.destination.timeout_ms / 1000
         self._span_id = span_id = lane.begin(delivery)
+        if lane.authentication is not None:
+            await self._authenticated(delivery, span_id, lane.authentication)
+            return
         connection = self._connection
         if connection is not None and connection.usable():
             result = await connection.exchange(lane.head(delivery, span_id), delivery.body, delivery.step.keep_bytes)
             if not _went_stale(result) or not lane.destination.drops_repeats:
                 lane.judge(delivery, span_id, result)
                 return
-        if connection is not None:
-            connection.close()
-            self._connection = None
-        opened = await self._sender.connect()
+        opened = await self._opened()
         if isinstance(opened, Failure):
             lane.judge(delivery, span_id, opened)
             return
-        self._connection = opened
         if not lane.owned(delivery):
             return  # its partition went while connecting
         head = lane.head(delivery, span_id)
         lane.judge(delivery, span_id, await opened.exchange(head, delivery.body, delivery.step.keep_bytes))
+
+    async def _opened(self) -> Connection | Failure:
+        """Open a connection instead of the one there is."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        opened = await self._sender.connect()
+        if not isinstance(opened, Failure):
+            self._connection = opened
+        return opened
+
+    async def _authenticated(self, delivery: Delivery, span_id: str, authentication: Authentication) -> None:
+        """Make an attempt that has to wait for a token or a signature.
+
+        Answered 401 once, it is made again at once if there is another token: only a second 401 is judged.
+        """
+        lane = self._lane
+        for again in (True, False):
+            self._authenticating = True
+            lines = await authentication.lines(delivery.id, delivery.body)
+            self._authenticating = False
+            result = lines if isinstance(lines, Failure) else await self._exchanged(delivery, span_id, lines)
+            if result is None:
+                return
+            if again and isinstance(lines, bytes) and isinstance(result, Answer) and result.status == UNAUTHORISED:
+                self._authenticating = True
+                renewed = await authentication.refused(lines)
+                self._authenticating = False
+                if renewed:
+                    continue
+            lane.judge(delivery, span_id, result)
+            return
+
+    async def _exchanged(self, delivery: Delivery, span_id: str, lines: bytes) -> Answer | Failure | None:
+        """Write the request with these header lines; None if its partition went meanwhile."""
+        lane = self._lane
+        connection = self._connection
+        if connection is not None and connection.usable():
+            if not lane.owned(delivery):
+                return None
+            head = lane.head(delivery, span_id, lines)
+            result = await connection.exchange(head, delivery.body, delivery.step.keep_bytes)
+            if not _went_stale(result) or not lane.destination.drops_repeats:
+                return result
+        opened = await self._opened()
+        if isinstance(opened, Failure):
+            return opened
+        if not lane.owned(delivery):
+            return None
+        return await opened.exchange(lane.head(delivery, span_id, lines), delivery.body, delivery.step.keep_bytes)
 
 
 def _went_stale(result: Answer | Failure) -> bool:

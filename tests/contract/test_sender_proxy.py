@@ -171,7 +171,7 @@ async def test_that_the_proxy_is_private_lets_the_destination_nowhere():
 async def test_what_a_proxy_refuses_is_its_own_failure(answer, cls, detail):
     async with TunnelProxy(answer) as proxy:
         failure, connections = await through(proxy.proxy())
-        assert failure == unsent(cls, detail)
+        assert failure == Failure(cls, sent=False, detail=detail, holds=cls is FailureClass.AUTH)
         assert connections == 0
         await eventually(lambda: not proxy.open)
 

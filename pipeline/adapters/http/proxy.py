@@ -20,8 +20,6 @@ from aiohttp.resolver import DefaultResolver
 from pipeline.model import FailureClass
 
 if TYPE_CHECKING:
-    from ssl import SSLContext
-
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.client_reqrep import ClientRequest
     from aiohttp.tracing import Trace
@@ -50,9 +48,9 @@ class ProxyFailure(Exception):
 class TunnelConnector(aiohttp.TCPConnector):
     """aiohttp's connector, for connections that are tunnels through one proxy. DNS cache and TLS stay aiohttp's."""
 
-    def __init__(self, proxy: Proxy, resolver: GuardedResolver, tls: SSLContext | None, dns_cache_s: int) -> None:
+    def __init__(self, proxy: Proxy, resolver: GuardedResolver, dns_cache_s: int) -> None:
         """`resolver` is for destinations. The proxy's own name is looked up unchecked, for each connection."""
-        super().__init__(resolver=resolver, ttl_dns_cache=dns_cache_s, limit=0, ssl=tls or True)
+        super().__init__(resolver=resolver, ttl_dns_cache=dns_cache_s, limit=0)
         self._proxy = proxy
         self._proxy_resolver = DefaultResolver()
 

@@ -58,15 +58,15 @@ class HttpSender:
     """Connections to one destination; implements `ports.Sender`. Belongs to the loop of its first `connect`."""
 
     def __init__(self, destination: Destination, stats: LaneStats, *, resolver: AbstractResolver | None = None) -> None:
-        """Prepare; reads the CA file, so it may block for some milliseconds. Connects to nothing yet.
+        """Prepare; reads the TLS files, so it may block for some milliseconds. Connects to nothing yet.
 
-        `resolver` replaces the system's, and is checked all the same. Raises ConfigError if `ca_file` holds no
-        certificates.
+        `resolver` replaces the system's, and is checked all the same. Raises ConfigError for TLS files that are of no
+        use.
         """
         self._destination = destination
         self._stats = stats
         self._allowed = tuple(ip_network(network) for network in destination.private_networks)
-        self._tls = _tls_context(destination.ca_file, destination.name) if destination.tls else None
+        self._tls = tls_context(destination) if destination.tls else None
         self._resolver = resolver
         self._connector: aiohttp.TCPConnector | None = None
         self._request: ClientRequest | None = None
@@ -99,6 +99,11 @@ class HttpSender:
         self._open.add(connection)
         return connection
 
+    def trust(self, tls: ssl.SSLContext) -> None:
+        """Connect with another context from now on (see `tls_context`); open connections stay as they are."""
+        self._tls = tls
+        self._request = None
+
     async def close(self) -> None:
         """Close every connection of this sender; idempotent."""
         self._closed = True
@@ -111,25 +116,27 @@ class HttpSender:
 
     def _start(self) -> tuple[aiohttp.TCPConnector, ClientRequest]:
         """Make connector and request on first use: both want the running loop."""
-        if self._connector is None or self._request is None:
-            loop = asyncio.get_running_loop()
-            destination = self._destination
+        loop = asyncio.get_running_loop()
+        destination = self._destination
+        if self._connector is None:
             resolver = GuardedResolver(self._resolver or DefaultResolver(), self._allowed)
             if destination.proxy is None:
                 self._connector = aiohttp.TCPConnector(
                     resolver=resolver,
                     ttl_dns_cache=DNS_CACHE_S,
                     limit=0,  # the lane bounds concurrency
-                    ssl=self._tls or True,
                 )
             else:
-                self._connector = TunnelConnector(destination.proxy, resolver, self._tls, DNS_CACHE_S)
+                self._connector = TunnelConnector(destination.proxy, resolver, DNS_CACHE_S)
             protocols = cast("functools.partial[ResponseHandler]", functools.partial(AnswerProtocol, loop=loop))
             self._connector._factory = protocols  # noqa: SLF001 - see AnswerProtocol
+        if self._request is None:
             host = destination.host.strip("[]")
             url = URL.build(scheme="https" if destination.tls else "http", host=host, port=destination.port)
-            # Only carries the address: nothing of it is sent.
-            self._request = ClientRequest("POST", url, loop=loop, server_hostname=host.rstrip("."))
+            # Only carries address and TLS context: nothing of it is sent.
+            self._request = ClientRequest(
+                "POST", url, loop=loop, server_hostname=host.rstrip("."), ssl=self._tls or True
+            )
         return self._connector, self._request
 
     def _peer_refused(self, transport: asyncio.Transport | None) -> str | None:
@@ -143,15 +150,27 @@ def _system_roots() -> ssl.SSLContext:
     return _http1(ssl.create_default_context())
 
 
-def _tls_context(ca_file: str, destination: str) -> ssl.SSLContext:
-    """Trust the system's roots, or only the given file's. Certificate and host name are always verified."""
-    if not ca_file:
+def tls_context(destination: Destination) -> ssl.SSLContext:
+    """Trust the system's roots, or only the CA file's; offer the client certificate if there is one. Blocks on files.
+
+    Certificate and host name are always verified. Raises ConfigError, which names the files' keys only.
+    """
+    if not destination.ca_file and not destination.client_cert:
         return _system_roots()
+    file = f"destinations/{destination.name}.yaml"
     try:
-        return _http1(ssl.create_default_context(cafile=ca_file))
+        context = _http1(ssl.create_default_context(cafile=destination.ca_file or None))
     except OSError as error:  # SSLError is one
         message = "cannot be read as PEM certificates"
-        raise ConfigError((Problem(f"destinations/{destination}.yaml", 0, 0, "tls.ca", message),)) from error
+        raise ConfigError((Problem(file, 0, 0, "tls.ca", message),)) from error
+    if destination.client_cert:
+        try:
+            # The passphrase is asked for on the terminal unless something answers.
+            context.load_cert_chain(destination.client_cert, destination.client_key, password=lambda: "")
+        except (OSError, ValueError) as error:
+            message = "is no PEM certificate with its private key, or the key has a passphrase"
+            raise ConfigError((Problem(file, 0, 0, "tls.client_cert", message),)) from error
+    return context
 
 
 def _http1(context: ssl.SSLContext) -> ssl.SSLContext:
@@ -182,4 +201,5 @@ def _failure(error: Exception) -> Failure:
         detail = f"proxy_{detail}" if isinstance(error, aiohttp.ClientProxyConnectionError) else detail
     else:
         cls, detail = FailureClass.CONNECTION, "connect_failed"
-    return Failure(cls, sent=False, detail=detail)
+    # A proxy that wants other credentials refuses us as such.
+    return Failure(cls, sent=False, detail=detail, holds=cls is FailureClass.AUTH)

@@ -28,6 +28,7 @@ from pipeline.model import value
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pipeline.config.auth import SecretUrl
     from pipeline.config.models import Config
     from pipeline.model import Delivery, Flight, Outcome
     from pipeline.ports import LaneStats
@@ -99,7 +100,7 @@ class OtelTelemetry:
             retry_prefix=topics.retry(config.group, ""),
             outcomes=topics.outcomes(config.group),
             dead=topics.dead(config.group),
-            servers={name: _server(secrets.text(each.base_url)) for name, each in config.destinations.items()},
+            servers={name: _server(each.base_url, secrets) for name, each in config.destinations.items()},
         )
         asked = config.telemetry
         endpoint = secrets.text(asked.endpoint) if asked.endpoint else ""
@@ -187,8 +188,8 @@ def threshold(ratio: float) -> str:
     return f"{max(rejected, 0):014x}" if rejected < 1 << 56 else _NEVER
 
 
-def _server(base_url: str) -> tuple[str, int]:
-    url = urlsplit(base_url)
+def _server(base_url: str | SecretUrl, secrets: Secrets) -> tuple[str, int]:
+    url = urlsplit(secrets.text(base_url) if isinstance(base_url, str) else secrets.get(base_url.secret).strip())
     return url.hostname or "", url.port or (80 if url.scheme == "http" else 443)
 
 

@@ -94,13 +94,6 @@ def test_operation_keys(folder: Folder, line: str, why: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "auth: {basic: {user: a, password: env:P}}",
-        "auth: {oauth2_client_credentials: {token_url: a}}",
-        "auth: {headers: {X-Key: env:K}}",
-        "sign: {ed25519: {keys: [env:K]}}",
-        "sign: {github: {secret: env:K}}",
-        "sign: {stripe: {secret: env:K}}",
-        "tls: {client_cert: file:a, client_key: file:b}",
         "on_status: {410: disable}",
     ],
 )
@@ -108,11 +101,6 @@ def test_destination_values(folder: Folder, line: str) -> None:
     problems = folder.add("destinations/crm.yaml", f"{line}\n").problems()
     assert all("not supported in this release" in each.message for each in problems), problems
     assert {each.line for each in problems} == {8}
-
-
-def test_the_url_as_a_secret(folder: Folder) -> None:
-    folder.change("destinations/crm.yaml", "https://crm.example", "{secret: env:CRM, host: crm.example}")
-    assert "not supported in this release" in folder.problem()
 
 
 @pytest.mark.parametrize(("line", "why"), MAIN_KEYS.items())

@@ -6,6 +6,8 @@ import time
 from datetime import UTC, datetime
 
 import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
@@ -60,3 +62,74 @@ def test_secrets_of_the_standards_sizes_are_taken(size):
 def test_other_secrets_are_refused_without_being_quoted(secret):
     with pytest.raises(ValueError, match="must be whsec_ and the base64 of 24 to 64 bytes"):
         signing.signing_key(secret)
+
+
+# The vectors of the specification's own libraries.
+VECTOR = (b"msg_p5jXN8AQM9LWM0D4loKWxJek", b"1614265330", b'{"test": 2432232314}')
+
+
+def test_the_specifications_vector_of_v1():
+    lines = signing.signer([signing.signing_key("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")])(*VECTOR)
+    assert b"webhook-signature: v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=\r\n" in lines
+
+
+def test_the_specifications_vector_of_v1a():
+    key = signing.private_key("whsk_VEVTVFNJR05JTkdLRVlET05PVFVTRVRISVNGT1JBTlk=")
+    expected = "tQ9V2XOqn7jL/DQenEFpqIugdBVtiMmER5mhSkXBNwM0mkATuDe6KYYUuxqtaiHeYGb7KaaBRdM5WqyeFiL8Ag=="
+    assert f"webhook-signature: v1a,{expected}\r\n".encode() in signing.signer([], [key])(*VECTOR)
+
+
+def whsk(raw):
+    return "whsk_" + base64.b64encode(raw).decode()
+
+
+@given(st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=3), st.binary(max_size=200))
+def test_each_public_key_verifies_one_of_the_signatures_of_v1a(seeds, body):
+    keys = [signing.private_key(whsk(seed)) for seed in seeds]
+    lines = signing.signer([b"k" * 24], keys)(b"id", b"7", body).decode()
+    offered = lines.split("webhook-signature: ")[1].strip().split(" ")
+    assert [each.partition(",")[0] for each in offered] == ["v1"] + ["v1a"] * len(seeds)
+    for seed, each in zip(seeds, offered[1:], strict=True):
+        public = Ed25519PrivateKey.from_private_bytes(seed).public_key()
+        public.verify(base64.b64decode(each.removeprefix("v1a,")), b"id.7." + body)
+        with pytest.raises(InvalidSignature):
+            public.verify(base64.b64decode(each.removeprefix("v1a,")), b"id.8." + body)
+
+
+def test_an_ed25519_key_may_have_its_public_key_after_it():
+    seed = b"s" * 32
+    public = Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
+    assert signing.private_key(whsk(seed + public)).private_bytes_raw() == seed
+    with pytest.raises(ValueError, match="must be one pair of keys"):
+        signing.private_key(whsk(seed + b"x" * 32))
+
+
+@pytest.mark.parametrize(
+    "secret", ["", "whsk_", whsk(b"k" * 31), whsk(b"k" * 33), "whsk_?!", "whsec_" + "k" * 43 + "="]
+)
+def test_other_ed25519_keys_are_refused_without_being_quoted(secret):
+    with pytest.raises(ValueError, match="must be whsk_ and the base64 of an ed25519 key, 32 or 64 bytes"):
+        signing.private_key(secret)
+
+
+def test_as_github_signs():
+    """The example of GitHub's "Validating webhook deliveries"."""
+    lines = signing.github(b"It's a Secret to Everybody")(b"id", b"7", b"Hello, World!")
+    digest = "757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+    assert lines == f"X-Hub-Signature-256: sha256={digest}\r\n".encode()
+
+
+@given(st.binary(min_size=1, max_size=200), st.binary(max_size=200))
+def test_as_stripe_signs(secret, body):
+    digest = hmac.digest(secret, b"7." + body, "sha256").hex()
+    assert signing.stripe(secret)(b"id", b"7", body) == f"Stripe-Signature: t=7,v1={digest}\r\n".encode()
+
+
+def test_what_a_signer_outside_may_answer():
+    assert signing.signature_text(" v1a,abc v1a,def\n".strip()) == b"v1a,abc v1a,def"
+
+
+@pytest.mark.parametrize("given_text", ["", " ", "v1a,a\r\nEvil: 1", "\u00e9", None, b"v1a,abc", "x" * 4_097])
+def test_what_a_signer_outside_may_not_answer(given_text):
+    with pytest.raises(ValueError, match="must be"):
+        signing.signature_text(given_text)

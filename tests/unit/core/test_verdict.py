@@ -136,7 +136,7 @@ def test_a_floor_is_lengthened_by_chance_and_never_shortened(chance, seconds) ->
 
 
 def test_credentials_refused_on_the_way_hold_too() -> None:
-    failure = Failure(FailureClass.AUTH, sent=False, detail="proxy_http_407")
+    failure = Failure(FailureClass.AUTH, sent=False, detail="proxy_http_407", holds=True)
     assert judge(failure, attempts=99, policy=UNSAFE) == verdict.Hold(FailureClass.AUTH)
 
 

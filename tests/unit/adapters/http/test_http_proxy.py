@@ -24,6 +24,6 @@ from tests.contract.endpoint import Names
 )
 async def test_the_request_for_a_tunnel(address, authorization, written):
     proxy = Proxy("proxy.example", 3128, authorization)
-    connector = TunnelConnector(proxy, GuardedResolver(Names([address]), ()), None, 10)
+    connector = TunnelConnector(proxy, GuardedResolver(Names([address]), ()), 10)
     assert connector._request(address, 443) == written
     await connector.close()
