@@ -10,6 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
+from pipeline.config.section import suggestion
 from pipeline.core import contract
 from pipeline.core.expressions import pieces
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from pipeline.config.places import Path, Places
     from pipeline.core.contract import Contract
     from pipeline.model import Problem
+
+NAMED_MAX: Final = 10
+"""Keys of a contract that a message names; there may be hundreds."""
 
 _Tokens = tuple[str | int, ...]
 
@@ -92,7 +96,8 @@ class Conformance:
             if name in properties:
                 yield from self._node((*where, "properties", name), properties[name], node[written], (*path, written))
             elif closed:
-                hint = f"{self._name} has: {', '.join(properties)}"
+                known = ", ".join(list(properties)[:NAMED_MAX]) + (", …" if len(properties) > NAMED_MAX else "")
+                hint = suggestion(name, properties) or f"{self._name} has: {known or 'none'}"
                 message = "is a key its contract does not have"
                 if name == written == "hookline" and not self._is_written((*path, written)):
                     message = "lacks room in its contract for `hookline`, the key of metadata: headers_and_body"

@@ -48,6 +48,7 @@ def folder_with(folder: Folder, payload: str) -> Folder:
     [
         ("^{customer: '${event.customer.id}'}", ": lacks `kind`, which its contract requires (see required"),
         (GOOD + ", ^extra: 1}", ".extra: is a key its contract does not have (contracts/a.json has: customer, "),
+        (GOOD + ", ^adress: 1}", ".adress: is a key its contract does not have (did you mean address)"),
         (GOOD + ", ^extra?: '${event.id}'}", ".extra?: is a key its contract does not have"),
         ("{customer: ^7, kind: note}", ".customer: breaks its contract: type (contracts/a.json: # type)"),
         ("{customer: a, kind: ^mail}", ".kind: breaks its contract: enum (contracts/a.json: # enum)"),

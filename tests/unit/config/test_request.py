@@ -142,6 +142,13 @@ def test_a_constant_query_is_part_of_the_target_and_a_changing_one_comes_with_th
     assert made.url_template == "/notes"
 
 
+def test_what_is_shown_of_a_path_is_its_template(folder):
+    folder.change(CRM, "{path: /notes}", '{path: "/accounts/{account}/notes", query: {q: "${event.id}"}}')
+    folder.change("journeys/welcome.yaml", "customer:", "account:")
+    made = requests(folder).request("crm.note", "welcome", "hello")
+    assert made.url_template == "/accounts/{account}/notes"
+
+
 @pytest.mark.parametrize(
     ("body", "content_type"),
     [
