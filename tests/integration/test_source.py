@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka import KafkaError, TopicPartition
 
+from pipeline.adapters.kafka import source as source_module
 from pipeline.adapters.kafka.backlog import BACKLOG_RECORDS
 from pipeline.adapters.kafka.source import BATCH_RECORDS, KafkaSource
 from pipeline.errors import BrokerError
@@ -24,7 +27,7 @@ def _log(*_: object, **__: object) -> None:
 
 
 class Inbox:
-    """Keeps notices in order, takes records at once unless told not to, and lets revoked partitions go."""
+    """Keeps notices in order; takes records and lets revoked partitions go at once, unless told not to."""
 
     def __init__(self, source: KafkaSource) -> None:
         self.source = source
@@ -33,6 +36,7 @@ class Inbox:
         self.fatal: list[Exception] = []
         self.revocations: list[Revoked] = []
         self.taking = True
+        self.letting_go = True
         source.start(self)
 
     def __call__(self, notice) -> None:
@@ -47,7 +51,8 @@ class Inbox:
             case Revoked():
                 self.owned -= set(notice.partitions)
                 self.revocations.append(notice)
-                notice.done()
+                if self.letting_go:
+                    notice.done()
             case Fatal():
                 self.fatal.append(notice.error)
 
@@ -238,3 +243,79 @@ class _Commits:
     def commit(self, *, offsets, asynchronous) -> None:
         assert not asynchronous
         self.made += [(each.topic, each.partition, each.offset) for each in offsets]
+
+
+async def test_a_loop_that_does_not_let_go_loses_the_partition_to_the_other_member(
+    kafka, topic_factory, open_source, unique, monkeypatch
+) -> None:
+    monkeypatch.setattr(source_module, "REVOKE_WAIT_S", 0.5)
+    topic = topic_factory(partitions=2)
+    kafka.produce(topic, [Outgoing(b"x", partition=partition) for partition in (0, 1)] * 3)
+    first = open_source(topic)
+    await eventually(lambda: len(first.records) == 6)
+    first.letting_go = False
+    second = open_source(topic)
+    await eventually(lambda: len(second.owned) == 1, timeout_s=60)
+    assert [notice.lost for notice in first.revocations] == [False, True]
+    gone = first.revocations[0].partitions
+    assert first.revocations[1].partitions == gone == tuple(second.owned)
+    first.source.commit([(*gone[0], 3, "")])  # the loop is done at last: too late
+    (kept,) = first.owned
+    first.source.commit([(*kept, 3, "")])
+    await eventually(lambda: kept[1] in kafka.committed(unique, topic))
+    assert kafka.committed(unique, topic) == {kept[1]: (3, "")}
+    for each in (second, first):
+        each.letting_go = True
+        await each.source.stop()
+
+
+async def test_what_an_old_assignment_asked_to_commit_is_not_committed_under_a_new_one(
+    kafka, topic_factory, open_source, unique
+) -> None:
+    topic = topic_factory()
+    kafka.produce(topic, [b"x"] * 10)
+    short = {"session.timeout.ms": "1500", "heartbeat.interval.ms": "300", "max.poll.interval.ms": "1500"}
+    first = open_source(topic, **short)
+    await eventually(lambda: len(first.records) == 10)
+    thread = Gate(first.source)
+    thread.close()
+    await eventually(lambda: thread.waits)
+    first.source.commit([(topic, 0, 10, "")])
+    first.source._commit_from_s = math.inf  # as after a commit that failed: asked for, not made yet
+    second = open_source(topic)
+    await eventually(lambda: len(second.records) == 10, timeout_s=60)
+    second.source.commit([(topic, 0, 4, "")])
+    await second.source.stop()
+    thread.open()
+    await eventually(lambda: first.revocations and first.owned, timeout_s=60, what="lost and assigned anew")
+    assert first.revocations[0].lost
+    await eventually(lambda: len(first.records) == 16)
+    assert first.offsets()[10:] == [4, 5, 6, 7, 8, 9]
+    late = KafkaError(KafkaError.ILLEGAL_GENERATION)
+    first.source._on_commit(late, [TopicPartition(topic, 0, 10)])  # one more of the old ones, refused only now
+    await first.source.stop()  # which makes what is still asked for
+    assert kafka.committed(unique, topic) == {0: (4, "")}
+
+
+class Gate:
+    """Lets a source's poll thread stand still at the start of its next turn, as a stopped process does."""
+
+    def __init__(self, source: KafkaSource) -> None:
+        self.waits = False
+        self._passable = threading.Event()
+        self._passable.set()
+        turn = source._turn
+
+        def gated(consumer) -> None:
+            if not self._passable.is_set():
+                self.waits = True
+                self._passable.wait(60)
+            turn(consumer)
+
+        source._turn = gated
+
+    def close(self) -> None:
+        self._passable.clear()
+
+    def open(self) -> None:
+        self._passable.set()

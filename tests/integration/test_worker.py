@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 
 from standardwebhooks import Webhook
@@ -163,3 +164,45 @@ async def test_a_second_sigterm_ends_at_once_and_nothing_is_lost(system, receive
     await eventually(lambda: receiver.accepted() == 10, timeout_s=90)
     await eventually(system.settled)
     assert system.account()["balanced"] is True
+
+
+async def test_a_signal_to_a_whole_supervised_group_drains_it(system, receiver) -> None:
+    receiver.behaviour = Behaviour(latency_ms=1_500)
+    system.destination("crm", receiver.url, timeout="10s")
+    system.prepare()
+    supervisor = system.worker("--workers", "2")
+    system.feed([event(n) for n in range(20)])
+    await eventually(lambda: receiver.deliveries() == 20, timeout_s=60)
+    os.killpg(supervisor.pid, signal.SIGTERM)  # as a terminal and systemd do: workers hear it twice
+    await eventually(lambda: supervisor.returncode is not None, timeout_s=40)
+    said = supervisor.log.read_text()
+    assert supervisor.returncode == 0, supervisor.tail()
+    assert "worker_killed" not in said
+    assert said.count("worker_stopped") == 2
+    await eventually(system.settled)
+    assert receiver.snapshot()["requests"] == receiver.accepted() == 20
+
+
+async def test_runs_on_a_tier_that_was_taken_out_are_still_done(system, receiver) -> None:
+    receiver.behaviour = Behaviour(unavailable=1.0)
+    system.destination("crm", receiver.url, breaker={"failures": "100%", "of": 100})
+    system.tiers = ["4s"]
+    system.prepare()
+    worker = system.worker()
+    system.feed([event(n) for n in range(5)])
+    await eventually(lambda: len([row for row in system.outcomes() if row.outcome == "retrying"]) >= 5, timeout_s=40)
+    worker.send(signal.SIGTERM)
+    await eventually(lambda: worker.returncode == 0, timeout_s=40)
+    assert system.broker.lag(f"{system.group}.retry", f"{system.group}.retry.4s") >= 5
+    receiver.behaviour = Behaviour()
+    system.tiers = ["1s"]
+    system.write()
+    assert system.run("topics", "create").returncode == 0
+    system.worker()
+    await eventually(lambda: receiver.accepted() == 5, timeout_s=40)
+    system.tiers = ["4s", "1s"]  # what `settled` looks at: all there are
+    await eventually(system.settled)
+    assert {row.outcome for row in system.final().values()} == {"delivered"}
+    account = system.account()
+    assert account["balanced"] is True
+    assert account["waiting"] == 0

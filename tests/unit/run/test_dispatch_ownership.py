@@ -8,6 +8,7 @@ import dataclasses
 import pytest
 
 from pipeline.core.offsets import Tracker
+from pipeline.errors import Bug
 from pipeline.model import Answer, BreakerPolicy, Event, Plan, Route
 from pipeline.run.process import Process
 from pipeline.testing.fakes import FakeEndpoint
@@ -104,6 +105,20 @@ async def test_a_seat_that_dies_in_judging_an_aborted_connect_is_fatal(world) ->
     lane.offer(world.deliveries(step(in_process=(60_000,)))[0])
     await until(lambda: bool(world.errors))
     assert isinstance(world.errors.pop(), ZeroDivisionError)
+
+
+async def test_a_seat_that_ends_with_its_delivery_unsettled_is_fatal(world) -> None:
+    class Cancelled(FakeEndpoint):
+        async def connect(self):
+            raise asyncio.CancelledError  # as from a future of the client that somebody else cancelled
+
+    lane = world.lane(Cancelled())
+    lane.offer(world.deliveries(step())[0])
+    await until(lambda: bool(world.errors))
+    error = world.errors.pop()
+    assert isinstance(error, Bug)
+    assert "without settling" in str(error)
+    assert world.tracker.watermark() == 0
 
 
 async def test_a_rate_without_a_share_is_no_licence(world) -> None:
