@@ -66,8 +66,16 @@ class Heartbeat:
                 intake.source.role: [f"{topic}/{partition}" for topic, partition in sorted(intake.trackers)]
                 for intake in self._worker.intakes
             },
+            "misses": self._misses(),
             "lanes": {name: _lane(lane.stats) for name, lane in self._worker.lanes.items()},
         }
+
+    def _misses(self) -> list[list[object]]:
+        misses = self._worker.misses
+        if misses is None:
+            return []
+        conditions = [["condition", *key, count] for key, count in misses.conditions.items()]
+        return conditions + [["type", like, topic, count] for (topic, like), count in misses.misspelt().items()]
 
 
 def _lane(stats: LaneStats) -> dict[str, Any]:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipeline.config.models import Config
+    from pipeline.run.misses import Misses
 
 DRAIN_S: Final = 20.0
 """Default of one deadline for everything a graceful stop does, acks included."""
@@ -71,6 +72,7 @@ class Worker:
         self._endpoints: dict[str, Endpoint] = {}
         self.intakes: list[Intake] = []
         self.settlement: Settlement | None = None
+        self.misses: Misses | None = None
 
     async def run(self) -> None:
         """Work until `stop` is called or something fatal happens; then stop gracefully, or at once and uncommitted.
@@ -176,6 +178,7 @@ class Worker:
             compiled.plan, self.lanes, settlement, self.telemetry,
             event_flag_max_age_ms=compiled.event_flag_max_age_ms,
         )  # fmt: skip
+        self.misses = process.misses
         log = self.telemetry.log
         sources = [KafkaSource(self._settings, config.group, [topic], "input", log) for topic in compiled.input_topics]
         tiers_ms = dict(zip(topics.retry_topics(config), compiled.tiers_ms, strict=True)) | self._removed
@@ -194,9 +197,9 @@ class Worker:
                 )
             else:
                 intake.start()
-        self._measure(settlement)
+        self._measure(settlement, process.misses)
 
-    def _measure(self, settlement: Settlement) -> None:
+    def _measure(self, settlement: Settlement, misses: Misses) -> None:
         """Export what is read in the telemetry's own thread: each dict is copied in C before it is looked through."""
         counts = settlement.ledger_counts
         telemetry = self.telemetry
@@ -205,6 +208,8 @@ class Worker:
         telemetry.gauge(names.HELD, lambda: sum(intake.held() for intake in self.intakes))
         telemetry.counts(names.LEDGER, lambda: {(reason,): count for reason, count in counts.copy().items()})
         telemetry.counts(names.DELIVERED, lambda: settlement.outcome_counts)
+        telemetry.counts(names.CONDITIONS, lambda: misses.conditions)
+        telemetry.counts(names.MISSPELT, misses.misspelt)
 
     def _share(self) -> float:
         """Return this worker's share of the fleet's rates: of the input partitions, and of the retry ones a fifth.
@@ -229,6 +234,8 @@ class Worker:
         for lane in self.lanes.values():
             lane.drain()
         await asyncio.gather(*(intake.stop() for intake in self.intakes))
+        if self.misses is not None:
+            self.misses.sum_up()
 
     async def _close(self, producer: KafkaProducer) -> None:
         for lane in self.lanes.values():

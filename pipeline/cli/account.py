@@ -166,6 +166,16 @@ def _remarks(report: Report) -> list[str]:
         (report.outside, "committed positions are from before the rows that were read, and are not judged"),
         (report.unreadable, "records of the outcomes topic are neither outcome nor ledger"),
     )
+    if failed := report.reasons.get("skipped", {}).get("condition_error", 0):
+        lines.append(
+            f"[yellow]{screen.count(failed)} deliveries were skipped because a condition failed on their event: is a "
+            "property misspelt? hookline status and the log lines condition_failed name the conditions[/]"
+        )
+    if unasked := report.ledger.get("no_journey", 0):
+        lines.append(
+            f"{screen.count(unasked)} events have a type no journey asks for: if one is misspelt, hookline status and "
+            "the log lines event_type_misspelt say so"
+        )
     return lines + [f"{screen.count(number)} {what}" for number, what in counted if number]
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 WAITING_READ_MAX: Final = 10_000
 """Waiting runs of a tier that are read to tell their destinations apart; beyond that, counts are `at least`."""
 
+MISSES_SHOWN: Final = 10
+"""Places with a name that may be misspelt that are shown, the most frequent first."""
+
 _STYLES: Final = {"closed": "green", "open": "bold red", "half-open": "yellow"}
 
 
@@ -186,6 +189,7 @@ def _document(config: Config, seen: Seen) -> dict[str, Any]:
         ],
         "retry": seen.tiers,
         "input": {"lag": lag, "unread": unread, "unsettled": unsettled, "topics": seen.inputs},
+        "misses": seen.fleet.misses(seen.now_ms),
         "workers": [
             {"alive": alive, **_worker(each)}
             for alive, some in ((True, seen.fleet.alive(seen.now_ms)), (False, seen.fleet.stale(seen.now_ms)))
@@ -207,11 +211,29 @@ def _print(config: Config, seen: Seen) -> None:
     out.print(_backlog(seen))
     lag, unread, unsettled = _lags(seen)
     out.print(f"input lag {screen.count(lag)}: {screen.count(unread)} unread, {screen.count(unsettled)} unsettled")
+    for line in _misses(seen):
+        out.print(f"[yellow]{line}[/]")
     alive, stale = seen.fleet.alive(seen.now_ms), seen.fleet.stale(seen.now_ms)
     if alive or stale:
         out.print(_workers(seen, alive, stale))
     if not alive:
         out.print(f"[yellow]{_nobody(config, seen, stale)}[/]")
+
+
+def _misses(seen: Seen) -> list[str]:
+    """Say what came to nothing since the workers started, the most frequent first."""
+    lines = []
+    found = seen.fleet.misses(seen.now_ms)
+    for each in found[:MISSES_SHOWN]:
+        times = "once" if each.count == 1 else f"{screen.count(each.count)} times"
+        name, place = screen.cell(each.name), screen.cell(each.place)
+        if each.kind == "condition":
+            lines.append(f"{name}: {place} failed {times}: is a property it reads misspelt, or optional?")
+        else:
+            lines.append(f"{place}: an event's type was almost {name} {times}, and no journey asks for it: misspelt?")
+    if len(found) > MISSES_SHOWN:
+        lines.append(f"and {screen.count(len(found) - MISSES_SHOWN)} more places like these: --json has them all")
+    return lines
 
 
 def _nobody(config: Config, seen: Seen, stale: tuple[WorkerReport, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -42,7 +43,10 @@ class LaneReport:
 
 @value
 class WorkerReport:
-    """What one worker last said. `assigned` has partitions as `topic/number` by role."""
+    """What one worker last said. `assigned` has partitions as `topic/number` by role.
+
+    `misses` counts, since the worker started, what came to nothing in a way a misspelt name brings about.
+    """
 
     id: str
     at_ms: int
@@ -53,6 +57,21 @@ class WorkerReport:
     oldest_ms: int
     assigned: Mapping[str, tuple[str, ...]]
     lanes: Mapping[str, LaneReport]
+    misses: tuple[Miss, ...] = ()
+
+
+@value
+class Miss:
+    """One place where a name may be misspelt.
+
+    `kind` is `condition` (`name` is the journey and `place` the condition in it: it failed) or `type` (`name` is the
+    event type a journey asks for and `place` the input topic: events there have one that is almost the same).
+    """
+
+    kind: str
+    name: str
+    place: str
+    count: int
 
 
 @value
@@ -110,6 +129,14 @@ class Fleet:
         """Return the workers that fell silent without a farewell."""
         return tuple(each for _, each in sorted(self._last.items()) if now_ms - each.at_ms > STALE_MS)
 
+    def misses(self, now_ms: int) -> tuple[Miss, ...]:
+        """Return what live workers counted since each of them started, most first."""
+        sums: Counter[tuple[str, str, str]] = Counter()
+        for worker in self.alive(now_ms):
+            for each in worker.misses:
+                sums[each.kind, each.name, each.place] += each.count
+        return tuple(Miss(*key, count) for key, count in sums.most_common())
+
     def destinations(self, now_ms: int, names: Iterable[str]) -> tuple[DestinationState, ...]:
         """Return each destination's state, those no live worker has a lane for as `unknown`."""
         alive = self.alive(now_ms)
@@ -157,6 +184,7 @@ def _parse(name: str, content: bytes) -> WorkerReport | None:
             name, _ms(doc["at"]), str(doc["host"]), int(doc["pid"]), str(doc["version"]), int(doc["unsettled"]),
             int(doc["oldest_ms"]), {role: tuple(map(str, places)) for role, places in doc["assigned"].items()},
             {destination: _lane(lane) for destination, lane in doc["lanes"].items()},
+            tuple(_miss(*each) for each in doc.get("misses", ())),
         )  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -168,6 +196,10 @@ def _lane(doc: Mapping[str, Any]) -> LaneReport:
         int(doc["queued"]), int(doc["in_flight"]), int(doc["parked"]), int(doc.get("attempts", 0)),
         int(doc.get("limit", 0)),
     )  # fmt: skip
+
+
+def _miss(kind: object, what: object, place: object, count: Any) -> Miss:
+    return Miss(str(kind), str(what), str(place), int(count))
 
 
 def _ms(text: str) -> int:

@@ -258,7 +258,7 @@ class Intake:
             self._commit_one(tracker)
         if (now_s := self._loop.time()) >= self._forget_s:
             self._forget_s = now_s + UNKNOWN_S
-            self._process.forget_unknown()
+            self._process.each_minute()
 
     def _commit_one(self, tracker: Tracker) -> None:
         upto = tracker.watermark()

@@ -31,6 +31,7 @@ from pipeline.model import (
     Trace,
     Undecodable,
 )
+from pipeline.run.misses import TRIGGER, Misses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -74,6 +75,7 @@ class Process:
         self._lanes = lanes
         self._settlement = settlement
         self._sampled = telemetry.sampled
+        self.misses = Misses(telemetry.log)
         self._flag_max_age_ms = event_flag_max_age_ms
         self._plans: dict[tuple[str, SchemaRef], Plan | Undecodable | None] = {}
         self._unknown: OrderedDict[tuple[str, SchemaRef], None] = OrderedDict()
@@ -90,8 +92,12 @@ class Process:
         if len(self._unknown) > UNKNOWN_REMEMBERED:
             del self._plans[self._unknown.popitem(last=False)[0]]
 
-    def forget_unknown(self) -> None:
-        """Ask the registry again for schemas it did not know: one registered late, or read from a lagging replica."""
+    def each_minute(self) -> None:
+        """Say what came to nothing; ask the registry again for schemas it did not know.
+
+        One may have been registered late, or was read from a replica that lags.
+        """
+        self.misses.sum_up()
         while self._unknown:
             del self._plans[self._unknown.popitem(last=False)[0]]
 
@@ -120,6 +126,7 @@ class Process:
         now_ms = now_ns // 1_000_000
         wanted = plan.routes.get(event.type)
         if wanted is None:
+            self.misses.no_journey(record, event.type, event.id, plan.routes)
             self._settlement.empty(tracker, record.offset, LedgerReason.NO_JOURNEY)
             return
         matched = routes.match(wanted, datum, now_ms)
@@ -160,14 +167,23 @@ class Process:
         self, run: Run, event: Event, datum: Datum, refusal: SkipReason | None, headers: bytes, now_ms: int
     ) -> None:
         """Ask the gates about each step of a fresh run, build what they allow, offer it to its lane."""
+        if refusal is not None:
+            self.misses.condition(run.route.journey, TRIGGER, event.id)
         for step in run.route.steps:
             expires_ms = min(event.time_ms + step.max_age_ms, now_ms + step.retry.max_age_ms)
             delivery = Delivery(payload.delivery_id(event.id, step.id_suffix), step, run, b"", headers, expires_ms)
             reason = refusal or gates.ask(step, event, datum, now_ms, now_ms, self._flag_max_age_ms)
             if reason is not None:
-                self._settlement.skip(delivery, reason)
+                self._skip(delivery, reason, told=refusal is not None)
             else:
                 self._offer(delivery, datum)
+
+    def _skip(self, delivery: Delivery, reason: SkipReason, *, told: bool) -> None:
+        if reason is SkipReason.CONDITION_ERROR and not told:
+            step, event = delivery.step, delivery.run.flight.event
+            assert event is not None
+            self.misses.condition(step.journey, f"steps.{step.name}.when", event.id)
+        self._settlement.skip(delivery, reason)
 
     def _offer(self, delivery: Delivery, datum: Datum) -> None:
         step = delivery.step
@@ -243,7 +259,7 @@ class Process:
         elif delivery.due_ms - now_ms > settlement.smallest_tier_ms:
             settlement.later(delivery, delivery.due_ms, delivery.last_cls, parked=False)
         elif (reason := self._refusal(delivery, event, datum, now_ms)) is not None:
-            settlement.skip(delivery, reason)
+            self._skip(delivery, reason, told=False)
         else:
             self._offer(delivery, datum)
 

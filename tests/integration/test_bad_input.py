@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import struct
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from pipeline.testing.receiver import Behaviour
 from tests.support.broker import Outgoing
 from tests.support.conditions import eventually
-from tests.support.system import encode, event
+from tests.support.system import encode, event, step
 
 DAY_MS = 86_400_000
 
@@ -58,6 +60,33 @@ async def test_a_tombstone_is_in_the_ledger(running, receiver) -> None:
 async def test_an_unknown_event_type_is_in_the_ledger(running, receiver) -> None:
     await through(running, receiver, event(type="nobody.asked"))
     assert running.ledger() == {"no_journey": 1}
+
+
+async def test_what_a_misspelt_name_brings_about_is_told_everywhere_without_values(system, receiver) -> None:
+    system.destination("crm", receiver.url)
+    system.journey("welcome", step("crm", "crm.upsert"), step("pro", "crm.upsert", when='event.properties.paln == "x"'))
+    system.prepare()
+    worker = system.worker()
+    misspelt = [event(n, type="signup.complete") for n in range(3)]
+    system.feed([event(1), *misspelt, event(2)])
+    await eventually(lambda: receiver.accepted() == 2)
+    await eventually(system.settled)
+    lines = [json.loads(line) for line in worker.log.read_text().splitlines() if line.startswith("{")]
+    told = {line["event"]: line for line in lines}
+    assert (told["condition_failed"]["journey"], told["condition_failed"]["place"]) == ("welcome", "steps.pro.when")
+    assert told["event_type_misspelt"]["like"] == "signup.completed"
+    assert told["event_type_misspelt"]["event_id"] in {each["id"] for each in misspelt}
+    assert [line["event"] for line in lines].count("event_type_misspelt") == 1
+    assert 'signup.complete"' not in worker.log.read_text()
+    assert "example.org" not in worker.log.read_text()
+    account = system.run("account").stdout
+    assert "2 deliveries were skipped because a condition failed" in _joined(account)
+    assert "3 events have a type no journey asks for" in _joined(account)
+    await eventually(lambda: "steps.pro.when failed 2 times" in _joined(system.run("status").stdout))
+    assert "almost signup.completed 3 times" in _joined(system.run("status").stdout)
+    worker.send(signal.SIGTERM)
+    await eventually(lambda: worker.returncode == 0, timeout_s=30)
+    assert '"event":"events_came_to_nothing"' in worker.log.read_text()
 
 
 @pytest.mark.parametrize(
@@ -130,3 +159,8 @@ async def test_a_record_that_claims_a_schema_twice_is_read_by_its_header(running
     guid = Outgoing(encode(event(3)), b"k", (("__value_schema_id", b"\x01" + struct.pack(">QQ", 1, 2)),))
     await through(running, receiver, guid)
     assert running.ledger() == {"undecodable": 1}
+
+
+def _joined(text: str) -> str:
+    """What was printed, whatever the width of the screen."""
+    return " ".join(text.split())

@@ -44,6 +44,7 @@ DESTINATION: Final = "hookline.destination"
 OUTCOME: Final = "hookline.outcome"
 REASON: Final = "hookline.reason"
 LEDGER_REASON: Final = "reason"
+PLACE: Final = "hookline.place"
 ATTEMPTS: Final = "hookline.attempts"
 
 
@@ -99,6 +100,14 @@ OLDEST: Final = Metric("hookline.oldest", "gauge", "ms", (), "How long the oldes
 LEDGER: Final = Metric(
     "hookline.ledger", "counter", "{event}", (LEDGER_REASON,), "Positions that had no delivery, by reason"
 )
+CONDITIONS: Final = Metric(
+    "hookline.conditions.failed", "counter", "{condition}", (JOURNEY, PLACE),
+    "Conditions that failed on an event, by journey and place: trigger.when or steps.NAME.when",
+)  # fmt: skip
+MISSPELT: Final = Metric(
+    "hookline.event_types.misspelt", "counter", "{event}", (TOPIC, EVENT_TYPE),
+    "Events whose type no journey asks for, but one that is almost the same (named here) is asked for",
+)  # fmt: skip
 HELD: Final = Metric(
     "hookline.partitions.held", "gauge", "{partition}", (),
     "Partitions that wait for the registry to say what their next record's schema is",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import pytest
+
 from pipeline.cli import account
 from pipeline.core import outcome
 from pipeline.core.account import Account
@@ -18,6 +22,18 @@ def test_the_partition_that_lost_most_decides():
 
 def test_a_partition_that_lost_all_has_lost_what_is_older_than_the_retention():
     assert account._horizon_ms([0, 1], {0: 500}, 700) == 700
+
+
+@pytest.mark.parametrize(
+    ("reason", "skipped", "said"),
+    [("no_journey", "consent", "type no journey asks for"), ("gap", "condition_error", "a condition failed")],
+)
+def test_what_a_misspelt_name_brings_about_is_remarked_on(reason, skipped, said):
+    told = Account()
+    told.ledger(outcome.LedgerRow("in", 0, 0, 2, 5, ((0, 0, reason),)))
+    report = dataclasses.replace(told.report({("in", 0): 1}, {}, 100), reasons={"skipped": {skipped: 3}})
+    (line,) = [each for each in account._remarks(report) if "hookline status" in each]
+    assert said in line
 
 
 def test_rows_are_told_apart_and_the_oldest_of_each_partition_remembered():

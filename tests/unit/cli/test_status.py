@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
+import orjson
 import pytest
 
 from pipeline.cli import status
@@ -31,3 +34,23 @@ def test_what_waits_drains_at_the_configured_rate_while_none_is_seen(config):
 def test_nothing_is_unsettled_without_workers():
     seen = status.Seen(1, Fleet(), (status.Lag("a", 1, 5), status.Lag("b", 1, 2)), ())
     assert status._lags(seen) == (7, 7, 0)
+
+
+def test_places_with_a_name_that_may_be_misspelt_are_shown_the_most_frequent_first():
+    misses = [["condition", "welcome", f"steps.s{n}.when", n + 1] for n in range(12)]
+    misses.append(["type", "signup.completed", "events", 1_000])
+    told = {
+        "at": "2026-01-01T00:00:00+00:00", "host": "h", "pid": 1, "version": "1", "unsettled": 0, "oldest_ms": 0,
+        "assigned": {}, "lanes": {}, "misses": misses,
+    }  # fmt: skip
+    fleet = Fleet()
+    fleet.note(b"worker/a", orjson.dumps(told))
+    seen = status.Seen(int(datetime.fromisoformat(told["at"]).timestamp() * 1_000), fleet, (), ())
+    lines = status._misses(seen)
+    assert (
+        lines[0]
+        == "events: an event's type was almost signup.completed 1,000 times, and no journey asks for it: misspelt?"
+    )
+    assert lines[1].startswith("welcome: steps.s11.when failed 12 times")
+    assert lines[-1] == "and 3 more places like these: --json has them all"
+    assert len(lines) == status.MISSES_SHOWN + 1

@@ -104,3 +104,18 @@ def test_drain_time_needs_a_rate():
     assert drain_ms(100, 50.0, 10.0) == 2_000
     assert drain_ms(100, 0.0, 10.0) == 10_000
     assert drain_ms(100, None, None) is None
+
+
+def test_misses_of_live_workers_add_up_most_first():
+    def told(*misses: list, ms: int = NOW) -> bytes:
+        return orjson.dumps({**orjson.loads(report(ms)), "misses": misses})
+
+    seen = fleet(
+        (b"worker/a", told(["condition", "welcome", "trigger.when", 2], ["type", "signup.completed", "in", 9])),
+        (b"worker/b", told(["condition", "welcome", "trigger.when", 3])),
+        (b"worker/c", told(["condition", "welcome", "trigger.when", 100], ms=NOW - STALE_MS - 1)),
+        (b"worker/d", report()),  # of a release that did not tell
+    )
+    assert [(each.kind, each.name, each.place, each.count) for each in seen.misses(NOW)] == [
+        ("type", "signup.completed", "in", 9), ("condition", "welcome", "trigger.when", 5),
+    ]  # fmt: skip

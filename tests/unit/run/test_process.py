@@ -92,6 +92,22 @@ async def test_a_trigger_condition_that_errs_skips_every_step_with_that_reason(w
     made.learn("in", REF, "known")
     take(world, made, "hello")
     assert [(row.outcome, row.reason) for row in world.outcomes()] == [("skipped", "condition_error")] * 2
+    assert made.misses.conditions == {("welcome", "trigger.when"): 1}
+
+
+async def test_a_step_condition_that_errs_is_noted_at_its_place_also_after_a_wait(world, made) -> None:
+    made.plans.steps = (dataclasses.replace(step(), when=lambda _datum, _now: None),)
+    made.learn("in", REF, "known")
+    take(world, made, "hello")
+    assert made.misses.conditions == {("welcome", "steps.crm.when"): 1}
+    world.tracker.received(7)
+    made.retry(retry_record(world, {"crm": (1, 0)}), world.tracker, world.clock())
+    assert made.misses.conditions == {("welcome", "steps.crm.when"): 2}
+
+
+async def test_a_type_no_journey_asks_for_is_noted(world, made) -> None:
+    take(world, made, "other")
+    assert made.misses.types == {("in", ""): 1}
 
 
 async def test_a_record_that_no_mapping_wants_is_unmapped(world, made) -> None:
@@ -185,7 +201,7 @@ async def test_a_schema_the_registry_did_not_know_is_asked_for_again(world, made
     made.learn("in", 9, Unknown("no such schema"))
     assert take(world, made, "", value=late) is None
     await until(lambda: len(world.producer.of("g.dead")) == 1)
-    made.forget_unknown()
+    made.each_minute()
     assert take(world, made, "", value=late) == ("in", 9)
     assert take(world, made, "hello") is None, "what is known stays known"
 

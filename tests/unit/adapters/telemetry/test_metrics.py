@@ -89,10 +89,14 @@ def test_the_worker_adds_its_own_levels_and_counts(telemetry, receiver):
     telemetry.gauge(names.UNSETTLED, lambda: 41)
     telemetry.counts(names.LEDGER, lambda: {(LedgerReason.NO_JOURNEY,): 7})
     telemetry.counts(names.DELIVERED, lambda: settled)
+    telemetry.counts(names.CONDITIONS, lambda: {("welcome", "trigger.when"): 3})
     telemetry.close()
     found = receiver.metrics()
     assert points(found["hookline.unsettled"]) == {(): 41}
     assert points(found["hookline.ledger"]) == {(("reason", "no_journey"),): 7}
+    assert points(found["hookline.conditions.failed"]) == {
+        ((names.JOURNEY, "welcome"), (names.PLACE, "trigger.when")): 3
+    }
     assert points(found["hookline.deliveries"]) == {
         ((names.DESTINATION, to), (names.OUTCOME, str(outcome))): count for (to, outcome), count in settled.items()
     }
