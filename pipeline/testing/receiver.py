@@ -74,7 +74,7 @@ class Behaviour:
 
 @dataclass(slots=True)
 class Seen:
-    """One request as it came in; the last `keep` of them are kept. `status` 0 is a reset."""
+    """One request as it came in; the last `keep` of them are kept. `status` 0 is a reset, `at_s` Unix time."""
 
     delivery_id: str
     method: str
@@ -82,6 +82,7 @@ class Seen:
     headers: dict[str, str]
     body: bytes
     status: int = 0
+    at_s: float = 0.0  # of the answer
 
 
 class Receiver:
@@ -204,7 +205,7 @@ class Receiver:
         status = self._status(request, delivery_id, body, chance)
         self._statuses[status] += 1
         if seen is not None:
-            seen.status = status
+            seen.status, seen.at_s = status, time.time()
         if 200 <= status < 300 and delivery_id:  # noqa: PLR2004
             self._accepted[key] = self._accepted.get(key, 0) + 1
         response = web.Response(status=status, body=behaviour.answers.get(request.path, (0, None))[1])
