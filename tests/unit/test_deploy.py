@@ -111,7 +111,7 @@ def test_commands_of_the_services_are_ours(services):
 
 # ---------------------------------------------------------------------------------------- metrics, alerts, dashboard
 
-LABELS = {"hookline_destination", "hookline_outcome", "hookline_result"}
+LABELS = {f"hookline_{name}" for name in ("destination", "event_type", "journey", "outcome", "place", "result")}
 
 
 def exported() -> set[str]:
