@@ -20,6 +20,8 @@ DRAIN_BOUND_S: Final = 10.0
 """A full queue that drains within this holds consumption back; a slower one parks what comes on top."""
 JUDGED_S: Final = 5.0
 """Until it was busy for so long, a lane's speed is what its slots allow at the latency seen; then what it did."""
+UNKNOWN_S: Final = 0.5
+"""So long a lane may hold consumption back before its first answer; then it is taken to be slow until there is one."""
 _SMOOTHING: Final = 0.05  # of a sweep: averages over about two seconds
 
 
@@ -70,8 +72,10 @@ class Pace:
         # Judged before the queue is full: while a lane that is too slow holds consumption back, all others wait.
         busy_s = now_s - self._busy_since_s
         per_s = self._per_s
-        if busy_s < JUDGED_S:
-            per_s = max(per_s, self._destination.concurrency * 1_000 / (self.latest_ms or busy_s * 1_000))
+        if busy_s < JUDGED_S and self.latest_ms > 0.0:
+            per_s = max(per_s, self._destination.concurrency * 1_000 / self.latest_ms)
+        elif busy_s < UNKNOWN_S:
+            return
         self.slow = self._destination.queue > per_s * DRAIN_BOUND_S
 
     def _rate(self) -> float:
