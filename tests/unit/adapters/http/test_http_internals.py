@@ -100,6 +100,12 @@ def test_attributes(owner, names, file):
     assert names <= set(dir(owner)) | set(getattr(owner, "_fields", ())), mend(file)
 
 
+def test_the_bounds_of_a_head_are_those_documented():
+    defaults = inspect.signature(ResponseHandler.set_response_params).parameters
+    assert defaults["max_line_size"].default == defaults["max_field_size"].default == 8_190, mend(CONNECTION)
+    assert defaults["max_headers"].default == 128, mend(CONNECTION)
+
+
 async def test_reading_is_awaited_and_should_close_is_not_called(protocol):
     assert inspect.iscoroutinefunction(protocol.read), mend(CONNECTION)
     assert protocol.should_close is False, mend(CONNECTION)
