@@ -127,7 +127,7 @@ class RetryPolicy:
     max_age_ms: int
     retry_ambiguous: bool
     tiers_ms: tuple[int, ...]
-    on_status: Mapping[int, str]  # delivered | rejected | retry | hold
+    on_status: Mapping[int, str]  # delivered | rejected | retry | hold | disable
     in_process_ms: tuple[int, ...] = (250, 1_000)
     retry_after_cap_ms: int = 21_600_000
 

@@ -55,6 +55,7 @@ class SkipReason(StrEnum):
     STALE = "stale"
     CONDITION_FALSE = "condition_false"
     CONDITION_ERROR = "condition_error"
+    DROPPED = "dropped"  # by hand, while it waited: `hookline waiting drop`
 
 
 class LedgerReason(StrEnum):

@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 BEAT_S: Final = 10.0
 """How often the state is written; a worker silent for three beats counts as gone."""
 WATCH_S: Final = 0.5
-"""How soon a change of a breaker is written."""
+"""How soon a change of a breaker, or of what is obeyed, is written."""
 
 
 class Heartbeat:
-    """Writes `worker/<id>` to the control topic every BEAT_S and on a breaker's change; a tombstone at the end."""
+    """Writes `worker/<id>` to the control topic every BEAT_S and on a change; a tombstone at the end.
+
+    Changes are those of a breaker, and what the worker obeys since: a command waits for that.
+    """
 
     def __init__(self, worker: Worker, topic: str, producer: Producer, worker_id: str) -> None:
         self._worker = worker
@@ -31,12 +34,17 @@ class Heartbeat:
         self._producer = producer
         self._key = f"worker/{worker_id}".encode()
         self._states: dict[str, str] = {}
+        self._applied: dict[int, int] = {}
         self._next_s = 0.0
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_soon(self._beat)
 
     def goodbye(self) -> None:
-        """Say that this worker is gone for good, not silent."""
+        """Say that this worker is gone for good, not silent; and what would be forgotten with it."""
+        for name, lane in self._worker.lanes.items():
+            if lane.stats.last_good_ns:
+                known = orjson.dumps({"last_good": _time(lane.stats.last_good_ns)})
+                self._producer.produce(self._topic, f"destination/{name}".encode(), known, [], _acked)
         self._producer.produce(self._topic, self._key, None, [], _acked)
 
     def close(self) -> None:
@@ -47,10 +55,11 @@ class Heartbeat:
         self._timer = self._loop.call_later(WATCH_S, self._beat)
         states = {name: lane.stats.state for name, lane in self._worker.lanes.items()}
         now_s = self._loop.time()
-        if now_s < self._next_s and states == self._states:
+        applied = dict(self._worker.switchboard.applied) if self._worker.switchboard is not None else {}
+        if now_s < self._next_s and states == self._states and applied == self._applied:
             return
         self._next_s = now_s + BEAT_S
-        self._states = states
+        self._states, self._applied = states, applied
         self._producer.produce(self._topic, self._key, orjson.dumps(self._state()), [], _acked)
 
     def _state(self) -> dict[str, Any]:
@@ -67,6 +76,7 @@ class Heartbeat:
                 for intake in self._worker.intakes
             },
             "misses": self._misses(),
+            "applied": {str(partition): offset for partition, offset in self._applied.items()},
             "lanes": {name: _lane(lane.stats) for name, lane in self._worker.lanes.items()},
         }
 

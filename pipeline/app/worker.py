@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipeline import __version__
 from pipeline.adapters.kafka.admin import Admin
+from pipeline.adapters.kafka.control import ControlTopic
 from pipeline.adapters.kafka.producer import KafkaProducer
 from pipeline.adapters.kafka.source import KafkaSource
 from pipeline.adapters.schemas import KnownSchemas
@@ -21,6 +22,7 @@ from pipeline.adapters.telemetry import OtelTelemetry, names
 from pipeline.app.endpoints import Endpoint, Rotation
 from pipeline.app.heartbeat import Heartbeat
 from pipeline.app.retention import delete_settled
+from pipeline.app.switchboard import Switchboard
 from pipeline.config import topics
 from pipeline.config.compile import compile as compile_config
 from pipeline.config.load import kafka_settings
@@ -73,6 +75,8 @@ class Worker:
         self.intakes: list[Intake] = []
         self.settlement: Settlement | None = None
         self.misses: Misses | None = None
+        self.switchboard: Switchboard | None = None
+        self._control: ControlTopic | None = None
 
     async def run(self) -> None:
         """Work until `stop` is called or something fatal happens; then stop gracefully, or at once and uncommitted.
@@ -84,8 +88,15 @@ class Worker:
         producer = KafkaProducer(self._settings, self.fatal, self.telemetry.log, self._limits)
         settlement = self.settlement = self._settlement(producer)
         rotating = self._open_lanes(settlement)
-        self._open_intakes(producer, settlement)
-        heartbeat = Heartbeat(self, topics.control(self._config.group), producer, self._worker_id)
+        control_topic = topics.control(self._config.group)
+        self.switchboard = Switchboard(
+            self._config, self._worker_id, control_topic, producer, self.lanes, self.telemetry, time.time_ns,
+            self._share,
+        )  # fmt: skip
+        self._control = ControlTopic(self._settings, control_topic, self.telemetry.log)
+        await self.switchboard.start(self._control)
+        self._open_intakes(producer, settlement, self.switchboard)
+        heartbeat = Heartbeat(self, control_topic, producer, self._worker_id)
         cleaning = asyncio.create_task(delete_settled(self.intakes, self._admin.delete_before, self.telemetry.log))
         for task in (cleaning, rotating):
             task.add_done_callback(self._ended)
@@ -172,7 +183,7 @@ class Worker:
         rotation = Rotation(endpoints, self._compiled.renewed, self._secrets.version, self.telemetry.log)
         return asyncio.create_task(rotation.run())
 
-    def _open_intakes(self, producer: KafkaProducer, settlement: Settlement) -> None:
+    def _open_intakes(self, producer: KafkaProducer, settlement: Settlement, switchboard: Switchboard) -> None:
         config, compiled = self._config, self._compiled
         process = Process(
             compiled.plan, self.lanes, settlement, self.telemetry,
@@ -192,9 +203,9 @@ class Worker:
             )  # fmt: skip
             self.intakes.append(intake)
             if source.role == "retry":
-                intake.start(
-                    Release(tiers_ms, source, time.time_ns, intake.due, intake.room, self.lanes, config.calls())
-                )
+                release = Release(tiers_ms, source, time.time_ns, intake.due, intake.room, self.lanes, config.calls())
+                switchboard.attach(process, release)
+                intake.start(release)
             else:
                 intake.start()
         self._measure(settlement, process.misses)
@@ -244,6 +255,8 @@ class Worker:
             self._watch.close()
         for endpoint in self._endpoints.values():
             await endpoint.close()
+        if self._control is not None:
+            await self._control.stop()
         if self._error is None:
             left = await producer.flush(FLUSH_S)
             self.telemetry.log("info", "worker_stopped", worker=self._worker_id, unacked=left)

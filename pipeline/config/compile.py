@@ -199,7 +199,7 @@ class _Plans:
             when=parts.when,
             render=parts.render,
             head=request.head,
-            retry=self.requests.retry(destination),
+            retry=self.requests.retry(step.call),
             outcome_prefix=outcome.prefix(journey.name, self._hashes[journey.name], step.name, destination, operation),
             target=parts.target,
             metadata=parts.metadata,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
@@ -40,7 +40,7 @@ PersonalClass = Literal["identifier", "contact", "free_text"]
 DataClass = Literal["identifier", "contact", "free_text", "public"]
 """Classes of a field. `public` is not personal data and may be sent to every destination."""
 
-StatusVerdict = Literal["delivered", "rejected", "retry", "hold"]
+StatusVerdict = Literal["delivered", "rejected", "retry", "hold", "disable"]
 
 
 class ConcurrencyLimit(NamedTuple):
@@ -204,10 +204,6 @@ class DestinationConfig(Section):
     operations: Mapping[Name, Operation] = Field(
         min_length=1, max_length=OPERATIONS_MAX, description="The requests it takes, by name."
     )
-
-    later_values: ClassVar[Mapping[str, Mapping[str, str]]] = {
-        "on_status": {"disable": "an operation cannot be disabled; use hold or rejected"},
-    }
 
     @field_validator("timeout_ms")
     @classmethod

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pipeline.config.secrets import Secrets
     from pipeline.model import Answer, Broken, Problem
 
+GONE: Final = 410
+"""RFC 9110, 15.5.11: likely permanent. Without path parameters the operation itself is meant."""
 _CONTENT_TYPES: Final = {
     "json": "application/json", "ndjson": "application/x-ndjson", "form": "application/x-www-form-urlencoded"
 }  # fmt: skip
@@ -98,15 +100,19 @@ class Requests:
         schema = operation.response_schema
         return contract.reader(None if schema is None else self._config.contracts[schema].check, fields)
 
-    def retry(self, name: str) -> RetryPolicy:
-        """Return when failed deliveries to a destination are tried again."""
+    def retry(self, call: str) -> RetryPolicy:
+        """Return when failed deliveries to an operation (`destination.operation`) are tried again."""
+        name, _, operation = call.partition(".")
         destination = self._config.destinations[name]
+        on_status = {GONE: "disable"} | {int(status): str(verdict) for status, verdict in destination.on_status.items()}
+        if "{" in destination.operations[operation].path:  # then a status speaks of one thing, not of the operation
+            on_status = {status: "rejected" if to == "disable" else to for status, to in on_status.items()}
         return RetryPolicy(
             max_attempts=destination.retry.max_attempts,
             max_age_ms=destination.retry.max_age_ms,
             retry_ambiguous=destination.retries_ambiguous,
             tiers_ms=tuple(tier.ms for tier in self._config.retry_tiers),
-            on_status={int(status): str(verdict) for status, verdict in destination.on_status.items()},
+            on_status=on_status,
         )
 
 

@@ -144,6 +144,10 @@ class Breaker:
         self._seen += 1
         return self._failures.hit(self._seen) and self.trip(now_s)
 
+    def reset(self) -> None:
+        """Close at once and forget the past: somebody knows better."""
+        self._close()
+
     def trip(self, now_s: float, *, for_rejections: bool = False) -> bool:
         """Open at once; return whether it was not open before."""
         if self.state == "open":

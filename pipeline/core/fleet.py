@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +20,10 @@ RATE_MS: Final = 60_000
 """Rates are taken over reports at most so far apart."""
 WORST: Final = ("open", "half-open", "closed")
 """States of a breaker, the worst first: a destination is as bad as its worst lane."""
+GONE_MS: Final = 86_400_000
+"""A worker that fell silent so long ago is not named any more."""
 _PREFIX: Final = b"worker/"
+_KEPT: Final = b"destination/"
 
 
 @value
@@ -45,7 +49,8 @@ class LaneReport:
 class WorkerReport:
     """What one worker last said. `assigned` has partitions as `topic/number` by role.
 
-    `misses` counts, since the worker started, what came to nothing in a way a misspelt name brings about.
+    `misses` counts, since the worker started, what came to nothing in a way a misspelt name brings about. `applied` is
+    the newest offset of the control topic that is in force there, by partition.
     """
 
     id: str
@@ -58,6 +63,11 @@ class WorkerReport:
     assigned: Mapping[str, tuple[str, ...]]
     lanes: Mapping[str, LaneReport]
     misses: tuple[Miss, ...] = ()
+    applied: Mapping[int, int] = field(default_factory=dict)
+
+    def obeys(self, ends: Mapping[int, int]) -> bool:
+        """Whether records up to these offsets of the control topic are in force there."""
+        return all(self.applied.get(partition, -1) >= offset for partition, offset in ends.items())
 
 
 @value
@@ -98,10 +108,13 @@ class Fleet:
         self.reported = False
         """Whether any worker ever said anything that is still on the topic."""
         self._last: dict[str, WorkerReport] = {}
+        self._good: dict[str, int] = {}  # when a destination last took a delivery, said by workers that stopped
         self._before: dict[str, WorkerReport] = {}  # an earlier report of the same process, for rates
 
     def note(self, key: bytes | None, content: bytes | None) -> None:
         """Take one record of the control topic; what is no worker report, or a damaged one, is passed over."""
+        if key is not None and key.startswith(_KEPT):
+            self._keep(key[len(_KEPT) :].decode("utf-8", "replace"), content)
         if key is None or not key.startswith(_PREFIX):
             return
         self.reported = True
@@ -126,8 +139,8 @@ class Fleet:
         return tuple(each for _, each in sorted(self._last.items()) if now_ms - each.at_ms <= STALE_MS)
 
     def stale(self, now_ms: int) -> tuple[WorkerReport, ...]:
-        """Return the workers that fell silent without a farewell."""
-        return tuple(each for _, each in sorted(self._last.items()) if now_ms - each.at_ms > STALE_MS)
+        """Return the workers that fell silent without a farewell, in the last GONE_MS."""
+        return tuple(each for _, each in sorted(self._last.items()) if STALE_MS < now_ms - each.at_ms <= GONE_MS)
 
     def misses(self, now_ms: int) -> tuple[Miss, ...]:
         """Return what live workers counted since each of them started, most first."""
@@ -144,18 +157,30 @@ class Fleet:
 
     def _destination(self, name: str, workers: list[WorkerReport]) -> DestinationState:
         lanes = [each.lanes[name] for each in workers]
+        # What was good once stays so: workers that are gone count, too.
+        last_good_ms = max(
+            (self._good.get(name, 0), *(each.lanes[name].last_good_ms for each in self._last.values()
+                                        if name in each.lanes))
+        )  # fmt: skip
         if not lanes:
-            return DestinationState(name, "unknown", 0, 0, "", "", 0, 0, 0, None)
+            return DestinationState(name, "unknown", 0, last_good_ms, "", "", 0, 0, 0, None)
         state = min((lane.state for lane in lanes), key=_badness)
         latest = max(lanes, key=lambda lane: (bool(lane.last_class), lane.since_ms))
         rates = [rate for each in workers if (rate := self._rate(each, name)) is not None]
         return DestinationState(
             name, state, min(lane.since_ms for lane in lanes if lane.state == state),
-            max(lane.last_good_ms for lane in lanes), latest.last_class, latest.last_event_id,
+            last_good_ms, latest.last_class, latest.last_event_id,
             sum(lane.queued for lane in lanes), sum(lane.in_flight for lane in lanes),
             sum(lane.parked for lane in lanes), sum(rates) if rates else None,
             sum(lane.limit for lane in lanes),
         )  # fmt: skip
+
+    def _keep(self, name: str, content: bytes | None) -> None:
+        try:
+            kept = _ms(str(orjson.loads(content or b"")["last_good"]))
+        except (ValueError, KeyError, TypeError):
+            return
+        self._good[name] = max(self._good.get(name, 0), kept)
 
     def _rate(self, worker: WorkerReport, destination: str) -> float | None:
         before = self._before.get(worker.id)
@@ -185,6 +210,7 @@ def _parse(name: str, content: bytes) -> WorkerReport | None:
             int(doc["oldest_ms"]), {role: tuple(map(str, places)) for role, places in doc["assigned"].items()},
             {destination: _lane(lane) for destination, lane in doc["lanes"].items()},
             tuple(_miss(*each) for each in doc.get("misses", ())),
+            {int(partition): int(offset) for partition, offset in doc.get("applied", {}).items()},
         )  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -28,9 +28,10 @@ class Delivered:
 
 @value
 class Rejected:
-    """The receiver will never take it."""
+    """The receiver will never take it; `disables`: nor anything else of this operation, until somebody resets it."""
 
     cls: FailureClass
+    disables: bool = False
 
 
 @value
@@ -75,8 +76,8 @@ def judge(
     kind, cls, floor_ms = _reading(result, policy, now_ms)
     if kind == "delivered":
         return DELIVERED
-    if kind == "rejected":
-        return Rejected(cls)
+    if kind in ("rejected", "disable"):
+        return Rejected(cls, disables=kind == "disable")
     if kind == "hold":
         return Hold(cls)
     if kind == "dead" or attempts >= policy.max_attempts:

@@ -30,6 +30,9 @@ class Refilled(Protocol):
     def rouse(self) -> None:
         """Look after what waits for its time."""
 
+    def disable(self, delivery: Delivery) -> None:
+        """Tell the fleet that the delivery's operation is gone."""
+
 
 class Aftermath:
     """Performs verdicts for one lane. Calls the settler exactly once for each delivery it does not put back."""
@@ -106,6 +109,8 @@ class Aftermath:
                 if self._health.rejected(delivery):
                     self.park_queue()
                 self._settler.finish(delivery, Outcome.REJECTED, cls, detail)
+                if ruling.disables:
+                    self._lane.disable(delivery)
             case verdict.Hold():
                 delivery.attempts -= 1  # the sender was refused, not this delivery: no attempt is used
                 self._health.refused()
@@ -153,6 +158,14 @@ class Aftermath:
             return
         cls = delivery.last_cls or self._stats.last_class or FailureClass.TIMEOUT
         self._settler.later(delivery, now_ms, cls, parked=True)
+
+    def hold(self, delivery: Delivery, due_ms: int, why: str, now_ms: int) -> None:
+        """Put a delivery off that is held back by hand: as parking, for a reason of its own."""
+        self._stats.parked += 1
+        if now_ms >= delivery.expires_ms:
+            self._settler.finish(delivery, Outcome.DEAD, FailureClass.EXPIRED, why)
+        else:
+            self._settler.later(delivery, max(due_ms, now_ms), why, parked=True)
 
     def park_queue(self) -> None:
         """Park all that waits for its turn; what waits for its time goes on to."""

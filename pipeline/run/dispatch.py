@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline.core.tracecontext import format as format_traceparent
 from pipeline.errors import Bug
-from pipeline.model import Delivery, Destination, FailureClass
+from pipeline.model import Delivery, Destination, FailureClass, Step
 from pipeline.ports import LATENCY_BUCKETS_MS, LaneStats
 from pipeline.run.aftermath import Aftermath
 from pipeline.run.backlog import Backlog
@@ -80,6 +80,9 @@ class Lane:
         self._lease = self.watch.lease
         self._draining = False
         self._awake = False
+        self._held: Callable[[Step], str] | None = None
+        self.disabled: Callable[[Delivery], None] | None = None
+        """Told when a delivery's operation turned out to be gone."""
 
     # ------------------------------------------------------------------------------------------- in
 
@@ -93,6 +96,7 @@ class Lane:
             and self._breaker.state == "closed"
             and not self._pace.slow
             and not self._draining
+            and self._held is None
         ):
             backlog.firsts.append(delivery)
             self._pump()
@@ -102,6 +106,8 @@ class Lane:
         now_ms = self._clock() // 1_000_000
         if self._draining:
             self._settler.later(delivery, max(delivery.due_ms, now_ms), delivery.last_cls, parked=False)
+        elif self._held is not None and (why := self._held(delivery.step)):
+            self._after.hold(delivery, delivery.due_ms, why, now_ms)
         elif delivery.due_ms > now_ms:
             backlog.delay(delivery, delivery.due_ms)
             self.rouse()
@@ -131,19 +137,48 @@ class Lane:
     def spare(self) -> int:
         """Return how many parked deliveries could be taken up before they are due: one as a probe, else some.
 
-        0 while the lane is open-circuited, draining, or has enough to do.
+        0 while the lane is open-circuited, draining, or has enough to do; and while anything is held back by hand: it
+        would be parked again at once.
         """
         waiting = len(self._backlog)
-        if self._draining or not self._health.admits(self._loop.time()):
+        if self._draining or self._held is not None or not self._health.admits(self._loop.time()):
             return 0
         if self._breaker.state != "closed":
             return 0 if waiting else 1
         return max(min(self.destination.queue // 2, SPARE_PER_SLOT * self._pace.limit) - waiting, 0)
 
+    def takes(self) -> bool:
+        """Whether it takes deliveries: the breaker is closed, and the queue has room."""
+        return self._breaker.state == "closed" and not self._draining and not self.full()
+
     def steady(self) -> bool:
         """Whether the breaker has been closed for STEADY_S, or found no delivery to probe with for UNPROBED_S."""
         now_s = self._loop.time()
         return self._health.well_s(now_s) > STEADY_S or self._breaker.unprobed_s(now_s) > UNPROBED_S
+
+    # ------------------------------------------------------------------------------------- held back by hand
+
+    def hold(self, held: Callable[[Step], str] | None) -> None:
+        """Let steps wait on retry tiers, no attempt used, for which `held` has a reason; those that wait here, too.
+
+        Attempts under way end. None: nothing is held back, and offering asks nothing.
+        """
+        self._held = held
+        if held is None:
+            return
+        now_ms = self._clock() // 1_000_000
+        for delivery, due_ms in self._backlog.take_all(lambda each: bool(held(each.step))):
+            self._after.hold(delivery, due_ms, held(delivery.step), now_ms)
+
+    def disable(self, delivery: Delivery) -> None:
+        """Tell that the delivery's operation is gone; see `disabled`."""
+        if self.disabled is not None:
+            self.disabled(delivery)
+
+    def reset(self) -> None:
+        """Close the breaker and start what waits."""
+        self._health.reset()
+        self.fill()
 
     # -------------------------------------------------------------------------------------- draining
 

@@ -98,6 +98,12 @@ class Health:
         self.breaker.trip(self._time())
         self._changed()
 
+    def reset(self) -> None:
+        """Close the breaker: somebody said so."""
+        self._probe = None
+        self.breaker.reset()
+        self._changed()
+
     def _counts(self, delivery: Delivery) -> bool:
         return self.breaker.state != "half-open" or delivery is self._probe
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from pipeline.core import decode, gates, journeys, outcome, payload, routes, tracecontext
+from pipeline.core import decode, gates, journeys, outcome, payload, routes, switches, tracecontext
 from pipeline.model import (
     Datum,
     Delivery,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from pipeline.core.offsets import Tracker
+    from pipeline.core.switches import Order
     from pipeline.model import SchemaRef
     from pipeline.ports import Telemetry, Unknown
     from pipeline.run.dispatch import Lane
@@ -80,6 +81,8 @@ class Process:
         self._plans: dict[tuple[str, SchemaRef], Plan | Undecodable | None] = {}
         self._unknown: OrderedDict[tuple[str, SchemaRef], None] = OrderedDict()
         self._hops: OrderedDict[int, tuple[str, int, int]] = OrderedDict()
+        self.told: Callable[[str, int, int], Order | None] | None = None
+        """`(destination, waiting since, begun)`, Unix ms, to the order that means such a waiting step. Set by app/."""
 
     def learn(self, topic: str, ref: SchemaRef, schema: object | Unknown) -> None:
         """Plan for records of a writer schema on a topic; an Unknown one makes them undecodable."""
@@ -247,6 +250,13 @@ class Process:
                 payload.delivery_id(event.id, step.id_suffix), step, run, b"", headers, expires_ms, was.attempts,
                 was.first_ms * 1_000_000, due_ms=was.due_ms, status=was.status, last_cls=was.cls,
             )  # fmt: skip
+            told = self.told
+            order = told(step.destination, record.timestamp_ms, state.started_ms) if told is not None else None
+            if order is not None and order.verb == switches.DROP:
+                self._settlement.skip(delivery, SkipReason.DROPPED)
+                continue
+            if order is not None:  # released: what its wait was for counts no more
+                delivery.due_ms = 0
             self._go_on(delivery, event, datum, now_ms, known=step.name in known)
 
     def _go_on(self, delivery: Delivery, event: Event, datum: Datum, now_ms: int, *, known: bool) -> None:
@@ -261,6 +271,8 @@ class Process:
         elif (reason := self._refusal(delivery, event, datum, now_ms)) is not None:
             self._skip(delivery, reason, told=False)
         else:
+            if delivery.last_cls in switches.HELD:  # is over, or will be said again
+                delivery.last_cls = ""
             self._offer(delivery, datum)
 
     def _refusal(self, delivery: Delivery, event: Event, datum: Datum, now_ms: int) -> SkipReason | None:

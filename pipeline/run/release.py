@@ -8,19 +8,24 @@ again and again.
 What was fetched is kept (pausing purges the prefetch); a partition is paused only once much of it is held, and resumed
 when half of that has gone. What is due stays here, and so counts, until there is room for it: a tier whose backlog is
 all due must not be fetched faster than it is worked off.
+
+An order of the control topic may mean some of what is held: see run/orders. What is beyond the bound of a partition is
+not seen until what is before it has gone.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from pipeline.core import journeys
+from pipeline.core import journeys, switches
+from pipeline.run.orders import EARLY_S, Early
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
+    from pipeline.core.switches import Order
     from pipeline.model import Record
     from pipeline.ports import Clock, Source
 
@@ -30,8 +35,6 @@ HELD_BYTES: Final = 1_048_576
 """Bytes held per partition before fetching it pauses. Not shared: what waits six hours would stop what waits 10 s."""
 NO_ROOM_S: Final = 0.01
 """How soon is looked again when there was no room for all that is due."""
-EARLY_S: Final = 0.05
-"""How soon is looked again after parked runs went before they were due."""
 
 _Key = tuple[str, int]
 
@@ -45,29 +48,53 @@ class Spare(Protocol):
     def steady(self) -> bool:
         """Whether it has been well for a while, or has looked in vain for a probe."""
 
+    def takes(self) -> bool:
+        """Whether it takes deliveries."""
 
-class _Entry(NamedTuple):
-    """One held record: when it is due (Unix ms), and the destinations a parked run waits for, none for others."""
 
-    due_ms: int
-    record: Record
-    parked_for: tuple[str, ...]
-    parks: int
+class _Entry:
+    """One held record: when it is due (Unix ms), and what it waits for. It may be in two queues: see `gone`.
+
+    `destinations` of its steps; `parked_for` those a parked run waits for, none for others.
+    """
+
+    __slots__ = ("began_ms", "destinations", "due_ms", "gone", "ordered", "parked_for", "parks", "record")
+
+    def __init__(self, due_ms: int, record: Record) -> None:
+        self.due_ms = due_ms
+        self.record = record
+        self.destinations: tuple[str, ...] = ()
+        self.parked_for: tuple[str, ...] = ()
+        self.parks = 0
+        self.began_ms = 0
+        self.ordered = False
+        self.gone = False
 
 
 class _Held:
-    """What is held of one partition, in the order it is due."""
+    """What is held of one partition, in the order it is due. `number` and `bytes` are of what has not gone."""
 
-    __slots__ = ("bytes", "paused", "records")
+    __slots__ = ("bytes", "entries", "number", "paused")
 
     def __init__(self) -> None:
-        self.records: deque[_Entry] = deque()
+        self.entries: deque[_Entry] = deque()
+        self.number = 0
         self.bytes = 0
         self.paused = False
 
+    def head(self) -> _Entry | None:
+        """Return the first that has not gone."""
+        entries = self.entries
+        while entries and entries[0].gone:
+            entries.popleft()
+        return entries[0] if entries else None
+
 
 class Release:
-    """Owner of the held records. `pass_on` is called on the loop, in partition order, never from within `hold`."""
+    """Owner of the held records. `pass_on` is called on the loop, never from within `hold`.
+
+    In the order of each partition, but for what goes before it is due.
+    """
 
     def __init__(
         self,
@@ -93,6 +120,9 @@ class Release:
         self._parked: dict[str, int] = {}  # how many parked runs are held, by destination
         self._loop = asyncio.get_running_loop()
         self._held: dict[_Key, _Held] = {}
+        self._orders: Sequence[Order] = ()
+        self._share: Callable[[], float] = _whole
+        self._ordered: dict[tuple[str, str, int], Early[_Entry]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -105,13 +135,16 @@ class Release:
             if held is None:
                 held = self._held[key] = _Held()
             # A record cannot be newer than now: a broker's clock that runs ahead must not lengthen the delay.
-            due_ms = min(record.timestamp_ms, now_ms) + self._tiers_ms[record.topic]
-            entry = _Entry(due_ms, record, *self._parked_for(record, now_ms))
+            entry = _Entry(min(record.timestamp_ms, now_ms) + self._tiers_ms[record.topic], record)
+            self._look_into(entry, now_ms)
             for name in entry.parked_for:
                 self._parked[name] = self._parked.get(name, 0) + 1
-            held.records.append(entry)
+            held.entries.append(entry)
+            held.number += 1
             held.bytes += _size(record)
-            if not held.paused and (len(held.records) >= HELD_RECORDS or held.bytes >= HELD_BYTES):
+            if self._orders:
+                self._order(entry)
+            if not held.paused and (held.number >= HELD_RECORDS or held.bytes >= HELD_BYTES):
                 held.paused = True
                 self._source.pause(*key)
         self._arm()
@@ -119,13 +152,33 @@ class Release:
     def count(self, key: _Key) -> int:
         """Return how many records of a partition are held."""
         held = self._held.get(key)
-        return len(held.records) if held is not None else 0
+        return held.number if held is not None else 0
 
     def forget(self, key: _Key) -> None:
         """Drop a partition that is not ours any more; its records were never committed."""
         held = self._held.pop(key, None)
-        for entry in held.records if held is not None else ():
-            self._uncount(entry)
+        for entry in held.entries if held is not None else ():
+            if not entry.gone:
+                entry.gone = True
+                self._uncount(entry)
+
+    def follow(self, orders: Sequence[Order], share: Callable[[], float]) -> None:
+        """Obey these orders from now on, for what is held and what comes; one that was there goes on at its speed.
+
+        `share` is this worker's of the fleet's rates.
+        """
+        self._orders, self._share = orders, share
+        for early in self._ordered.values():
+            early.entries.clear()
+        for held in self._held.values():
+            for entry in held.entries:
+                entry.ordered = False
+                if not entry.gone:
+                    self._order(entry)
+        self._ordered = {name: early for name, early in self._ordered.items() if early.entries}
+        for early in self._ordered.values():
+            early.sort()
+        self._arm()
 
     def close(self) -> None:
         """Release nothing any more."""
@@ -133,26 +186,34 @@ class Release:
         if self._timer is not None:
             self._timer.cancel()
         self._held.clear()
+        self._ordered.clear()
         self._parked.clear()
 
     def _arm(self, at_least_s: float = 0.0, at_most_s: float = 1.0) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        heads = [held.records[0].due_ms for held in self._held.values() if held.records]
-        if heads and not self._closed:
+        if self._closed:
+            return
+        heads = [head.due_ms for held in self._held.values() if (head := held.head()) is not None]
+        if heads:
             wait_s = max(min(heads) - self._clock() // 1_000_000, 0) / 1000
+            if any(early.entries for early in self._ordered.values()):
+                at_most_s = min(at_most_s, EARLY_S)
             # Never more than a second at once: the wall clock may be set while we wait.
             self._timer = self._loop.call_later(max(min(wait_s, at_most_s), at_least_s), self._fire)
 
     def _fire(self) -> None:
         self._timer = None
         now_ms = self._clock() // 1_000_000
-        ready = [key for key, held in self._held.items() if held.records and held.records[0].due_ms <= now_ms]
+        ready = [key for key, held in self._held.items() if (head := held.head()) is not None and head.due_ms <= now_ms]
         room = self._room()
         due: list[Record] = []
+        if self._ordered:
+            self._take_ordered(room // 2 if ready else room, due)
+        left = room - len(due)
         for number, key in enumerate(ready):
-            part = room // len(ready) + (number < room % len(ready))
+            part = left // len(ready) + (number < left % len(ready))
             self._take(key, now_ms, part, due)
         for key in ready[:1]:  # the first one to be last next time: with little room each has its turn
             self._held[key] = self._held.pop(key)
@@ -163,32 +224,36 @@ class Release:
 
     def _take(self, key: _Key, now_ms: int, at_most: int, due: list[Record]) -> None:
         held = self._held[key]
-        records = held.records
-        while at_most > 0 and records and records[0].due_ms <= now_ms:
-            entry = records.popleft()
-            self._uncount(entry)
-            held.bytes -= _size(entry.record)
-            due.append(entry.record)
+        while at_most > 0 and (head := held.head()) is not None and head.due_ms <= now_ms:
+            due.append(head.record)
             at_most -= 1
-        self._resume(key, held)
+            self._gone(key, held, head)
 
-    def _resume(self, key: _Key, held: _Held) -> None:
-        records = held.records
-        if held.paused and len(records) <= HELD_RECORDS // 2 and held.bytes <= HELD_BYTES // 2:
+    def _gone(self, key: _Key, held: _Held, entry: _Entry) -> None:
+        """Count an entry out. It stays in its queues until it gets to their head, but not too many do."""
+        entry.gone = True
+        self._uncount(entry)
+        held.number -= 1
+        held.bytes -= _size(entry.record)
+        if len(held.entries) > 2 * held.number + HELD_RECORDS:
+            held.entries = deque(each for each in held.entries if not each.gone)
+        if held.paused and held.number <= HELD_RECORDS // 2 and held.bytes <= HELD_BYTES // 2:
             held.paused = False
             self._source.resume(*key)
 
     # ----------------------------------------------------------------------------------------- before it is due
 
-    def _parked_for(self, record: Record, now_ms: int) -> tuple[tuple[str, ...], int]:
-        """Return the destinations a run waits for only because they were not well, and how often: none for others."""
-        state = journeys.decode(record.header(journeys.STATE_HEADER))
-        if not isinstance(state, journeys.RunState) or not state.parks:
-            return (), 0
-        if any(step.due_ms > now_ms for step in state.steps.values()):
-            return (), 0
+    def _look_into(self, entry: _Entry, now_ms: int) -> None:
+        """Note what a run waits for, and whether only because destinations were not well: then how often."""
+        state = journeys.decode(entry.record.header(journeys.STATE_HEADER))
+        if not isinstance(state, journeys.RunState):
+            return
+        entry.began_ms = state.started_ms
         names = {self._calls.get((state.journey, step), "") for step in state.steps}
-        return (tuple(sorted(names)), state.parks) if names <= self._lanes.keys() else ((), 0)
+        entry.destinations = tuple(sorted(names))
+        waits = any(step.due_ms > now_ms for step in state.steps.values())
+        if state.parks and not waits and names <= self._lanes.keys():
+            entry.parked_for, entry.parks = entry.destinations, state.parks
 
     def _uncount(self, entry: _Entry) -> None:
         for name in entry.parked_for:
@@ -204,22 +269,44 @@ class Release:
             return chosen
         steady = {name: self._lanes[name].steady() for name in spare}
         for key, held in self._held.items():
-            kept: list[_Entry] = []
-            for entry in held.records:
+            for entry in tuple(held.entries):
                 names = entry.parked_for
-                ready = len(chosen) < room and names and all(spare[each] for each in names)
-                if not ready or (entry.parks > 1 and not all(steady[each] for each in names)):
-                    kept.append(entry)
+                if entry.gone or entry.ordered or not names or len(chosen) >= room:
                     continue
-                for name in names:
-                    spare[name] -= 1
-                chosen.append(entry.record)
-                held.bytes -= _size(entry.record)
-                self._uncount(entry)
-            if len(kept) < len(held.records):
-                held.records = deque(kept)
-                self._resume(key, held)
+                if all(spare[each] for each in names) and (entry.parks <= 1 or all(steady[each] for each in names)):
+                    for name in names:
+                        spare[name] -= 1
+                    chosen.append(entry.record)
+                    self._gone(key, held, entry)
         return chosen
+
+    def _order(self, entry: _Entry) -> None:
+        """Put an entry with those that go by an order that means it."""
+        order = switches.told(self._orders, entry.destinations, entry.record.timestamp_ms, entry.began_ms)
+        if order is not None:
+            entry.ordered = True
+            name = (order.verb, order.destination, order.at_ms)
+            early = self._ordered.get(name)
+            if early is None:
+                early = self._ordered[name] = Early(order, self._loop.time())
+            early.entries.append(entry)
+
+    def _take_ordered(self, room: int, due: list[Record]) -> None:
+        now_s = self._loop.time()
+        for early in self._ordered.values():
+            lane = self._lanes.get(early.order.destination)
+            if early.order.verb == switches.RELEASE and (lane is None or not lane.takes()):
+                early.start_over(now_s)
+                continue
+            for entry in early.take(room, now_s, self._share()):
+                key = (entry.record.topic, entry.record.partition)
+                due.append(entry.record)
+                room -= 1
+                self._gone(key, self._held[key], entry)
+
+
+def _whole() -> float:
+    return 1.0
 
 
 def _size(record: Record) -> int:

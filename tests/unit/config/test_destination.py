@@ -96,7 +96,7 @@ def test_every_key_of_a_destination(folder: Folder) -> None:
         ("on_status: {4xx: retry}", "on_status.4xx: must be an HTTP status from 200 to 599"),
         (
             "on_status: {409: deliverd}",
-            "on_status[409]: must be one of: delivered, rejected, retry, hold (did you mean",
+            "on_status[409]: must be one of: delivered, rejected, retry, hold, disable (did you mean",
         ),
         ("response_bytes_max: 17MiB", "response_bytes_max: must be at most 16MiB"),
         ("operations: []", "operations: must be a mapping (key: value)"),

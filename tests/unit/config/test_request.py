@@ -45,7 +45,7 @@ def test_destinations_and_heads_carry_what_the_file_says(folder):
     assert (crm.host, crm.port, crm.tls, crm.rate_per_s, crm.concurrency, crm.queue) == (
         "127.0.0.1", 8080, False, 10.0, 3, 7,
     )  # fmt: skip
-    assert made.retry("crm").on_status == {409: "delivered"}
+    assert made.retry("crm.note").on_status == {409: "delivered", 410: "disable"}
     request = made.request("crm.note", "welcome", "hello")
     assert request.method == "PATCH"
     first, headers = head(request)

@@ -91,18 +91,6 @@ def test_operation_keys(folder: Folder, line: str, why: str) -> None:
     assert problem.endswith(refused(line, why))
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "on_status: {410: disable}",
-    ],
-)
-def test_destination_values(folder: Folder, line: str) -> None:
-    problems = folder.add("destinations/crm.yaml", f"{line}\n").problems()
-    assert all("not supported in this release" in each.message for each in problems), problems
-    assert {each.line for each in problems} == {8}
-
-
 @pytest.mark.parametrize(("line", "why"), MAIN_KEYS.items())
 def test_main_keys(folder: Folder, line: str, why: str) -> None:
     assert folder.add("hookline.yaml", f"{line}\n").problem().endswith(refused(line, why))

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from pipeline.core import journeys
+from pipeline.core.switches import DROP, RELEASE, Order
 from pipeline.model import Record
 from pipeline.run import release as release_module
 from pipeline.run.release import Release
@@ -121,12 +122,16 @@ class FakeLane:
     def __init__(self) -> None:
         self.room = 0
         self.well = False
+        self.taking = True
 
     def spare(self) -> int:
         return self.room
 
     def steady(self) -> bool:
         return self.well
+
+    def takes(self) -> bool:
+        return self.taking
 
 
 def parked(offset: int, stamp_ms: int, parks: int = 1, due_ms: int = 0, **calls: str) -> Record:
@@ -218,3 +223,54 @@ async def test_a_partition_that_is_gone_takes_its_parked_runs_along(early) -> No
     early.lanes["crm"].room = 10
     assert early.fired() == []
     assert early.release._parked == {}
+
+
+def ordered(verb: str, destination: str = "crm", **more) -> Order:
+    return Order(verb, destination, "ada", "because", 1_000_000, **more)
+
+
+async def test_a_drop_lets_go_at_once_what_it_means_and_leaves_the_rest_in_order(early) -> None:
+    early.release.hold([parked(0, 999_000), parked(1, 999_000, mail=""), parked(2, 999_000)])
+    early.release.follow([ordered(DROP)], lambda: 1.0)
+    assert sorted(early.fired()) == [0, 2]
+    early.release.hold([parked(3, 999_000)])  # what comes later, from before the order, is meant as well
+    assert early.fired() == [3]
+    assert early.release.count(("r.1m", 0)) == 1
+    early.clock.advance(60_000)
+    assert early.fired() == [1]
+
+
+async def test_a_release_waits_for_its_destination_but_no_longer_than_the_tier(early) -> None:
+    early.release.hold([parked(offset, 999_000) for offset in range(3)])
+    early.release.follow([ordered(RELEASE)], lambda: 1.0)
+    early.lanes["crm"].taking = False
+    assert early.fired() == []
+    early.lanes["crm"].taking = True
+    assert early.fired() == [0]  # slowly at first
+    early.lanes["crm"].taking = False
+    early.clock.advance(60_000)
+    assert early.fired() == [1, 2]
+
+
+async def test_what_a_release_means_goes_at_its_rate_even_where_the_lane_has_room(early) -> None:
+    early.release.hold([parked(offset, 999_000) for offset in range(9)])
+    early.release.follow([ordered(RELEASE, rate_per_s=1.0)], lambda: 1.0)
+    early.lanes["crm"].room = 9
+    assert len(early.fired()) <= 2
+    early.release.follow([], lambda: 1.0)
+    assert len(early.fired()) >= 7
+
+
+async def test_what_goes_early_lets_fetching_go_on_and_is_not_kept(early) -> None:
+    bound = release_module.HELD_RECORDS
+    early.room = 10 * bound
+    early.release.follow([ordered(DROP)], lambda: 1.0)
+    early.release.hold([parked(0, 999_000, mail="")])
+    for first in range(1, 4 * bound, bound - 1):
+        early.release.hold([parked(offset, 999_000) for offset in range(first, first + bound - 1)])
+        assert early.source.paused == {("r.1m", 0)}
+        early.release._fire()
+        assert early.source.paused == set()
+    assert early.release.count(("r.1m", 0)) == 1
+    (held,) = early.release._held.values()
+    assert len(held.entries) <= 2 * bound + 2

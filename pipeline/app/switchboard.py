@@ -1,0 +1,134 @@
+"""Obeys the control topic in one worker: what is paused or disabled waits, orders reach what waits, breakers are reset.
+
+Everything the topic says is known before the first event is taken up; a change reaches the lanes as soon as it is read.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.core import switches
+from pipeline.core.switches import DISABLED, DROP, RELEASE, RESET, Order, Switch, Switches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pipeline.adapters.kafka.control import ControlTopic
+    from pipeline.config.models import Config
+    from pipeline.model import Delivery, Record
+    from pipeline.ports import Clock, Producer, Telemetry
+    from pipeline.run.dispatch import Lane
+    from pipeline.run.process import Process
+    from pipeline.run.release import Release
+
+
+class Switchboard:
+    """Owner of a worker's Switches. All calls on the loop."""
+
+    def __init__(
+        self,
+        config: Config,
+        worker_id: str,
+        topic: str,
+        producer: Producer,
+        lanes: Mapping[str, Lane],
+        telemetry: Telemetry,
+        clock: Clock,
+        share: Callable[[], float],
+    ) -> None:
+        """`share` is this worker's of the fleet's rates."""
+        self.applied: dict[int, int] = {}
+        """By partition, the offset of the newest record that is in force here."""
+        self._calls = config.calls()
+        self._who = f"worker {worker_id}"
+        self._topic = topic
+        self._producer = producer
+        self._lanes = lanes
+        self._telemetry = telemetry
+        self._clock = clock
+        self._share = share
+        self._switches = Switches()
+        self._process: Process | None = None
+        self._release: Release | None = None
+        self._live = False
+        for lane in lanes.values():
+            lane.disabled = self._disable
+
+    async def start(self, control: ControlTopic) -> None:
+        """Read all that is on the topic, then follow it. Raises BrokerError, TopicMissing."""
+        await control.start(self._read)
+        self._live = True
+        self._apply()
+        for each in self._switches.on():
+            self._tell(each)
+
+    def attach(self, process: Process, release: Release) -> None:
+        """Let orders reach what waits, from now on."""
+        self._process, self._release = process, release
+        self._order()
+
+    # ------------------------------------------------------------------------------------------- the topic
+
+    def _read(self, records: list[Record]) -> None:
+        said = []
+        for record in records:
+            found = self._switches.note(record.key, record.value, record.timestamp_ms)
+            if found is not None:
+                said.append(found)
+        if self._live:
+            self._apply()
+            for each in said:
+                self._tell(each)
+                if isinstance(each, Order) and each.verb == RESET and each.destination in self._lanes:
+                    self._lanes[each.destination].reset()
+        for record in records:
+            self.applied[record.partition] = record.offset
+
+    def _apply(self) -> None:
+        held = self._switches.gates(self._calls)
+        for name, lane in self._lanes.items():
+            lane.hold(held.get(name))
+        self._order()
+
+    def _order(self) -> None:
+        if self._process is None or self._release is None:
+            return
+        orders = self._switches.orders(RELEASE, DROP)
+
+        def of_step(destination: str, written_ms: int, started_ms: int) -> Order | None:
+            return switches.told(orders, (destination,), written_ms, started_ms)
+
+        self._process.told = of_step if orders else None
+        self._release.follow(orders, self._share)
+
+    def _tell(self, said: Switch | Order) -> None:
+        """Keep a history: the topic has only the last word on each name."""
+        if isinstance(said, Switch):
+            self._telemetry.log(
+                "warning" if said.on else "info", f"switch_{said.state}", scope=said.scope, name=said.name,
+                who=said.who, reason=said.reason,
+            )  # fmt: skip
+        else:
+            self._telemetry.log(
+                "warning", f"order_{said.verb}", destination=said.destination, who=said.who, reason=said.reason
+            )
+
+    # ----------------------------------------------------------------------------------------- 410 and the like
+
+    def _disable(self, delivery: Delivery) -> None:
+        """Switch an operation off: here at once, in the fleet as soon as they read of it."""
+        step = delivery.step
+        key = switches.disabled_key(step.destination, step.operation)
+        if any(each.name == f"{step.destination}.{step.operation}" for each in self._switches.on()):
+            return
+        now_ms = self._clock() // 1_000_000
+        event = delivery.run.flight.event
+        reason = f"answered {delivery.status} to event {event.id}" if event is not None else f"{delivery.status}"
+        content = switches.content(DISABLED, self._who, reason, now_ms)
+        self._producer.produce(self._topic, key, content, [], _acked)
+        self._switches.note(key, content, now_ms)
+        self._apply()
+
+
+def _acked(_refused: object, _record: object) -> None:
+    """Nothing waits for it: the worker that hears of it last finds out by itself."""
