@@ -13,13 +13,30 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 import pipeline
-from pipeline.cli import account, bench, dead, demo, produce, run, status, topics, trace, validate
+from pipeline.cli import (
+    account,
+    affected,
+    bench,
+    dead,
+    demo,
+    destination,
+    pause,
+    produce,
+    run,
+    status,
+    topics,
+    trace,
+    validate,
+    waiting,
+)
 from pipeline.errors import ConfigError, HooklineError, TopicMissing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS: Final = (demo, run, validate, produce, topics, trace, status, dead, account, bench)
+COMMANDS: Final = (
+    demo, run, validate, produce, topics, trace, status, affected, pause, destination, waiting, dead, account, bench,
+)  # fmt: skip
 """In the order of `--help`: try it, run it, look into it, measure it."""
 
 OK: Final = 0

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.cli import options, screen
+from pipeline.cli import options, screen, switching
 from pipeline.model import value
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipeline.adapters.kafka.admin import Admin
     from pipeline.config.models import Config
     from pipeline.core.fleet import DestinationState, Fleet, WorkerReport
+    from pipeline.core.switches import Switches
 
 WAITING_READ_MAX: Final = 10_000
 """Waiting runs of a tier that are read to tell their destinations apart; beyond that, counts are `at least`."""
@@ -23,7 +24,9 @@ WAITING_READ_MAX: Final = 10_000
 MISSES_SHOWN: Final = 10
 """Places with a name that may be misspelt that are shown, the most frequent first."""
 
-_STYLES: Final = {"closed": "green", "open": "bold red", "half-open": "yellow"}
+_RECOVERED_MS: Final = 7_200_000
+"""For so long after a breaker closed, what waits is put down to it."""
+_STYLES: Final = {"closed": "green", "open": "bold red", "half-open": "yellow", "paused": "yellow"}
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -32,7 +35,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "status",
         help="show how destinations, workers and backlogs are",
         description="Show each destination's state, since when, what waits for it and how long that will take; the "
-        "retry tiers; the lag of the inputs; the workers. Exit code 0 whatever the state.",
+        "retry tiers; the lag of the inputs; the workers; who holds what back and why; what to do next. Exit code 1 if "
+        "anything needs attention: a breaker that is not closed, a pause, a disabled operation, no worker, one gone.",
     )
     options.add_config(parser)
     options.add_json(parser)
@@ -45,10 +49,11 @@ def execute(args: argparse.Namespace) -> int:
 
     config, settings = options.load(args)
     admin = Admin(settings)
-    fleet = _fleet(config, settings)
+    fleet, switches = switching.read(config, settings)
     seen = Seen(
         time.time_ns() // 1_000_000,
         fleet,
+        switches,
         tuple(_input(admin, config.group, topic) for topic in _topics(config)),
         tuple(_tier(config, settings, topic, admin) for topic in _retry_topics(config)),
     )
@@ -56,7 +61,7 @@ def execute(args: argparse.Namespace) -> int:
         screen.print_json(_document(config, seen))
     else:
         _print(config, seen)
-    return 0
+    return 1 if _attention(config, seen) else 0
 
 
 # -------------------------------------------------------------------------------------------------------- reading
@@ -73,12 +78,16 @@ class Lag:
 
 @value
 class Tier:
-    """What waits in one retry topic. `destinations` counts deliveries; `partial`: not all were read."""
+    """What waits in one retry topic. `destinations` counts deliveries, `began_ms` has the oldest run's begin of each.
+
+    `partial`: not all were read. Runs that were let go early may still be counted, until what is before them has gone.
+    """
 
     topic: str
     waiting: int
     oldest_ms: int
     destinations: Mapping[str, int]
+    began_ms: Mapping[str, int]
     partial: bool
 
 
@@ -88,6 +97,7 @@ class Seen:
 
     now_ms: int
     fleet: Fleet
+    switches: Switches
     inputs: tuple[Lag, ...]
     tiers: tuple[Tier, ...]
 
@@ -102,17 +112,6 @@ def _retry_topics(config: Config) -> tuple[str, ...]:
     from pipeline.config import topics  # noqa: PLC0415
 
     return topics.retry_topics(config)
-
-
-def _fleet(config: Config, settings: Mapping[str, str]) -> Fleet:
-    from pipeline.adapters.kafka.reader import read_topic  # noqa: PLC0415
-    from pipeline.config import topics  # noqa: PLC0415
-    from pipeline.core.fleet import Fleet  # noqa: PLC0415
-
-    fleet = Fleet()
-    for record in read_topic(settings, topics.control(config.group)):
-        fleet.note(record.key, record.value)
-    return fleet
 
 
 def _input(admin: Admin, group: str, topic: str) -> Lag:
@@ -133,15 +132,19 @@ def _tier(config: Config, settings: Mapping[str, str], topic: str, admin: Admin)
     waiting = sum(max(end - begin[partition], 0) for (_, partition), (_, end) in ends.items())
     oldest_ms = read = 0
     destinations: Counter[str] = Counter()
-    for record in read_topic(settings, topic, begin=begin) if waiting else ():
-        oldest_ms = min(oldest_ms or record.timestamp_ms, record.timestamp_ms)
-        state = journeys.decode(record.header(journeys.STATE_HEADER))
-        if isinstance(state, journeys.RunState):
-            destinations.update(_destination(config, state.journey, step) for step in state.steps)
-        read += 1
-        if read >= WAITING_READ_MAX:
-            break
-    return Tier(topic, waiting, oldest_ms, destinations, read < waiting)
+    began_ms: dict[str, int] = {}
+    with screen.progress(topic) as progress:
+        for record in read_topic(settings, topic, begin=begin, progress=progress) if waiting else ():
+            oldest_ms = min(oldest_ms or record.timestamp_ms, record.timestamp_ms)
+            state = journeys.decode(record.header(journeys.STATE_HEADER))
+            if isinstance(state, journeys.RunState):
+                for name in (_destination(config, state.journey, step) for step in state.steps):
+                    destinations[name] += 1
+                    began_ms[name] = min(began_ms.get(name, state.started_ms), state.started_ms)
+            read += 1
+            if read >= WAITING_READ_MAX:
+                break
+    return Tier(topic, waiting, oldest_ms, destinations, began_ms, read < waiting)
 
 
 def _destination(config: Config, journey: str, step: str) -> str:
@@ -184,9 +187,15 @@ def _document(config: Config, seen: Seen) -> dict[str, Any]:
              "last_good_ms": state.last_good_ms, "last_class": state.last_class, "last_event_id": state.last_event_id,
              "waiting": waiting, "queued": state.queued, "in_flight": state.in_flight,
              "limit": state.limit, "parked": state.parked,
-             "rate_per_s": state.rate_per_s, "drain_ms": drain}
+             "rate_per_s": state.rate_per_s, "drain_ms": drain,
+             "waiting_by_tier": {tier.topic: tier.destinations[state.name] for tier in seen.tiers
+                                 if state.name in tier.destinations},
+             "oldest_waiting_ms": _oldest_ms(seen, state.name), "next": _advice(config, seen, state, waiting)}
             for state, waiting, drain in _rows(config, seen)
         ],
+        "held": [each for each in seen.switches.all() if each.on],
+        "last_changes": [each for each in seen.switches.all() if not each.on],
+        "orders": seen.switches.orders("release", "drop", "reset"),
         "retry": seen.tiers,
         "input": {"lag": lag, "unread": unread, "unsettled": unsettled, "topics": seen.inputs},
         "misses": seen.fleet.misses(seen.now_ms),
@@ -208,6 +217,8 @@ def _worker(report: WorkerReport) -> dict[str, Any]:
 def _print(config: Config, seen: Seen) -> None:
     out = screen.console()
     out.print(_destinations(config, seen))
+    if seen.switches.on():
+        out.print(_held(seen))
     out.print(_backlog(seen))
     lag, unread, unsettled = _lags(seen)
     out.print(f"input lag {screen.count(lag)}: {screen.count(unread)} unread, {screen.count(unsettled)} unsettled")
@@ -218,6 +229,55 @@ def _print(config: Config, seen: Seen) -> None:
         out.print(_workers(seen, alive, stale))
     if not alive:
         out.print(f"[yellow]{_nobody(config, seen, stale)}[/]")
+    for each in seen.switches.on():
+        if each.scope in ("journey", "step"):
+            command = f"hookline resume {each.scope} {each.name}"
+            out.print(f"{each.scope} {screen.cell(each.name)} is paused; when that is over: {screen.cell(command)}")
+    for state, waiting, _ in _rows(config, seen):
+        if advice := _advice(config, seen, state, waiting):
+            advice += f"; for example: hookline trace {state.last_event_id}" if state.last_event_id else ""
+            out.print(f"[bold]{screen.cell(state.name)}[/]: {screen.cell(advice)}", soft_wrap=True)
+
+
+def _attention(config: Config, seen: Seen) -> bool:
+    """Whether anything needs somebody to look at it."""
+    states = {state.state for state, _, _ in _rows(config, seen)}
+    gone = seen.fleet.stale(seen.now_ms) or not seen.fleet.alive(seen.now_ms)
+    return bool(states & {"open", "half-open"} or seen.switches.on() or gone)
+
+
+def _oldest_ms(seen: Seen, destination: str) -> int:
+    return min((tier.began_ms[destination] for tier in seen.tiers if destination in tier.began_ms), default=0)
+
+
+def _advice(config: Config, seen: Seen, state: DestinationState, waiting: int) -> str:
+    """Say what to do next, naming the command; "" if nothing is wrong."""
+    name = state.name
+    for each in seen.switches.of(name):
+        if each.scope == "destination":
+            return f"paused by {each.who}: {each.reason}; when that is over: hookline resume destination {name}"
+        return (
+            f"operation {each.name} is disabled: {each.reason}; when it is back: hookline destination reset {each.name}"
+        )
+    if state.state in ("open", "half-open"):
+        if state.last_class == "auth":
+            remedy = f"renew the credentials, then: hookline destination reset {name}"
+        elif state.last_class == "client_error":
+            remedy = f"it refuses what is sent: hookline dead list --destination {name}"
+        else:
+            remedy = f"tell {config.destinations[name].owner}"
+        return f"{remedy}; who is affected: hookline affected --destination {name}"
+    if waiting and state.state == "closed" and (seen.now_ms - state.since_ms) < _RECOVERED_MS:
+        return f"it is back; what waits goes as its tiers say, or now: hookline waiting release --destination {name}"
+    return ""
+
+
+def _held(seen: Seen) -> Any:
+    shown = screen.table("held back", "state", "since", "by", "reason")
+    for each in seen.switches.on():
+        told = (f"{each.scope} {each.name}", each.state, _ago(seen.now_ms, each.at_ms), each.who, each.reason)
+        shown.add_row(*map(screen.cell, told))
+    return shown
 
 
 def _misses(seen: Seen) -> list[str]:
@@ -248,20 +308,37 @@ def _nobody(config: Config, seen: Seen, stale: tuple[WorkerReport, ...]) -> str:
 
 def _destinations(config: Config, seen: Seen) -> Any:
     shown = screen.table(
-        "destination", "state", "since", "last good", "last failure", "waiting", "queued", "in flight", "drained in",
+        "destination", "state", "since", "last good", "last failure", "waiting", "oldest", "queued",
+        "in flight", "drained in",
         right=("waiting", "queued", "in flight"),
     )  # fmt: skip
     partial = any(tier.partial for tier in seen.tiers)
     for state, waiting, drain in _rows(config, seen):
-        style = _STYLES.get(state.state, "dim")
+        word, since_ms = _word(seen, state)
+        style = _STYLES.get(word, "dim")
+        prefix = f"{config.group}.retry."
+        tiers = [
+            f"{tier.topic.removeprefix(prefix)} {screen.count(tier.destinations[state.name])}"
+            for tier in seen.tiers
+            if state.name in tier.destinations
+        ]
         shown.add_row(
-            state.name, f"[{style}]{screen.cell(state.state)}[/]", _ago(seen.now_ms, state.since_ms),
+            state.name, f"[{style}]{screen.cell(word)}[/]", _ago(seen.now_ms, since_ms),
             _ago(seen.now_ms, state.last_good_ms), screen.cell(state.last_class),
-            ("at least " if partial else "") + screen.count(waiting), screen.count(state.queued),
+            ("at least " if partial else "") + screen.count(waiting) + (f" ({', '.join(tiers)})" if tiers else ""),
+            _ago(seen.now_ms, _oldest_ms(seen, state.name)), screen.count(state.queued),
             screen.count(state.in_flight) + (f" of {screen.count(state.limit)}" if state.limit else ""),
             "unknown" if drain is None else screen.age(drain) if drain else "",
         )  # fmt: skip
     return shown
+
+
+def _word(seen: Seen, state: DestinationState) -> tuple[str, int]:
+    """Return what a destination is, to those who look, and since when: paused comes before what its breaker is."""
+    for each in seen.switches.of(state.name):
+        if each.scope == "destination":
+            return each.state, each.at_ms
+    return state.state, state.since_ms
 
 
 def _backlog(seen: Seen) -> Any:
@@ -280,8 +357,8 @@ def _workers(seen: Seen, alive: tuple[WorkerReport, ...], stale: tuple[WorkerRep
         reported = _ago(seen.now_ms, each.at_ms)
         shown.add_row(
             *map(screen.cell, (each.id, each.host, str(each.pid), each.version)),
-            reported if each in alive else f"[red]{reported}, silent[/]", partitions, screen.count(each.unsettled),
-            screen.age(each.oldest_ms) if each.oldest_ms else "",
+            reported if each in alive else f"[red]gone, {reported}[/]", partitions,
+            screen.count(each.unsettled), screen.age(each.oldest_ms) if each.oldest_ms else "",
         )  # fmt: skip
     return shown
 

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from pipeline.cli import main
-from pipeline.core import journeys
+from pipeline.core import journeys, switches
 from tests.support.broker import Outgoing
 from tests.support.folder import write_folder
 
@@ -57,7 +57,7 @@ def waiting_run(journey: str = "welcome", step: str = "hello") -> Outgoing:
 
 def test_before_the_first_worker_it_says_what_to_do(group, status):
     code, out = status()
-    assert code == 0
+    assert code == 1
     assert f"no worker has ever reported to {group}.control: start one with hookline run" in out
     assert "crm" in out
     assert "unknown" in out
@@ -72,9 +72,18 @@ def test_destinations_workers_and_backlogs_are_shown(group, status, kafka):
     kafka.produce(f"{group}.retry.1m", [waiting_run(), waiting_run()])
     kafka.commit(f"{group}.retry", f"{group}.retry.1m", {0: (1, "")})
 
+    kafka.produce(f"{group}.control", [
+        Outgoing(switches.content("paused", "ada@host", "wrong coupon", 1), key=b"pause/destination/crm"),
+        Outgoing(orjson.dumps({"last_good": "2026-01-02T03:04:05+00:00"}), key=b"destination/other"),
+    ])  # fmt: skip
+
     code, seen = status("--json")
 
-    assert code == 0
+    assert code == 1
+    ((held,),) = (seen["held"],)
+    assert (held["name"], held["state"], held["who"], held["reason"]) == ("crm", "paused", "ada@host", "wrong coupon")
+    assert seen["destinations"][0]["waiting_by_tier"] == {f"{group}.retry.10s": 2, f"{group}.retry.1m": 1}
+    assert "hookline resume destination crm" in seen["destinations"][0]["next"]
     (crm,) = seen["destinations"]
     assert (crm["destination"], crm["state"], crm["last_class"]) == ("crm", "open", "timeout")
     assert (crm["waiting"], crm["queued"], crm["in_flight"]) == (3, 4, 1)
@@ -89,6 +98,8 @@ def test_destinations_workers_and_backlogs_are_shown(group, status, kafka):
     _, out = status()
     assert "input lag 7: 5 unread, 2 unsettled" in out
     assert "host-1" in out
+    assert "gone, 1 m ago" in out
+    assert "paused by ada@host: wrong coupon" in out
 
 
 def test_a_stopped_fleet_and_a_silent_one_are_told_apart(group, status, kafka):

@@ -141,8 +141,8 @@ class System:
 
     def _argv(self, command: str, *arguments: str) -> list[str]:
         place = ["--config", str(self.folder), "--env", "test"]
-        words = [command, *arguments[:1], *place, *arguments[1:]] if command in ("topics", "dead") else [
-            command, *place, *arguments]  # fmt: skip
+        nested = command in ("topics", "dead", "waiting", "destination")
+        words = [command, *arguments[:1], *place, *arguments[1:]] if nested else [command, *place, *arguments]
         return [sys.executable, "-m", "pipeline", *words]
 
     def stop(self) -> None:

@@ -13,7 +13,10 @@ from pipeline import cli
 from pipeline.errors import BrokerError, ConfigError, TopicMissing
 from pipeline.model import Problem
 
-NAMES = ["demo", "run", "validate", "produce", "topics", "trace", "status", "dead", "account", "bench"]
+NAMES = [
+    "demo", "run", "validate", "produce", "topics", "trace", "status", "affected", "pause", "destination", "waiting",
+    "dead", "account", "bench",
+]  # fmt: skip
 
 
 def test_every_command_is_there_and_explains_itself(capsys):

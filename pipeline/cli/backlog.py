@@ -1,0 +1,95 @@
+"""Reads what waits on the retry topics, and takes out what was done ahead of its turn.
+
+Released runs overtake others of their partition, and commits cannot say so: what is committed is where the oldest open
+one is. Whether a record above that is done, the outcomes say: every taken up run writes one with its hop.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pipeline.cli import screen
+from pipeline.core import journeys, outcome, payload
+from pipeline.model import value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pipeline.adapters.kafka.admin import Admin
+    from pipeline.config.models import Config
+
+AHEAD_MS: Final = 60_000
+"""How much older than the record itself an outcome may seem: two topics, two leaders' clocks."""
+
+
+@value
+class WaitingStep:
+    """One delivery that waits. Times are Unix ms; `call` is destination.operation, "" for a step that was removed."""
+
+    topic: str
+    since_ms: int
+    due_ms: int
+    began_ms: int
+    event_id: str
+    delivery_id: str
+    journey: str
+    step: str
+    call: str
+    cls: str
+    attempts: int
+    hop: int
+
+    @property
+    def destination(self) -> str:
+        """Name of the destination it waits for."""
+        return self.call.partition(".")[0]
+
+
+def waiting(config: Config, settings: Mapping[str, str], admin: Admin) -> list[WaitingStep]:
+    """Read all that waits, in the order of the tiers. Blocks; raises TopicMissing, BrokerError."""
+    found = list(_held(config, settings, admin))
+    if not found:
+        return []
+    done = _hops(config, settings, min(each.since_ms for each in found) - AHEAD_MS)
+    return [each for each in found if done.get(each.delivery_id, -1) < each.hop]
+
+
+def _held(config: Config, settings: Mapping[str, str], admin: Admin) -> Iterator[WaitingStep]:
+    from pipeline.adapters.kafka.reader import read_topic  # noqa: PLC0415 - commands import what is heavy once they run
+    from pipeline.config import topics, units  # noqa: PLC0415
+
+    calls = {(journey.name, step.name): step.call for journey in config.journeys.values() for step in journey.steps}
+    known = admin.partitions()
+    names = [topic for topic in topics.retry_topics(config) if topic in known]
+    names += topics.removed_retry_topics(config, known)
+    committed = admin.committed(topics.retry_group(config.group), names)
+    for topic in names:
+        delay_ms = units.duration_ms(topic.removeprefix(topics.retry(config.group, "")))
+        begin = {number: at for (name, number), at in committed.items() if name == topic}
+        with screen.progress(topic) as progress:
+            for record in read_topic(settings, topic, begin=begin, progress=progress):
+                state = journeys.decode(record.header(journeys.STATE_HEADER))
+                if isinstance(state, journeys.Unreadable):
+                    continue
+                for name, step in state.steps.items():
+                    suffix = f"/{state.journey}/{name}".encode()
+                    yield WaitingStep(
+                        topic, record.timestamp_ms, max(step.due_ms, record.timestamp_ms + delay_ms), state.started_ms,
+                        state.event_id, payload.delivery_id(state.event_id, suffix), state.journey, name,
+                        calls.get((state.journey, name), ""), step.cls, step.attempts, state.hop,
+                    )  # fmt: skip
+
+
+def _hops(config: Config, settings: Mapping[str, str], since_ms: int) -> dict[str, int]:
+    """Return the newest hop at which each delivery was taken up, from outcomes written since."""
+    from pipeline.adapters.kafka.reader import read_topic  # noqa: PLC0415
+    from pipeline.config import topics  # noqa: PLC0415
+
+    hops: dict[str, int] = {}
+    topic = topics.outcomes(config.group)
+    with screen.progress(topic) as progress:
+        for record in read_topic(settings, topic, since_ms=max(since_ms, 0), progress=progress):
+            row = outcome.decode(record.value or b"")
+            if isinstance(row, outcome.OutcomeRow):
+                hops[row.delivery_id] = max(hops.get(row.delivery_id, -1), row.hop)
+    return hops
