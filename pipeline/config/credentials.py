@@ -91,6 +91,7 @@ class _Resolving:
         self._secrets = secrets
         self._file = f"destinations/{name}.yaml"
         self._files: dict[str, Version] = {}
+        self._private = bool(config.destinations[name].private_networks)
 
     def access(self, destination: DestinationConfig) -> Access:
         url, secret_path = self._base_url(destination)
@@ -121,6 +122,8 @@ class _Resolving:
         if text and (flaw := base_url_flaw(text)):
             self._refuse(path, flaw)
             text = ""
+        elif text.lower().startswith("http:") and not self._private:
+            self._refuse(path, "the URL sends in the clear", "use https://, or name the private_networks it is in")
         return urlsplit(text or _UNRESOLVED)
 
     # ---------------------------------------------------------------------------------------- authentication

@@ -51,7 +51,7 @@ class Waited:
 
 async def _signature(signer: Signer, content: bytes) -> bytes | Failure:
     """Ask a signer in a task of its own: one that does not let itself be cancelled must not keep the seat."""
-    signing_task = asyncio.ensure_future(signer.sign(content))
+    signing_task = asyncio.get_running_loop().create_task(_asked(signer, content))
     try:
         await asyncio.wait([signing_task])
     except asyncio.CancelledError:
@@ -64,6 +64,10 @@ async def _signature(signer: Signer, content: bytes) -> bytes | Failure:
         return Failure(FailureClass.AUTH, sent=False, detail="signature_unusable")
     except (Exception, asyncio.CancelledError):  # noqa: BLE001 - somebody else's code; its message may hold anything
         return Failure(FailureClass.AUTH, sent=False, detail="signer_failed")
+
+
+async def _asked(signer: Signer, content: bytes) -> str:
+    return await signer.sign(content)  # in here, so that even calling it may go wrong
 
 
 def _looked_at(task: asyncio.Task[str]) -> None:

@@ -7,11 +7,12 @@ the destination are; redirects are not followed. Whatever goes wrong there is a 
 from __future__ import annotations
 
 import asyncio
-from time import monotonic
+from time import monotonic, time_ns
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from pipeline.core.verdict import retry_after_ms
 from pipeline.model import Answer, Credentials, Failure, FailureClass
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ LIFE_DEFAULT_S: Final = 3_600.0
 LIFE_MAX_S: Final = 86_400.0
 """Life of a token whose endpoint does not say, and the longest that is believed; a 401 ends it earlier."""
 RETRY_S: Final = 1.0
-"""A token endpoint that failed is not asked again before, however many deliveries want it."""
+RETRY_MAX_S: Final = 60.0
+"""A token endpoint that failed is not asked again before the first, however many deliveries want it. Its Retry-After
+may ask for more, but is not believed beyond the second."""
 
 _OK: Final = 200
 _TRANSIENT: Final = {408: FailureClass.TIMEOUT, 429: FailureClass.RATE_LIMITED}
@@ -132,7 +135,7 @@ class TokenSource:
         now_s = self._now_s()
         got = _read(result, now_s)
         if isinstance(got, Failure):
-            self._not_before_s = now_s + RETRY_S
+            self._not_before_s = now_s + max(RETRY_S, _floor_s(result))
             if got != self._failure:
                 said = {"class": str(got.cls), "detail": got.detail}
                 self._log("warning", "token_refused", destination=self._destination, **said)
@@ -156,6 +159,12 @@ class TokenSource:
         finally:
             deadline.cancel()
             connection.close()
+
+
+def _floor_s(result: Answer | Failure) -> float:
+    if isinstance(result, Failure):
+        return 0.0
+    return retry_after_ms(result.retry_after, time_ns() // 1_000_000, int(RETRY_MAX_S * 1_000)) / 1_000
 
 
 def _read(result: Answer | Failure, now_s: float) -> _Token | Failure:

@@ -101,6 +101,7 @@ def test_of_a_secret_url_only_the_host_is_known(folder):
         ("hunter2", "base_url.secret", "must start with https:// (or http:// for private networks) and name a host"),
         ("https://hooks.example/hunter2?a=b", "base_url.secret", "must have no query and no fragment"),
         ("", "base_url.secret", "env:URL is empty"),
+        ("HTTP://hooks.example/hunter2", "base_url.secret", "the URL sends in the clear"),
     ],
 )
 def test_a_secret_url_of_no_use(folder, url, field, message):

@@ -185,3 +185,40 @@ async def test_closing_the_lane_while_it_waits(authenticated, tokens) -> None:
     await until(lambda: tokens.requests)
     await asyncio.wait_for(authenticated.lane.close(), 5)
     tokens.open.set()
+
+
+# --------------------------------------------------------------------------------------------------- a signer outside
+
+
+class Signer:
+    """Signs once `open` is set."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.asked: list[bytes] = []
+
+    async def sign(self, content: bytes) -> str:
+        self.asked.append(content)
+        await self.open.wait()
+        return "v1a,signature"
+
+
+async def test_a_signature_made_elsewhere_goes_with_the_token(authenticated, receiver) -> None:
+    signer = authenticated.authentication.signer = Signer()
+    signer.open.set()
+    authenticated.offer()
+    assert await authenticated.settled() == {("delivered", "", 1)}
+    (request,) = receiver.requests
+    assert request.headers["webhook-signature"] == "v1a,signature"
+    stamp = request.headers["webhook-timestamp"]
+    assert signer.asked == [f"d-0-crm.{stamp}.{{}}".encode()]
+
+
+async def test_a_signer_that_takes_too_long_is_a_failure_of_the_attempt(world, receiver, tokens) -> None:
+    made = Authenticated(world, receiver, tokens, timeout_ms=200)
+    made.authentication.signer = Signer()
+    made.offer(in_process=(), retry_ambiguous=False)
+    assert await made.settled() == {("retrying", "timeout", 1)}
+    assert receiver.requests == []
+    await made.lane.close()
+    await made.authentication.close()

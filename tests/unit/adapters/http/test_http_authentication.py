@@ -54,6 +54,19 @@ async def test_whatever_goes_wrong_is_a_failure_that_is_retried(answer, detail):
     assert await waited(Signer(answer)).lines("id-1", b"") == Failure(FailureClass.AUTH, sent=False, detail=detail)
 
 
+class Synchronous:
+    """Forgot that it is to be awaited."""
+
+    def sign(self, content: bytes) -> str:
+        return f"v1a,{len(content)}"
+
+
+async def test_a_signer_that_cannot_be_awaited_is_a_failure_too():
+    failure = Failure(FailureClass.AUTH, sent=False, detail="signer_failed")
+    assert await waited(Synchronous()).lines("id-1", b"") == failure
+    assert await waited(object()).lines("id-1", b"") == failure
+
+
 async def test_a_signer_that_does_not_let_itself_be_cancelled_keeps_nobody():
     going, ended = asyncio.Event(), asyncio.Event()
 

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from pipeline.adapters.http import HttpSender, TokenSource
-from pipeline.adapters.http.oauth import AHEAD_MAX_S, LIFE_DEFAULT_S, LIFE_MAX_S, RETRY_S
+from pipeline.adapters.http.oauth import AHEAD_MAX_S, LIFE_DEFAULT_S, LIFE_MAX_S, RETRY_MAX_S, RETRY_S
 from pipeline.model import Credentials, Failure, FailureClass
 from pipeline.ports import LaneStats
 from tests.support.tokens import CANARY, REQUEST, TokenEndpoint, destination
@@ -231,6 +231,18 @@ async def test_statuses(sources, endpoint, status, failure):
 async def test_garbage(sources, endpoint, body, detail):
     endpoint.next_answer = lambda: web.Response(body=body)
     assert await sources.source(endpoint.port).line() == failed(FailureClass.AUTH, detail)
+
+
+@pytest.mark.parametrize(("said", "wait_s"), [("20", 20), ("1000000", RETRY_MAX_S), ("nonsense", RETRY_S)])
+async def test_an_endpoint_may_say_how_long_it_wants_to_be_left_alone(sources, endpoint, said, wait_s):
+    endpoint.next_answer = lambda: web.Response(status=429, headers={"Retry-After": said})
+    source = sources.source(endpoint.port)
+    await source.line()
+    endpoint.next_answer = None
+    sources.now_s += wait_s - 0.1
+    assert isinstance(await source.line(), Failure)
+    sources.now_s += 0.2
+    assert await source.line() == bearer(1)
 
 
 async def test_a_redirect_is_not_followed(sources, endpoint):
