@@ -1,21 +1,25 @@
 """The values that travel between stages, in the order one event meets them.
 
 Values are slotted and frozen to the type checker; under pytest they are really frozen (freezing each costs 3 µs a
-delivery, see docs/decisions/0003-values.md). The dataclasses under "Owned state" are mutable and name their one owner.
+delivery, see docs/decisions/0003-values.md). Those of owned.py are mutable and name their one owner.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, TypeAlias, TypeVar, dataclass_transform
 
 from pipeline.errors import Problem as Problem  # noqa: PLC0414 - part of the vocabulary, as what follows is
+from pipeline.owned import Delivery as Delivery  # noqa: PLC0414
+from pipeline.owned import Flight as Flight  # noqa: PLC0414
+from pipeline.owned import Run as Run  # noqa: PLC0414
+from pipeline.owned import Waiting as Waiting  # noqa: PLC0414
 from pipeline.words import FailureClass as FailureClass  # noqa: PLC0414, TC001
 from pipeline.words import Kind as Kind  # noqa: PLC0414, TC001
-from pipeline.words import LedgerReason as LedgerReason  # noqa: PLC0414, TC001
+from pipeline.words import LedgerReason as LedgerReason  # noqa: PLC0414
 from pipeline.words import Outcome as Outcome  # noqa: PLC0414
 from pipeline.words import SkipReason as SkipReason  # noqa: PLC0414
 
@@ -138,10 +142,9 @@ class Step:
 
     `render(datum, now_ms)` gives the body; `head(delivery_id, event_headers, traceparent, now_s, body, target)` gives
     the whole request head including signature and Content-Length, ending in a blank line. `when` answers None for an
-    error. `max_age_ms` counts from the event's time. `outcome_prefix` is the constant start of this step's outcome
-    record. The last fields are those of operations that ask for more; left alone, they cost nothing:
-    `target(datum, now_ms)` gives path and query that events change, `metadata(body, event, delivery_id)` the body with
-    the standard metadata in it, and `response` reads the answer of a delivery that was taken.
+    error. `max_age_ms` counts from the event's time. `outcome_prefix` is the constant start of its outcome record.
+    Of operations that ask for more: `target(datum, now_ms)` gives path and query that events change,
+    `metadata(body, event, delivery_id)` the body with metadata in it; `response` reads the answer that took a delivery.
     """
 
     journey: str
@@ -166,6 +169,22 @@ class Step:
     response: Callable[[Answer], Mapping[str, object] | Broken] | None = None
     keep_bytes: int = 0  # of a response's body
     excerpt_bytes: int = 0  # of the body of an error response, for a dead letter
+    batch: BatchPolicy | None = None
+
+
+@dataclass(slots=True, frozen=True, eq=False)
+class BatchPolicy:
+    """How deliveries of one operation share requests, sent as `step`; one object for all steps that call it.
+
+    `read` finds items' results in the body of a 2xx answer: core/batch.py.
+    """
+
+    events_max: int
+    bytes_max: int
+    wait_ms: int
+    lines: bool  # NDJSON, else a JSON array
+    step: Step
+    read: Callable[[bytes, Sequence[str]], list[Answer | Failure] | None] | None = None
 
 
 @value
@@ -309,79 +328,3 @@ class Attempt:
     ended_ns: int
     status: int
     cls: str
-
-
-# ------------------------------------------------------------------------------------------------------- owned state
-
-
-@dataclass(slots=True, eq=False)
-class Flight:
-    """One consumed position until all it started is settled. Owner: run/settle.
-
-    `open` counts deliveries and writes not yet acked; at zero the position is done. `source` is the input position
-    (topic, partition, offset, record timestamp): for a retry record the original one, not the retry topic's.
-    """
-
-    record: Record
-    tracker: Any  # core.offsets.Tracker of this assignment
-    source: tuple[str, int, int, int]
-    event: Event | None
-    trace: Trace
-    received_ns: int
-    deliveries: int = 0  # of the whole event, over all journeys
-    open: int = 0
-    ledger: LedgerReason | None = None
-    span_id: str = ""  # of the consume span, once one was exported
-
-
-@dataclass(slots=True, eq=False)
-class Run:
-    """One journey for one event. Owner: run/settle. Handed over when `moving` is zero and `waiting` is not empty."""
-
-    flight: Flight
-    route: Route
-    started_ms: int
-    hop: int = 0
-    parks: int = 0
-    moving: int = 0
-    waiting: list[Waiting] | None = None
-    link: str = ""  # span ID of the hop before: of the hand-over this run arrived by
-    sent: str = ""  # span ID of the latest hand-over to the next hop,
-    sent_to: str = ""  # and the retry topic it went to
-
-
-@dataclass(slots=True, eq=False)
-class Delivery:
-    """One step of one run, from offer to outcome. Owner: the lane until it is settled.
-
-    `target` is path and query below the base URL, b"" those that no event changes. `response` has the declared fields
-    of the answer that took it, `excerpt` the beginning of the last error response, if the destination keeps any.
-    """
-
-    id: str
-    step: Step
-    run: Run
-    body: bytes
-    event_headers: bytes
-    expires_ms: int
-    attempts: int = 0
-    first_ns: int = 0
-    last_ns: int = 0
-    sent_ns: int = 0  # when the latest request was written; after last_ns by what connecting took
-    due_ms: int = 0
-    status: int = 0
-    last_cls: str = ""
-    history: list[Attempt] | None = None
-    target: bytes = b""
-    response: Mapping[str, object] | None = None
-    excerpt: bytes = b""
-
-
-@value
-class Waiting:
-    """A delivery that goes to a retry tier with its run. `parked` tries used no attempt."""
-
-    delivery: Delivery
-    due_ms: int
-    cls: str
-    parked: bool

@@ -27,8 +27,10 @@ from pipeline.config import topics
 from pipeline.config.compile import compile as compile_config
 from pipeline.config.load import kafka_settings
 from pipeline.config.secrets import Secrets
+from pipeline.core import gates
 from pipeline.errors import BrokerError, TopicMissing
 from pipeline.ports import LaneStats
+from pipeline.run.batch import Batching
 from pipeline.run.consume import Intake
 from pipeline.run.dispatch import Lane
 from pipeline.run.process import Process
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipeline.config.models import Config
+    from pipeline.model import Delivery, SkipReason
     from pipeline.run.misses import Misses
 
 DRAIN_S: Final = 20.0
@@ -175,13 +178,28 @@ class Worker:
         for name, destination in self._compiled.destinations.items():
             stats = LaneStats()
             self.telemetry.watch(name, stats)
+            batching = self._batching(name, settlement)
             endpoint = endpoints[name] = Endpoint(destination, self._compiled.access[name], stats, self.telemetry.log)
             self.lanes[name] = Lane(
-                destination, endpoint.sender, settlement, self.telemetry, stats, time.time_ns, _DICE, self.fatal,
-                self._share, self._watch, endpoint.authentication,
+                destination, endpoint.sender, batching or settlement, self.telemetry, stats, time.time_ns, _DICE,
+                self.fatal, self._share, self._watch, endpoint.authentication, batching,
             )  # fmt: skip
         rotation = Rotation(endpoints, self._compiled.renewed, self._secrets.version, self.telemetry.log)
         return asyncio.create_task(rotation.run())
+
+    def _batching(self, destination: str, settlement: Settlement) -> Batching | None:
+        """Return what gathers batches, for a destination with operations that take them."""
+        operations = self._config.destinations[destination].operations.values()
+        if all(each.batch is None for each in operations):
+            return None
+        flag_max_age_ms = self._compiled.event_flag_max_age_ms
+
+        def refusal(delivery: Delivery, now_ms: int) -> SkipReason | None:
+            event = delivery.run.flight.event
+            assert event is not None
+            return gates.again(delivery.step, event, now_ms, flag_max_age_ms)
+
+        return Batching(settlement, time.time_ns, _DICE, refusal)
 
     def _open_intakes(self, producer: KafkaProducer, settlement: Settlement, switchboard: Switchboard) -> None:
         config, compiled = self._config, self._compiled

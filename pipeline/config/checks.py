@@ -111,10 +111,21 @@ def _destination(destination: DestinationConfig, file: str, contracts: Contracts
             if wanted is not None and wanted not in contracts:
                 hint = suggestion(wanted, contracts) or "a JSON Schema in the configuration folder"
                 yield places.problem(file, ("operations", name, key), "there is no such file", hint)
+        if operation.batch is not None:
+            yield from _repeats(destination, operation.metadata, file, ("operations", name, "batch"), places)
     yield from _in_the_clear(destination, file, places)
     for index, network in enumerate(destination.private_networks):
         if network in destination.private_networks[:index]:
             yield places.problem(file, ("private_networks", index), "is here twice")
+
+
+def _repeats(destination: DestinationConfig, metadata: str, file: str, path: Path, places: Places) -> Iterator[Problem]:
+    """Ask how the destination is to drop repeats of single items."""
+    if destination.idempotency.startswith("header:"):
+        yield places.problem(file, path, "has no header for each delivery", "use idempotency: delivery_id")
+    elif destination.idempotency == "delivery_id" and metadata != "headers_and_body":
+        hint = "add metadata: headers_and_body"
+        yield places.problem(file, path, "sends items without delivery IDs, so their repeats cannot be dropped", hint)
 
 
 class _Journey:

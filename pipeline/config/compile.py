@@ -13,7 +13,7 @@ import orjson
 
 from pipeline.config import steps
 from pipeline.config.mapping import EventParts
-from pipeline.config.request import Request, Requests
+from pipeline.config.request import Requests
 from pipeline.config.scope import EventScope
 from pipeline.core import decode, envelope, outcome, types
 from pipeline.errors import ConfigError
@@ -22,6 +22,7 @@ from pipeline.model import Destination, Kind, Plan, Problem, Route, Step, Undeco
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pipeline.config.batching import Request
     from pipeline.config.credentials import Access
     from pipeline.config.models import Config, EventMapping, JourneyConfig, StepConfig
     from pipeline.config.secrets import Secrets
@@ -206,6 +207,7 @@ class _Plans:
             response=request.response,
             keep_bytes=request.keep_bytes,
             excerpt_bytes=request.excerpt_bytes,
+            batch=self.requests.batch(step.call),
         )
 
 

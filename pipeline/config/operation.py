@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping  # noqa: TC003 - pydantic reads annotations at run time
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
 
 from pipeline.config.auth import HeaderName, secret_flaw
-from pipeline.config.section import Items, Later, Name, Section, Shown, refuse
+from pipeline.config.batch import Batch, Pointer
+from pipeline.config.section import Items, Name, Section, Shown, none_word, refuse
 from pipeline.core import contract, expressions, urltext
 
 PARAMETERS_MAX: Final = 16
@@ -84,12 +85,6 @@ def _contract(given: object) -> object:
     return given
 
 
-def _pointer(given: object) -> object:
-    if not isinstance(given, str) or contract.tokens(given) is None:
-        refuse("must be a JSON pointer (RFC 6901)", 'such as /data/id; "" is the whole answer')
-    return given
-
-
 _SCALAR_SCHEMA: Final = WithJsonSchema({"type": ["string", "number", "boolean"]})
 QueryName = Annotated[str, BeforeValidator(_query_name), WithJsonSchema({"type": "string"}), Shown("name")]
 QueryValue = Annotated[
@@ -113,9 +108,7 @@ Literals = Annotated[
 class ResponseField(Section):
     """One value of the answer that is kept, for steps that read it; everything else is dropped."""
 
-    at: Annotated[str, BeforeValidator(_pointer), WithJsonSchema({"type": "string"}), Shown("JSON pointer")] = Field(
-        description="Where it is in the answer's JSON."
-    )
+    at: Pointer = Field(description="Where it is in the answer's JSON.")
     type: Literal["string", "int", "number", "bool", "timestamp", "list", "map"] = Field(
         description="What it must be; `timestamp` is RFC 3339 text."
     )
@@ -163,9 +156,9 @@ class Operation(Section):
         default={}, max_length=FIELDS_MAX, description="What is kept of that answer, by name."
     )
 
-    later: ClassVar[Mapping[str, Later]] = {
-        "batch": Later("each delivery is a request of its own", accepted=("none",)),
-    }
+    batch: Annotated[Batch | None, BeforeValidator(none_word, json_schema_input_type=Batch | Literal["none"])] = Field(
+        None, description="Whether and how deliveries share a request."
+    )
 
     @model_validator(mode="after")
     def _fitting(self) -> Operation:
@@ -177,7 +170,18 @@ class Operation(Section):
             refuse("`request_schema` needs a body")
         if any(name.endswith("?") and name[:-1] in self.query for name in self.query):
             refuse("the query has a key both with and without `?`")
+        if self.batch is not None:
+            self._batched()
         return self
+
+    def _batched(self) -> None:
+        """Refuse what belongs to one delivery, where several share a request."""
+        if self.body not in ("json", "ndjson"):
+            refuse(f"`batch` does not go with a body that is {self.body}", "only json and ndjson bodies take it")
+        if self.changes_target:
+            refuse("`batch` needs a constant path and query", "put the values into the payload")
+        if self.response:
+            refuse("`response` does not go with `batch`", "batch.results says where the answer has each item's status")
 
     @property
     def parameters(self) -> tuple[str, ...]:

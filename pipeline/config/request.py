@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from pipeline.config import batching
+from pipeline.config.batching import Request
 from pipeline.config.credentials import USER_AGENT, Access, resolve
 from pipeline.core import contract, payload, urltext
 from pipeline.errors import ConfigError
-from pipeline.model import BreakerPolicy, Destination, RetryPolicy, value
+from pipeline.model import BatchPolicy, BreakerPolicy, Destination, RetryPolicy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from pipeline.config.models import Config, DestinationConfig, Operation
     from pipeline.config.policy import RejectionBrake
@@ -24,18 +26,6 @@ _CONTENT_TYPES: Final = {
 }  # fmt: skip
 
 
-@value
-class Request:
-    """What is constant about one step's requests, and how their answers are read. `url_template` holds no secret."""
-
-    method: str
-    url_template: str
-    head: Callable[[str, bytes, str, int, bytes, bytes], bytes]
-    response: Callable[[Answer], Mapping[str, object] | Broken] | None
-    keep_bytes: int
-    excerpt_bytes: int
-
-
 class Requests:
     """Destinations with their secrets resolved. Raises ConfigError with everything that is missing or unusable."""
 
@@ -43,6 +33,7 @@ class Requests:
         self._config = config
         self._secrets = secrets
         self.access: dict[str, Access] = {}
+        self._batches: dict[str, BatchPolicy] = {}
         self.destinations: dict[str, Destination] = {}
         problems: list[Problem] = []
         for name, destination in config.destinations.items():
@@ -73,13 +64,18 @@ class Requests:
         """Prepare the requests of one step; `call` is destination.operation."""
         name, _, operation_name = call.partition(".")
         destination = self._config.destinations[name]
-        operation = destination.operations[operation_name]
-        access = self.access[name]
+        origin = [("hookline-journey", journey), ("hookline-step", step)]
+        return self._request(destination, destination.operations[operation_name], origin)
+
+    def _request(
+        self, destination: DestinationConfig, operation: Operation, origin: Sequence[tuple[str, str]]
+    ) -> Request:
+        access = self.access[destination.name]
         headers = [("User-Agent", USER_AGENT), ("Accept-Encoding", "identity")]  # left out, any coding would be welcome
         if operation.body != "none":
             headers.append(("Content-Type", _CONTENT_TYPES[operation.body]))
         headers += operation.headers.items()
-        headers += [("hookline-journey", journey), ("hookline-step", step)]
+        headers += origin
         target = operation.path if operation.changes_target else operation.path + _query(operation)
         head = payload.head(
             operation.method, target, access.origin.header, headers, access.credentials,
@@ -89,6 +85,21 @@ class Requests:
         excerpt_bytes = min(destination.retain_excerpt, destination.response_bytes_max)
         keep_bytes = destination.response_bytes_max if operation.reads_response else excerpt_bytes
         return Request(operation.method, shown or "/", head, self._reader(operation), keep_bytes, excerpt_bytes)
+
+    def batch(self, call: str) -> BatchPolicy | None:
+        """Return how deliveries of an operation share requests, one policy for all its steps; None: they do not."""
+        name, _, operation_name = call.partition(".")
+        operation = self._config.destinations[name].operations[operation_name]
+        if operation.batch is None:
+            return None
+        if call not in self._batches:
+            destination = self._config.destinations[name]
+            request = self._request(destination, operation, ())
+            self._batches[call] = batching.policy(
+                operation.batch, call, request, self.retry(call), lines=operation.body == "ndjson",
+                response_bytes_max=destination.response_bytes_max,
+            )  # fmt: skip
+        return self._batches[call]
 
     def _reader(self, operation: Operation) -> Callable[[Answer], Mapping[str, object] | Broken] | None:
         if not operation.reads_response:

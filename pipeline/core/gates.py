@@ -32,6 +32,14 @@ def ask(
     return SkipReason.CONDITION_ERROR if holds is None else SkipReason.CONDITION_FALSE
 
 
+def again(step: Step, event: Event, now_ms: int, event_flag_max_age_ms: int) -> SkipReason | None:
+    """Return why a step that was let through may not go any more, or None: what time alone can change."""
+    age_ms = now_ms - event.time_ms
+    if age_ms > step.max_age_ms:
+        return SkipReason.STALE
+    return None if _allowed(step, event, age_ms, event_flag_max_age_ms) else SkipReason.CONSENT
+
+
 def _allowed(step: Step, event: Event, age_ms: int, event_flag_max_age_ms: int) -> bool:
     basis = step.basis
     if basis == "consent":

@@ -222,6 +222,11 @@ def delivery_id(event_id: str, id_suffix: bytes) -> str:
     return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:32]}"
 
 
+def batch_id(delivery_ids: Sequence[str]) -> str:
+    """Return the ID of a batch: the same for the same deliveries in the same order."""
+    return delivery_id("\n".join(delivery_ids), b"/batch")
+
+
 def header_text(text: str) -> bytes:
     """Return text as the value of a header: printable ASCII but `%` as it is, the rest percent-encoded as UTF-8.
 

@@ -82,7 +82,7 @@ def judge(
         return Hold(cls)
     if kind == "dead" or attempts >= policy.max_attempts:
         return Dead(cls)
-    due_ms = now_ms + _wait_ms(attempts, policy, floor_ms, chance)
+    due_ms = now_ms + wait_ms(attempts, policy, floor_ms, chance)
     return Dead(cls) if due_ms >= expires_ms else RetryAt(due_ms, cls)
 
 
@@ -113,13 +113,13 @@ def _status(status: int) -> tuple[str, FailureClass]:
     return "rejected", FailureClass.SERVER_ERROR if status == _NOT_IMPLEMENTED else FailureClass.CLIENT_ERROR
 
 
-def _wait_ms(attempts: int, policy: RetryPolicy, floor_ms: int, chance: float) -> int:
+def wait_ms(attempts: int, policy: RetryPolicy, floor_ms: int, chance: float) -> int:
     """Return the wait after attempt `attempts`: first in this process, then up the retry tiers; spread by `chance`."""
     schedule = policy.in_process_ms + policy.tiers_ms
-    wait_ms = schedule[min(attempts, len(schedule)) - 1]
+    planned_ms = schedule[min(attempts, len(schedule)) - 1]
     longer = 1 + JITTER * chance
     spread = 1 - chance if attempts <= len(policy.in_process_ms) else longer
-    return int(max(wait_ms * spread, floor_ms * longer))
+    return int(max(planned_ms * spread, floor_ms * longer))
 
 
 def retry_after_ms(header: str, now_ms: int, cap_ms: int) -> int:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline.core.tracecontext import format as format_traceparent
 from pipeline.errors import Bug
-from pipeline.model import Delivery, Destination, FailureClass, Step
+from pipeline.model import BatchPolicy, Delivery, Destination, FailureClass, Step
 from pipeline.ports import LATENCY_BUCKETS_MS, LaneStats
 from pipeline.run.aftermath import Aftermath
 from pipeline.run.backlog import Backlog
+from pipeline.run.batch import Batching, why_held
 from pipeline.run.health import Health
 from pipeline.run.pace import Pace
 from pipeline.run.seat import Seat
@@ -55,13 +56,20 @@ class Lane:
         share: Callable[[], float],
         watch: Watch | None = None,
         authentication: Authentication | None = None,
+        batching: Batching | None = None,
     ) -> None:
-        """`watch` is shared by the lanes of a worker; a lane without one makes its own."""
+        """`watch` is shared by the lanes of a worker; a lane without one makes its own.
+
+        `batching` is wanted where operations take many deliveries at once; it is then the lane's `settler`, too.
+        """
         self.destination = destination
         self.authentication = authentication
         self.stats = stats
         self.watch = watch or Watch(fatal)
         self._own_watch = watch is None
+        self._batching = batching
+        if batching is not None:
+            batching.attach(self)
         self._sender = sender
         self._settler = settler
         self._clock = clock
@@ -121,6 +129,14 @@ class Lane:
             if self.full():
                 self.watch.full.add(self)
 
+    def gather(self, delivery: Delivery, policy: BatchPolicy) -> None:
+        """Take a delivery over that shares a request with others. Never waits."""
+        assert self._batching is not None, "the destination has no batched operation"
+        if self._held is not None and (why := self._held(delivery.step)):
+            self._after.hold(delivery, delivery.due_ms, why, self._clock() // 1_000_000)
+        else:
+            self._batching.offer(delivery, policy)
+
     def full(self) -> bool:
         """Whether a queue, of first attempts or of retries, is at its bound."""
         bound = self.destination.queue
@@ -167,8 +183,11 @@ class Lane:
         if held is None:
             return
         now_ms = self._clock() // 1_000_000
-        for delivery, due_ms in self._backlog.take_all(lambda each: bool(held(each.step))):
-            self._after.hold(delivery, due_ms, held(delivery.step), now_ms)
+        for delivery, due_ms in self._backlog.take_all(lambda each: bool(why_held(held, each))):
+            self._after.hold(delivery, due_ms, why_held(held, delivery), now_ms)
+        if self._batching is not None:
+            for delivery in self._batching.take_all(lambda each: bool(held(each.step))):
+                self._after.hold(delivery, delivery.due_ms, held(delivery.step), now_ms)
 
     def disable(self, delivery: Delivery) -> None:
         """Tell that the delivery's operation is gone; see `disabled`."""
@@ -185,16 +204,22 @@ class Lane:
     def release(self, chosen: Callable[[Delivery], bool]) -> None:
         """Hand over all not yet started deliveries that `chosen` picks: revoked partitions, or all at a stop."""
         now_ms = self._clock() // 1_000_000
+        if self._batching is not None:
+            self._batching.release(chosen)
         for delivery, due_ms in self._backlog.take_all(chosen):
             self._settler.later(delivery, due_ms or now_ms, delivery.last_cls, parked=False)
 
     def discard(self, chosen: Callable[[Delivery], bool]) -> None:
         """Drop deliveries of partitions that are another worker's by now: nothing of them is sent or settled here."""
+        if self._batching is not None:
+            self._batching.take_all(chosen)
         self._backlog.take_all(chosen)
 
     def drain(self) -> None:
         """Start nothing new from now on; attempts under way go on."""
         self._draining = self._after.draining = True
+        if self._batching is not None:
+            self._batching.drain()
         self.release(lambda _: True)
 
     def abort(self, chosen: Callable[[Delivery], bool]) -> None:
@@ -209,6 +234,8 @@ class Lane:
         self.watch.leave(self)
         if self._own_watch:
             self.watch.close()
+        if self._batching is not None:
+            self._batching.take_all(lambda _: True)
         if self._rate_timer is not None:
             self._rate_timer.cancel()
         tasks = [seat.task for seat in self._seats]

@@ -205,7 +205,10 @@ class Process:
             assert event is not None
             body = step.metadata(body, event, delivery.id)
         delivery.body = body
-        self._lanes[step.destination].offer(delivery)
+        if step.batch is None:
+            self._lanes[step.destination].offer(delivery)
+        else:
+            self._lanes[step.destination].gather(delivery, step.batch)
 
     # ------------------------------------------------------------------------------------- a run handed over
 

@@ -54,6 +54,7 @@ ELSEWHERE = {
     "cli/run": ("integration/test_worker.py", "is run as a user runs it"),
     "cli/status": ("integration/test_status.py", "asks a real broker"),
     "cli/topics": ("integration/test_topics.py", "asks a real broker"),
+    "config/batch": ("unit/config/test_operation.py", "declares keys of an operation"),
     "config/fragments": READ_WHOLE,
     "config/mapping": READ_WHOLE,
     "config/models": READ_WHOLE,

@@ -59,7 +59,21 @@ CRM = "destinations/crm.yaml"
         ("response: {id: {at: /id, type: int, one_of: [a]}}", "operations.note.response.id: `one_of` has a value that"),
         ("response: {id: {at: /id, type: map, one_of: [a]}}", "operations.note.response.id: `one_of` does not go with"),
         ("response: {id: {at: /id, type: int, at_least: 1}}", "operations.note.response.id.at_least: there is no such"),
-        ("batch: {max_events: 10}", "operations.note.batch: `batch` is not supported in this release"),
+        ("batch: {max_events: 10}", "operations.note.batch: sends items without delivery IDs, so their repeats"),
+        ("batch: {max_events: 1}", "operations.note.batch.max_events: "),
+        ("batch: {max_events: 9, max_bytes: 17MiB}", "operations.note.batch.max_bytes: must be at most 16MiB"),
+        ("batch: {max_events: 9, max_wait: 2m}", "operations.note.batch.max_wait: must be at most 1m"),
+        ("batch: {max_events: 9, results: {at: /a}}", "operations.note.batch.results.status: is required"),
+        (
+            "batch: {max_events: 9, results: {status: s}}",
+            "operations.note.batch.results.status: must be a JSON pointer",
+        ),
+        ("{body: form, batch: {max_events: 9}}", "operations.note: `batch` does not go with a body that is form"),
+        ("{batch: {max_events: 9}, query: {a: '${event.id}'}}", "operations.note: `batch` needs a constant path and"),
+        (
+            "{batch: {max_events: 9}, response: {a: {at: /a, type: int}}}",
+            "operations.note: `response` does not go with",
+        ),
         (
             "headers: {Authorization: hunter2}",
             "operations.note.headers.Authorization: carries a ",

@@ -31,9 +31,6 @@ STEP_KEYS = {
     "mark: {unsuppress: {id: x}}": "each step calls a destination",
     "on_failure: {alert: [oncall]}": "failures raise no alerts",
 }
-OPERATION_KEYS = {
-    "batch: {max_events: 10}": "each delivery is a request of its own",
-}
 MAIN_KEYS = {
     "identity: {email: normalise}": "identifiers are sent as they come",
     "caps: [{category: promotional, max: 3}]": "there are no caps",
@@ -82,13 +79,6 @@ def test_statuses(folder: Folder, status: str) -> None:
 def test_kinds(folder: Folder, kind: str) -> None:
     problem = folder.change("journeys/welcome.yaml", "kind: update", f"kind: {kind}").problem()
     assert problem.endswith(f"steps[0].kind: `{kind}` is not supported in this release: no step reads answers")
-
-
-@pytest.mark.parametrize(("line", "why"), OPERATION_KEYS.items())
-def test_operation_keys(folder: Folder, line: str, why: str) -> None:
-    problem = folder.change("destinations/crm.yaml", "/notes}", f"/notes, {line}}}").problem()
-    assert problem.startswith("destinations/crm.yaml:7:24: operations.note.")
-    assert problem.endswith(refused(line, why))
 
 
 @pytest.mark.parametrize(("line", "why"), MAIN_KEYS.items())

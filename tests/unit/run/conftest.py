@@ -58,15 +58,15 @@ class World:
         self.tracker = Tracker("in", 0, 0)
         self.lanes: dict[str, Lane] = {}
 
-    def lane(self, endpoint: FakeEndpoint, name="crm", watch=None, **limits) -> Lane:
+    def lane(self, endpoint: FakeEndpoint, name="crm", watch=None, *, settler=None, batching=None, **limits) -> Lane:
         chosen = {"timeout_ms": 200, "concurrency": 2, "queue": 10, "rate_per_s": 0.0,
                   "breaker": BreakerPolicy(0.5, 4, 1_000, 8_000), "drops_repeats": True} | limits  # fmt: skip
         destination = Destination(
             name=name, host="h", port=1, tls=False, private_networks=(), response_bytes_max=1, **chosen
         )
         lane = Lane(
-            destination, endpoint, self.settlement, self.telemetry, LaneStats(), self.clock, self.dice,
-            self.errors.append, lambda: 1.0, watch,
+            destination, endpoint, settler or self.settlement, self.telemetry, LaneStats(), self.clock, self.dice,
+            self.errors.append, lambda: 1.0, watch, batching=batching,
         )  # fmt: skip
         self.lanes[name] = lane
         return lane

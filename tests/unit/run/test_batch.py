@@ -1,0 +1,253 @@
+"""run/batch: deliveries share requests, and each is settled exactly once by what its batch's answer says of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from pipeline.core import batch as rules
+from pipeline.core.offsets import Tracker
+from pipeline.core.payload import batch_id
+from pipeline.model import Answer, BatchPolicy, Broken, Failure, FailureClass, SkipReason
+from pipeline.run.batch import Batching
+from pipeline.testing.fakes import FakeEndpoint
+from tests.unit.run.conftest import step, until
+
+READ = rules.reader(rules.Results((), ("status",), ("id",)))
+
+
+class Together:
+    """A lane with batching in front, and steps that call its operation."""
+
+    def __init__(self, world, script=lambda _head, _body: Answer(204), *, read=None, **over) -> None:
+        self.world = world
+        self.refuse: SkipReason | None = None
+        self.endpoint = FakeEndpoint(script)
+
+        def response(answer):
+            return Broken("results") if read is not None and read(answer.body, ()) is None else {"answer": answer}
+
+        carrier = dataclasses.replace(step("", in_process=(), max_attempts=1_000), response=response, keep_bytes=9_999)
+        limits = {"events_max": 4, "bytes_max": 10_000, "wait_ms": 60_000, "lines": False} | over
+        self.policy = BatchPolicy(**limits, step=carrier, read=read)
+        self.step = dataclasses.replace(step(), batch=self.policy)
+        batching = Batching(world.settlement, world.clock, world.dice, lambda _delivery, _now: self.refuse)
+        self.lane = world.lane(self.endpoint, settler=batching, batching=batching)
+
+    def offer(self, number: int, **over) -> list:
+        made = []
+        for _ in range(number):
+            (delivery,) = self.world.deliveries(dataclasses.replace(self.step, **over))
+            delivery.body = json.dumps({"id": delivery.id}).encode()
+            made.append(delivery)
+        for each in made:
+            self.lane.gather(each, self.policy)
+        return made
+
+    def sent(self) -> list[list[str]]:
+        return [[each["id"] for each in json.loads(body)] for _, body in self.endpoint.requests]
+
+    def ended(self) -> dict[str, str]:
+        return {row.delivery_id: row.outcome for row in self.world.outcomes()}
+
+
+def failing(*bad: str, status=422):
+    """Refuse whatever holds one of these deliveries."""
+
+    def script(_head, body):
+        return Answer(status if any(name in body.decode() for name in bad) else 204)
+
+    return script
+
+
+async def test_as_many_as_a_batch_takes_share_one_request(world) -> None:
+    together = Together(world)
+    ids = [each.id for each in together.offer(4)]
+    await until(lambda: world.tracker.watermark() == 4)
+    assert together.sent() == [ids]
+    assert together.ended() == dict.fromkeys(ids, "delivered")
+    assert [row.attempts for row in world.outcomes()] == [1] * 4
+    ((head, _),) = together.endpoint.requests
+    assert head.decode().split()[0] not in ids  # the batch has an ID of its own
+
+
+async def test_a_batch_waits_for_company_no_longer_than_it_may(world) -> None:
+    together = Together(world, wait_ms=1)
+    ids = [each.id for each in together.offer(3)]
+    await until(lambda: world.tracker.watermark() == 3)
+    assert together.sent() == [ids]
+
+
+async def test_bodies_bound_a_batch_too(world) -> None:
+    together = Together(world, bytes_max=40, wait_ms=1)
+    ids = [each.id for each in together.offer(3)]
+    await until(lambda: world.tracker.watermark() == 3)
+    assert together.sent() == [ids[:2], ids[2:]]
+
+
+async def test_a_batch_holds_deliveries_of_one_partition(world) -> None:
+    together = Together(world, wait_ms=1)
+    together.offer(1)
+    first, world.tracker = world.tracker, Tracker("in", 1, 0)
+    together.offer(1)
+    await until(lambda: first.watermark() == 1 and world.tracker.watermark() == 1)
+    assert [len(each) for each in together.sent()] == [1, 1]
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+async def test_the_item_at_fault_is_found_by_halving_and_the_others_are_delivered(world, status) -> None:
+    together = Together(world, failing("d-2-", status=status))
+    ids = [each.id for each in together.offer(4)]
+    await until(lambda: world.tracker.watermark() == 4)
+    ended = together.ended()
+    assert ended.pop(ids[2]) == "rejected"
+    assert set(ended.values()) == {"delivered"}
+    assert together.sent() == [ids, ids[:2], ids[2:], ids[2:3], ids[3:]]
+    assert {row.attempts for row in world.outcomes()} == {1}, "a refusal of the whole is nobody's attempt"
+
+
+async def test_what_the_operation_as_such_is_refused_for_is_not_repeated(world) -> None:
+    together = Together(world, failing("d-", status=404))
+    together.offer(4)
+    await until(lambda: world.tracker.watermark() == 4)
+    assert len(together.sent()) == 1
+    assert set(together.ended().values()) == {"rejected"}
+
+
+async def test_a_failed_batch_is_handed_over_delivery_by_delivery_never_repeated_as_it_was(world) -> None:
+    together = Together(world, lambda _head, _body: Answer(503, "30"))
+    ids = [each.id for each in together.offer(4)]
+    await until(lambda: world.tracker.watermark() == 4)
+    assert together.sent() == [ids]
+    assert len(world.producer.of("g.retry.10s")) == 4
+    rows = world.outcomes()
+    assert {(row.outcome, row.reason, row.attempts) for row in rows} == {("retrying", "server_error", 1)}
+    assert all(row.due_ms >= world.clock() // 1_000_000 + 30_000 for row in rows), "Retry-After is a floor"
+
+
+async def test_what_failed_before_goes_in_smaller_company(world) -> None:
+    together = Together(world, events_max=16)
+    made = []
+    for _ in range(8):
+        (delivery,) = world.deliveries(together.step)
+        delivery.body, delivery.attempts = json.dumps({"id": delivery.id}).encode(), 1
+        made.append(delivery)
+    for each in made:
+        together.lane.gather(each, together.policy)
+    await until(lambda: world.tracker.watermark() == 8)
+    assert [len(each) for each in together.sent()] == [4, 4]
+
+
+async def test_each_item_gets_its_own_result(world) -> None:
+    statuses = {"d-0-crm": 200, "d-1-crm": 422, "d-2-crm": 503}
+
+    def script(_head, body):
+        items = [
+            {"id": each["id"], "status": statuses[each["id"]]} for each in json.loads(body) if each["id"] in statuses
+        ]
+        return Answer(207, "", json.dumps(items).encode())
+
+    together = Together(world, script, read=READ)
+    ids = [each.id for each in together.offer(4)]
+    await until(lambda: world.tracker.watermark() == 4)
+    assert together.ended() == {ids[0]: "delivered", ids[1]: "rejected", ids[2]: "retrying", ids[3]: "retrying"}
+    reasons = {row.delivery_id: row.reason for row in world.outcomes()}
+    assert reasons[ids[3]] == "contract", "an item without a result is ambiguous"
+
+
+async def test_an_answer_without_the_results_it_promises_counts_as_contract(world) -> None:
+    together = Together(world, lambda _head, _body: Answer(200, "", b"<html>"), read=READ)
+    together.offer(2)
+    together.offer(2)
+    await until(lambda: world.tracker.watermark() == 4)
+    assert {(row.outcome, row.reason) for row in world.outcomes()} == {("delivered", "contract")}
+    assert together.lane.stats.failures == {"contract": 1}
+
+
+async def test_an_ambiguous_batch_is_dead_where_repeats_are_not_dropped(world) -> None:
+    together = Together(world, lambda _head, _body: Failure(FailureClass.TIMEOUT, sent=True))
+    carrier = dataclasses.replace(together.policy.step, retry=dataclasses.replace(
+        together.policy.step.retry, retry_ambiguous=False))  # fmt: skip
+    together.policy = dataclasses.replace(together.policy, step=carrier)
+    together.step = dataclasses.replace(together.step, batch=together.policy)
+    together.offer(4)
+    await until(lambda: world.tracker.watermark() == 4)
+    assert set(together.ended().values()) == {"dead"}
+
+
+async def test_a_refusing_destination_parks_each_delivery_without_an_attempt(world) -> None:
+    together = Together(world, lambda _head, _body: Answer(401))
+    together.offer(4)
+    await until(lambda: world.tracker.watermark() == 4)
+    assert {(row.outcome, row.reason, row.attempts) for row in world.outcomes()} == {("retrying", "auth", 0)}
+
+
+async def test_the_gates_are_asked_again_when_a_batch_closes(world) -> None:
+    together = Together(world)
+    together.offer(3)
+    together.refuse = SkipReason.CONSENT
+    together.offer(1)
+    await until(lambda: world.tracker.watermark() == 4)
+    assert together.sent() == []
+    assert {(row.outcome, row.reason) for row in world.outcomes()} == {("skipped", "consent")}
+
+
+async def test_what_is_gathered_is_handed_over_when_its_partition_goes(world) -> None:
+    together = Together(world)
+    together.offer(2)
+    together.lane.release(lambda delivery: delivery.run.flight.tracker is world.tracker)
+    await until(lambda: world.tracker.watermark() == 2)
+    assert set(together.ended().values()) == {"retrying"}
+    assert together.sent() == []
+
+
+async def test_what_is_gathered_is_dropped_when_its_partition_is_lost(world) -> None:
+    together = Together(world, wait_ms=1)
+    together.offer(2)
+    together.lane.discard(lambda delivery: delivery.run.flight.tracker is world.tracker)
+    (other,) = together.offer(1)
+    await until(lambda: other.id in together.ended())
+    assert together.sent() == [[other.id]]
+
+
+async def test_what_is_held_back_by_hand_waits_wherever_it_is(world) -> None:
+    together = Together(world, lambda _head, _body: None, events_max=2)
+    together.offer(4)  # two batches under way: the lane has two slots
+    await until(lambda: len(together.endpoint.requests) == 2)
+    together.offer(3)  # one batch in the lane's queue, one delivery gathered
+    together.lane.hold(lambda step: "paused" if step.journey == "welcome" else "")
+    together.offer(1)
+    await until(lambda: len(world.outcomes()) == 4)
+    assert {(row.outcome, row.reason, row.attempts) for row in world.outcomes()} == {("retrying", "paused", 0)}
+    assert len(together.endpoint.requests) == 2
+
+
+async def test_after_a_drain_nothing_is_gathered(world) -> None:
+    together = Together(world)
+    together.offer(2)
+    together.lane.drain()
+    together.offer(1)
+    await until(lambda: world.tracker.watermark() == 3)
+    assert set(together.ended().values()) == {"retrying"}
+    assert together.sent() == []
+
+
+async def test_a_delivery_that_is_not_due_waits_before_it_is_gathered(world) -> None:
+    together = Together(world, wait_ms=1)
+    (delivery,) = world.deliveries(together.step)
+    delivery.body, delivery.due_ms = b'{"id":"x"}', world.clock() // 1_000_000 + 30
+    together.lane.gather(delivery, together.policy)
+    assert together.endpoint.requests == []
+    await until(lambda: world.tracker.watermark() == 1)
+    assert together.sent() == [["x"]]
+
+
+async def test_the_same_deliveries_make_the_same_batch_id(world) -> None:
+    together = Together(world)
+    one = together.offer(4)
+    await until(lambda: world.tracker.watermark() == 4)
+    heads = [head.decode().split()[0] for head, _ in together.endpoint.requests]
+    assert heads == [batch_id([each.id for each in one])]
+    assert len({batch_id(ids) for ids in (["a"], ["b"], ["a", "b"], ["b", "a"])}) == 4
