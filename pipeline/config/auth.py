@@ -192,6 +192,8 @@ class Auth(Section):
         ways = (self.api_key, self.basic, self.bearer, self.oauth2_client_credentials, self.headers or None)
         if len(ways) - ways.count(None) != 1:
             refuse("needs exactly one of " + ", ".join(f"`{each}`" for each in Auth.model_fields), "or the word none")
+        if len({each.lower() for each in self.headers}) < len(self.headers):
+            refuse("names a header twice")  # case does not count: RFC 9110, section 5.1
         return self
 
 

@@ -87,6 +87,19 @@ def _main(main: HooklineFile, places: Places) -> Iterator[Problem]:
             yield places.problem(file, ("purposes", index), "is here twice")
 
 
+def _own_headers(destination: DestinationConfig, file: str, places: Places) -> Iterator[Problem]:
+    """Refuse operations' headers that authentication or the delivery ID bring: a receiver would see both."""
+    auth = destination.auth
+    taken = {destination.idempotency_header.lower()}
+    if auth is not None:
+        taken |= {each.lower() for each in (*auth.headers, auth.api_key and auth.api_key.header) if each}
+    for name, operation in destination.operations.items():
+        for header in operation.headers:
+            if header.lower() in taken:
+                path = ("operations", name, "headers", header)
+                yield places.problem(file, path, "is written by `auth` or `idempotency` already", at_key=True)
+
+
 def _in_the_clear(destination: DestinationConfig, file: str, places: Places) -> Iterator[Problem]:
     """Refuse plain http to anywhere but private networks."""
     grant = destination.auth.oauth2_client_credentials if destination.auth is not None else None
@@ -114,6 +127,7 @@ def _destination(destination: DestinationConfig, file: str, contracts: Contracts
         if operation.batch is not None:
             yield from _repeats(destination, operation.metadata, file, ("operations", name, "batch"), places)
     yield from _in_the_clear(destination, file, places)
+    yield from _own_headers(destination, file, places)
     for index, network in enumerate(destination.private_networks):
         if network in destination.private_networks[:index]:
             yield places.problem(file, ("private_networks", index), "is here twice")

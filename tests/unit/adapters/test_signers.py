@@ -2,38 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-
 import pytest
 
 from pipeline.adapters import signers
 from pipeline.errors import ConfigError
-
-MODULE = """
-class Signer:
-    def __init__(self, options):
-        self.options = options
-
-    async def sign(self, content):
-        return "v1a,abc="
-
-def make(options):
-    if "wrong" in options:
-        raise ValueError("canary " + options["wrong"])
-    return Signer(options) if "none" not in options else object()
-"""
-ENTRY_POINTS = "[hookline.signers]\nkms = hookline_test_signer:make\ngone = hookline_test_signer:nothing\n"
+from tests.support.signer import install
 
 
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
-    (tmp_path / "hookline_test_signer.py").write_text(MODULE)
-    folder = tmp_path / "hookline_test_signer-1.dist-info"
-    folder.mkdir()
-    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: hookline-test-signer\nVersion: 1\n")
-    (folder / "entry_points.txt").write_text(ENTRY_POINTS)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    importlib.invalidate_caches()
+    install(tmp_path, monkeypatch)
 
 
 @pytest.mark.usefixtures("installed")

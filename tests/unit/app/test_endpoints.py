@@ -18,6 +18,7 @@ from pipeline.errors import ConfigError
 from pipeline.model import Answer, Failure, FailureClass
 from pipeline.ports import LaneStats
 from tests.support.folder import write_folder
+from tests.support.signer import install
 from tests.support.tls import self_signed
 from tests.support.tokens import CANARY, Guarded, Server, TokenEndpoint
 
@@ -176,6 +177,19 @@ async def test_a_new_client_secret_gets_the_next_token(running):
             while await authentication.lines("id", b"") == first:
                 await asyncio.sleep(POLL_S)
         assert [each.rpartition(b"=")[2].decode() for each in tokens.bodies] == [f"{CANARY}-1", f"{CANARY}-2"]
+
+
+async def test_a_signer_is_made_anew_with_its_new_option(running, tmp_path_factory, monkeypatch):
+    install(tmp_path_factory.mktemp("signer"), monkeypatch)
+    made = running(
+        "https://crm.example", "sign: {plugin: {name: kms, mark: file:secrets/m}}", {"secrets/m": "one"}
+    )  # fmt: skip
+    authentication = made.endpoint.authentication
+    assert authentication is not None
+    assert str(await authentication.lines("id", b""), "ascii").endswith("webhook-signature: v1a,one\r\n")
+    made.put("secrets/m", "two")
+    await made.said("secrets_reloaded")
+    assert str(await authentication.lines("id", b""), "ascii").endswith("webhook-signature: v1a,two\r\n")
 
 
 # ------------------------------------------------------------------------------------------------------------ TLS

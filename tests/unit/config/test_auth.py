@@ -22,6 +22,7 @@ OAUTH = "oauth2_client_credentials"
         ("auth: {}", "auth: needs exactly one of `api_key`, `basic`, `bearer`, `oauth2_client_credentials`, `headers`"),
         ("auth: {bearer: {token: env:K}, basic: {user: a, password: env:P}}", "auth: needs exactly one of"),
         ("auth: {headers: {}}", "auth: needs exactly one of"),
+        ("auth: {headers: {X-Key: env:K, x-key: env:K}}", "auth: names a header twice"),
         ("auth: {headers: {Host: env:K}}", "auth.headers.Host: is a header Hookline writes itself"),
         ("auth: {headers: {X-Key: hunter2}}", "auth.headers.X-Key: must be a reference to a secret, never the secret "),
         ("auth: {basic: {user: a, password: hunter2}}", "auth.basic.password: must be a reference to a secret, never "),
@@ -122,6 +123,16 @@ def test_what_is_no_secret_passes(value: str) -> None:
 )
 def test_ways_to_authenticate(folder: Folder, auth: str) -> None:
     assert folder.add(CRM, f"auth: {{{auth}}}\n").load().destinations["crm"].auth is not None
+
+
+@pytest.mark.parametrize(
+    "auth", ["headers: {X-Key: env:K}", "api_key: {header: x-key, value: env:K}", "bearer: {token: env:K}"]
+)
+def test_an_operation_has_no_header_that_is_written_already(folder: Folder, auth: str) -> None:
+    folder.change(CRM, "{path: /notes}", "{path: /notes, headers: {X-Key: plain}}").add(CRM, f"auth: {{{auth}}}\n")
+    if "bearer" in auth:
+        folder.change(CRM, "idempotency: delivery_id", "idempotency: header:x-key")
+    assert "operations.note.headers.X-Key: is written by `auth` or `idempotency` already" in folder.problem()
 
 
 def test_signers(folder: Folder) -> None:
