@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,23 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the command's parser."""
     parser = commands.add_parser(
         "destination",
-        help="let a destination go on after trouble",
-        description="One destination.",
+        help="try a destination end to end, or let it go on after trouble",
+        description="Try a destination end to end, or let it go on after trouble.",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
+    testing = actions.add_parser(
+        "test",
+        help="try it end to end",
+        description="Resolve, check the addresses, connect, verify the certificate, authenticate, sign and send one "
+        "marked test delivery (header hookline-test: true), as a worker would, and explain each step. Asks before it "
+        "sends. The body is the first of `examples` of the operation's request contract, else {}; what comes from "
+        "events in path and query is hookline-test. Exit code 1 if anything fails.",
+    )
+    testing.add_argument("name", metavar="NAME", help="the destination")
+    testing.add_argument("--operation", metavar="NAME", help="which operation; needed if it has several")
+    testing.add_argument("--yes", action="store_true", help="send without asking")
+    options.add_config(testing)
+    options.add_json(testing)
     resetting = actions.add_parser(
         "reset",
         help="enable its operations again, close its breaker",
@@ -37,7 +51,51 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def execute(args: argparse.Namespace) -> int:
     """Run the command; blocks. Raises ConfigError, TopicMissing, BrokerError."""
-    return _reset(args)
+    return _test(args) if args.action == "test" else _reset(args)
+
+
+def _test(args: argparse.Namespace) -> int:
+    import asyncio  # noqa: PLC0415 - commands import what is heavy once they run
+
+    from pipeline.app.trial import Finding, trial  # noqa: PLC0415
+    from pipeline.config.load import load  # noqa: PLC0415
+    from pipeline.config.secrets import Secrets  # noqa: PLC0415
+
+    config = load(args.config, args.env)
+    name = switching.known("NAME", args.name, config.destinations, "destination")
+    operations = config.destinations[name].operations
+    if args.operation is None and len(operations) > 1:
+        raise options.refuse("--operation", f"is needed: {name} has {', '.join(sorted(operations))}")
+    operation = args.operation or next(iter(operations))
+    switching.known("--operation", operation, operations, f"operation of {name}")
+    findings: list[Finding] = []
+    sent = False
+
+    def tell(finding: Finding) -> None:
+        findings.append(finding)
+        if not args.json:
+            word = "ok  " if finding.ok else "FAIL"
+            print(f"{word}  {finding.step:<12} {finding.ms:>6} ms  {screen.visible(finding.said)}", flush=True)
+            if finding.remedy:
+                print(f"{'':<29}{screen.visible(finding.remedy)}")
+
+    def agreed() -> bool:
+        nonlocal sent
+        sent = args.yes or (not args.json and _asked(name, operation, operations[operation].method))
+        return sent
+
+    ok = asyncio.run(trial(config, Secrets(config.folder), f"{name}.{operation}", agreed, tell))
+    if args.json:
+        screen.print_json({"destination": name, "operation": operation, "ok": ok, "sent": sent, "findings": findings})
+    elif ok and not sent:
+        print("nothing was sent; --yes sends without asking")
+    return 0 if ok else 1
+
+
+def _asked(name: str, operation: str, method: str) -> bool:
+    if not sys.stdin.isatty():
+        return False
+    return input(f"send one test delivery ({method}) to {name}.{operation}? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def _reset(args: argparse.Namespace) -> int:

@@ -261,11 +261,11 @@ def _advice(config: Config, seen: Seen, state: DestinationState, waiting: int) -
         )
     if state.state in ("open", "half-open"):
         if state.last_class == "auth":
-            remedy = f"renew the credentials, then: hookline destination reset {name}"
+            remedy = f"renew the credentials, and see: hookline destination test {name}"
         elif state.last_class == "client_error":
             remedy = f"it refuses what is sent: hookline dead list --destination {name}"
         else:
-            remedy = f"tell {config.destinations[name].owner}"
+            remedy = f"tell {config.destinations[name].owner}, and see: hookline destination test {name}"
         return f"{remedy}; who is affected: hookline affected --destination {name}"
     if waiting and state.state == "closed" and (seen.now_ms - state.since_ms) < _RECOVERED_MS:
         return f"it is back; what waits goes as its tiers say, or now: hookline waiting release --destination {name}"

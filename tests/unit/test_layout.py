@@ -38,6 +38,7 @@ ELSEWHERE = {
     "adapters/kafka/feed": ("integration/test_produce.py", "feeds a real broker"),
     "adapters/kafka/embedded": ("integration/test_demo.py", "is a broker itself: the demo's"),
     "adapters/kafka/control": ("integration/test_switches.py", "follows a topic of a real broker"),
+    "adapters/http/probe": ("integration/test_destination_test.py", "looks at real servers"),
     "app/switchboard": ("integration/test_switches.py", "wires real parts together"),
     "cli/backlog": ("integration/test_switches.py", "asks a real broker"),
     "cli/destination": ("integration/test_switches.py", "tells real workers"),

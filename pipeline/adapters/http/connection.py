@@ -12,7 +12,7 @@ for whatever reason, is never used again either.
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -146,6 +146,11 @@ class HttpConnection:
         transport = self._protocol.transport
         if transport is not None:
             transport.abort()
+
+    def told(self, name: str) -> Any:
+        """Return what asyncio knows about the transport (`peername`, `ssl_object`), or None."""
+        transport = self._protocol.transport
+        return transport.get_extra_info(name) if transport is not None else None
 
     def close(self) -> None:
         """Close; idempotent."""
