@@ -8,7 +8,6 @@ The handler finds the accepted request in `request[WEBHOOK]`, and reads the body
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -16,15 +15,14 @@ from aiohttp import web
 from pipeline.receiver.values import BROKEN_BODY, SLOW_BODY, TOO_LARGE, Accepted, Refused, Reply
 
 if TYPE_CHECKING:
+    from aiohttp.typedefs import Handler, Middleware
+
     from pipeline.receiver.receive import Done, Receiver
 
 WEBHOOK: Final = web.RequestKey("hookline_webhook", Accepted)
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Guard = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 
-
-def middleware(receiver: Receiver) -> Guard:
+def middleware(receiver: Receiver) -> Middleware:
     """Return the middleware.
 
     A handler has succeeded when it returns or raises a response of 2xx; anything else frees the delivery for the next
@@ -54,7 +52,11 @@ def middleware(receiver: Receiver) -> Guard:
             return response
 
         answered = await receiver.once(accepted, handle)
-        return _response(answered) if isinstance(answered, Reply) else answered
+        if not isinstance(answered, Reply):
+            return answered
+        if bounded.writer.output_size:
+            raise RuntimeError("the handler was stopped in the middle of its answer")
+        return _response(answered)
 
     return guard
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 ENTRIES_MAX: Final = 100_000
-"""Delivery IDs held in memory, about 20 MB; past that the oldest are forgotten."""
+"""Delivery IDs held in memory, about 15 MB; past that the oldest are forgotten."""
 
 AGE_S: Final = 3 * 86_400
 """How long an ID is remembered: longer than a sender goes on trying (with Hookline `retry.max_age`, a day by

@@ -90,18 +90,13 @@ async def on_asgi(receiver, handler):
         await asyncio.wait_for(serving, 20)
 
 
-@pytest.fixture(params=[on_aiohttp, on_asgi])
-async def endpoint(request):
+@contextlib.asynccontextmanager
+async def running(kind, **options):
     """(handler, post, port): a running endpoint and the function that sends it one attempt."""
-    receiver = Receiver(
-        standard_webhooks([SECRET]),
-        schema=SCHEMA,
-        open_paths=["/health"],
-        body_bytes_max=BOUND,
-        body_s_max=1.0,
-    )
+    verify = standard_webhooks([SECRET])
+    receiver = Receiver(verify, schema=SCHEMA, open_paths=["/health"], body_bytes_max=BOUND, **options)
     handler = Handler()
-    async with request.param(receiver, handler) as port, aiohttp.ClientSession() as session:
+    async with kind(receiver, handler) as port, aiohttp.ClientSession() as session:
 
         async def post(body=requests.BODY, headers=None, path="/hook", method="POST"):
             given = requests.signed(body) if headers is None else headers
@@ -111,6 +106,17 @@ async def endpoint(request):
                 return response.status, response.headers, await response.read()
 
         yield handler, post, port
+
+
+@pytest.fixture(params=[on_aiohttp, on_asgi])
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+async def endpoint(kind):
+    async with running(kind) as started:
+        yield started
 
 
 async def test_a_good_request_reaches_the_handler_with_its_body(endpoint):
@@ -206,12 +212,22 @@ async def raw(port, *parts):
         writer.close()
 
 
-async def test_a_body_that_does_not_come_is_not_waited_for(endpoint):
-    handler, _, port = endpoint
-    headers = "".join(f"{name}: {content}\r\n" for name, content in requests.signed().items())
-    head = f"POST /hook HTTP/1.1\r\nhost: x\r\n{headers}content-length: {len(requests.BODY)}\r\n\r\n"
-    assert await raw(port, head.encode(), requests.BODY[:-1]) == 408
-    assert not handler.seen
+async def test_a_body_that_does_not_come_is_not_waited_for(kind):
+    async with running(kind, body_s_max=0.5) as (handler, _, port):
+        headers = "".join(f"{name}: {content}\r\n" for name, content in requests.signed().items())
+        head = f"POST /hook HTTP/1.1\r\nhost: x\r\n{headers}content-length: {len(requests.BODY)}\r\n\r\n"
+        assert await raw(port, head.encode(), requests.BODY[:-1]) == 408
+        assert not handler.seen
+
+
+async def test_a_handler_that_hangs_is_stopped_and_the_next_attempt_runs(kind):
+    async with running(kind, handle_s_max=0.5) as (handler, post, _):
+        handler.waiting = asyncio.Event()
+        headers = requests.signed()
+        status, told, _ = await post(headers=headers)
+        assert (status, told["retry-after"]) == (503, "5")
+        handler.waiting = None
+        assert (await post(headers=headers))[0] == 204
 
 
 async def test_a_declared_length_past_the_bound_is_refused_before_it_comes(endpoint):

@@ -27,12 +27,12 @@ async def client(server):
 @pytest.fixture(params=["memory", "redis", "redis that decodes"])
 async def seen(request):
     if request.param == "memory":
-        yield InMemory(age_s=0.2)
+        yield InMemory()
         return
     url = request.getfixturevalue("server").url
     async with redis.Redis.from_url(url, decode_responses="decodes" in request.param) as connected:
         await connected.flushall()
-        yield InRedis(connected, age_s=0.2)
+        yield InRedis(connected)
 
 
 async def test_an_id_is_handled_once_and_remembered(seen):
@@ -55,16 +55,6 @@ async def test_of_many_askers_at_once_one_gets_it(seen):
     assert (claims.count(Claim.OURS), claims.count(Claim.RUNNING)) == (1, 49)
 
 
-async def test_what_was_done_is_forgotten_after_its_age(seen):
-    assert await seen.claim("a") is Claim.OURS
-    await seen.done("a")
-
-    async def forgotten():
-        return await seen.claim("a") is Claim.OURS
-
-    await eventually(forgotten, 10.0, "forgetting")
-
-
 async def test_a_claim_is_kept_while_it_is_held(seen):
     assert await seen.claim("a") is Claim.OURS
     assert await seen.renew("a")
@@ -73,6 +63,18 @@ async def test_a_claim_is_kept_while_it_is_held(seen):
 
 
 # ------------------------------------------------------------------------------------------------- only in Redis
+
+
+async def test_what_was_done_is_forgotten_after_its_age(client):
+    await client.flushall()
+    seen = InRedis(client, age_s=0.2)
+    assert await seen.claim("a") is Claim.OURS
+    await seen.done("a")
+
+    async def forgotten():
+        return await seen.claim("a") is Claim.OURS
+
+    await eventually(forgotten, 10.0, "forgetting")
 
 
 async def test_processes_share_one_memory_and_prefixes_part_it(client):
@@ -88,7 +90,7 @@ async def test_processes_share_one_memory_and_prefixes_part_it(client):
 
 async def test_the_claim_of_a_process_that_died_ends_by_itself(client):
     await client.flushall()
-    died, lives = InRedis(client, lease_s=0.2), InRedis(client)
+    died, lives = InRedis(client, lease_s=1), InRedis(client)
     assert await died.claim("a") is Claim.OURS
     assert await lives.claim("a") is Claim.RUNNING
 

@@ -30,13 +30,13 @@ class Order(BaseModel):
     total: int
 
 
-def webhook(request: Request) -> Accepted:
+def accepted(request: Request) -> Accepted:
     """Return what the middleware made sure of."""
     return request.state.webhook
 
 
 @app.post("/hooks/order", status_code=204)
-async def order(body: Order, webhook: Annotated[Accepted, Depends(webhook)]) -> None:
+async def order(body: Order, webhook: Annotated[Accepted, Depends(accepted)]) -> None:
     """Handle one delivery; an answer of 2xx says that it never has to come again."""
     log.info("%s worth %d", webhook.event_type, body.total)
 

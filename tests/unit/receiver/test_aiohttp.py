@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gzip
 
@@ -78,6 +79,22 @@ async def test_a_streamed_response_works():
 
     async with serving(handler) as post:
         assert [await post(), await post()] == [200, 200]
+
+
+async def test_a_handler_stopped_in_the_middle_of_its_answer_does_not_answer_twice():
+    started = asyncio.Event()
+
+    async def handler(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"a")
+        started.set()
+        await asyncio.Event().wait()
+
+    async with serving(handler, handle_s_max=0.2) as post:
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await post()
+        assert started.is_set()
 
 
 async def test_a_compressed_body_is_bounded_after_decompression():

@@ -165,11 +165,11 @@ async def test_a_handlers_own_timeout_is_its_own():
 
 
 async def test_what_comes_after_the_answer_is_not_timed():
-    endpoint, after = receiver(handle_s_max=0.02), asyncio.Event()
+    endpoint, after = receiver(handle_s_max=0.3), asyncio.Event()
 
     async def goes_on(done):
         await done()
-        asyncio.get_running_loop().call_later(0.1, after.set)
+        asyncio.get_running_loop().call_later(0.6, after.set)
         await after.wait()
         return "worked"
 
@@ -234,6 +234,20 @@ async def test_a_claim_is_renewed_while_the_handler_runs_and_not_after():
         return "worked"
 
     assert await endpoint.once(attempt(endpoint), slow) == "worked"
+    await eventually(lambda: len(asyncio.all_tasks()) == 1, what="the end of renewing")
+
+
+@pytest.mark.parametrize("ends", [works, refuses])
+async def test_nothing_waits_for_the_next_renewal_of_a_claim_that_ended(ends):
+    seen = Leased()
+    seen.renew_s = 3_600.0
+    endpoint = receiver(seen=seen)
+
+    async def lets_others_run_first(done):
+        await asyncio.sleep(0)
+        return await ends(done)
+
+    await endpoint.once(attempt(endpoint), lets_others_run_first)
     await eventually(lambda: len(asyncio.all_tasks()) == 1, what="the end of renewing")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import pytest
 from hypothesis import given
@@ -105,6 +106,15 @@ def test_a_contract_of_a_destination_means_the_same_on_this_side(schema, body):
 def test_false_forbids_and_true_allows():
     assert broken({}, True) is None
     assert broken({"a": 1}, {"properties": {"a": False}}) == {("/a", "falseSchema")}
+
+
+def test_a_schema_fetches_nothing():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        with pytest.raises(ValueError, match=r"."):
+            compiled({"$ref": f"http://127.0.0.1:{server.getsockname()[1]}/x.json"})
+        with pytest.raises(BlockingIOError):  # nobody has connected
+            server.accept()
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from pipeline.core import signing
 from pipeline.receiver import Reason, github, standard_webhooks, stripe
 from tests.support import requests
 
@@ -25,6 +26,7 @@ MESSAGE = {"webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek", "webhook-timestamp": "1
 MESSAGE_BODY, MESSAGE_S = b'{"test": 2432232314}', 1_614_265_330
 V1_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 V1 = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+PRIVATE = Ed25519PrivateKey.from_private_bytes(b"s" * 32)
 V1A_PUBLIC = "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4="
 V1A = "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg=="
 
@@ -93,9 +95,8 @@ def test_keys_overlap_while_they_are_rotated(signing, accepting, good):
 
 
 def test_any_of_several_public_keys_fits():
-    private = Ed25519PrivateKey.from_private_bytes(b"s" * 32)
-    public = "whpk_" + base64.b64encode(private.public_key().public_bytes_raw()).decode()
-    signature = "v1a," + base64.b64encode(private.sign(b"a.%d.{}" % NOW)).decode()
+    public = "whpk_" + base64.b64encode(PRIVATE.public_key().public_bytes_raw()).decode()
+    signature = "v1a," + base64.b64encode(PRIVATE.sign(b"a.%d.{}" % NOW)).decode()
     headers = {"webhook-id": "a", "webhook-timestamp": str(NOW), "webhook-signature": signature}
     assert standard_webhooks([V1A_PUBLIC, public])(headers, b"{}", NOW) is None
     assert reason(standard_webhooks([V1A_PUBLIC])(headers, b"{}", NOW)) is Reason.SIGNATURE
@@ -169,9 +170,36 @@ def test_stripes_form():
     assert reason(verify(stripes("whsec_old", b"{}", NOW - 301), b"{}", NOW)) is Reason.TIMESTAMP
     assert reason(verify(stripes("whsec_old", b"{}", NOW + 301), b"{}", NOW)) is Reason.TIMESTAMP
     twice = good["stripe-signature"].replace("t=", f"t={NOW + 1},t=", 1)
+    late = good["stripe-signature"].replace(",v1", f",t={NOW + 1},v1", 1)
     only_v0 = good["stripe-signature"].replace("v1=", "v2=")
-    for header in (twice, only_v0, "t=", "v1", "", f"t={NOW},v1="):
+    for header in (twice, late, only_v0, "t=", "v1", "", f"t={NOW},v1="):
         assert reason(verify({"stripe-signature": header}, b"{}", NOW)) is Reason.SIGNATURE
+
+
+def told(lines):
+    """Header lines of the signer, as a server gives them."""
+    return {"webhook-id": "msg_1"} | {
+        name.lower(): text for name, text in (line.split(": ", 1) for line in lines.decode("ascii").splitlines())
+    }
+
+
+@pytest.mark.parametrize(
+    ("sign", "verify", "another"),
+    [
+        (signing.github(b"canary"), github(["canary"]), github(["other"])),
+        (signing.stripe(b"canary"), stripe(["canary"]), stripe(["other"])),
+        (
+            signing.signer([], [signing.private_key("whsk_" + base64.b64encode(b"s" * 32).decode())]),
+            standard_webhooks(["whpk_" + base64.b64encode(PRIVATE.public_key().public_bytes_raw()).decode()]),
+            standard_webhooks([V1A_PUBLIC]),
+        ),
+    ],
+)
+def test_every_form_hookline_signs_by_is_accepted_here(sign, verify, another):
+    headers = told(sign(b"msg_1", b"%d" % NOW, b"{}"))
+    assert verify(headers, b"{}", NOW) is None
+    assert reason(verify(headers, b"{ }", NOW)) is Reason.SIGNATURE
+    assert reason(another(headers, b"{}", NOW)) is Reason.SIGNATURE
 
 
 # ------------------------------------------------------------------------------------------------------ whatever comes
