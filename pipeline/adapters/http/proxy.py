@@ -15,7 +15,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
-from aiohttp.resolver import DefaultResolver
+from aiohttp.resolver import ThreadedResolver
 
 from pipeline.model import FailureClass
 
@@ -52,7 +52,7 @@ class TunnelConnector(aiohttp.TCPConnector):
         """`resolver` is for destinations. The proxy's own name is looked up unchecked, for each connection."""
         super().__init__(resolver=resolver, ttl_dns_cache=dns_cache_s, limit=0)
         self._proxy = proxy
-        self._proxy_resolver = DefaultResolver()
+        self._proxy_resolver = ThreadedResolver()  # keeps nothing that would have to be closed
 
     async def _create_connection(
         self,
