@@ -126,14 +126,16 @@ def _check(validator: jsonschema_rs.Draft202012Validator, names: frozenset[str])
 
 
 def _first(validator: jsonschema_rs.Draft202012Validator, document: object, names: frozenset[str]) -> str:
-    for error in validator.iter_errors(document):
-        keyword = error.kind.name
+    """Say what breaks the contract first. `iter_errors` would find all at once: seconds, of a large hostile answer."""
+    try:
+        validator.validate(document)
+    except jsonschema_rs.ValidationError as error:
         path: list[str | int] = [
             each if isinstance(each, int) or each in names else OTHER_NAME for each in error.instance_path
         ]
         if isinstance(error.kind, jsonschema_rs.ValidationErrorKind.Required):
             path.append(error.kind.property)
-        return f"{pointer(path)} {keyword}"
+        return f"{pointer(path)} {error.kind.name}"
     return "# schema"
 
 
