@@ -119,7 +119,8 @@ class Switchboard:
         """Switch an operation off: here at once, in the fleet as soon as they read of it."""
         step = delivery.step
         key = switches.disabled_key(step.destination, step.operation)
-        if any(each.name == f"{step.destination}.{step.operation}" for each in self._switches.on()):
+        if any(each.scope == "operation" and each.name == f"{step.destination}.{step.operation}"
+               for each in self._switches.of(step.destination)):  # fmt: skip
             return
         now_ms = self._clock() // 1_000_000
         event = delivery.run.flight.event

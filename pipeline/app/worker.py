@@ -96,7 +96,7 @@ class Worker:
             self._config, self._worker_id, control_topic, producer, self.lanes, self.telemetry, time.time_ns,
             self._share,
         )  # fmt: skip
-        self._control = ControlTopic(self._settings, control_topic, self.telemetry.log)
+        self._control = ControlTopic(self._settings, control_topic, self.telemetry.log, self.fatal)
         await self.switchboard.start(self._control)
         self._open_intakes(producer, settlement, self.switchboard)
         heartbeat = Heartbeat(self, control_topic, producer, self._worker_id)

@@ -20,7 +20,7 @@ RATE_MS: Final = 60_000
 """Rates are taken over reports at most so far apart."""
 WORST: Final = ("open", "half-open", "closed")
 """States of a breaker, the worst first: a destination is as bad as its worst lane."""
-GONE_MS: Final = 86_400_000
+GONE_MS: Final = 3_600_000
 """A worker that fell silent so long ago is not named any more."""
 _PREFIX: Final = b"worker/"
 _KEPT: Final = b"destination/"

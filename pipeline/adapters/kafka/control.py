@@ -52,12 +52,15 @@ TUNING: Final[dict[str, Any]] = {
 class ControlTopic:
     """Reads the control topic from its start and on. Built, started and stopped on the event loop."""
 
-    def __init__(self, settings: Mapping[str, str], topic: str, log: Callable[..., None]) -> None:
-        """Prepare; nothing is contacted."""
+    def __init__(
+        self, settings: Mapping[str, str], topic: str, log: Callable[..., None], fatal: Callable[[BaseException], None]
+    ) -> None:
+        """Prepare; nothing is contacted. `fatal` is told on the loop if the topic cannot be followed any more."""
         self._trouble = Trouble()
         self._settings = {**TUNING, **settings, "error_cb": self._trouble.note}
         self._topic = topic
         self._log = log
+        self._fatal = fatal
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._ended: set[int] = set()  # partitions whose end was met; the thread's
@@ -82,11 +85,17 @@ class ControlTopic:
             else:
                 whole.set_exception(error)
 
+        def broken(error: BaseException) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._fatal, error)
+
         def finished(error: BaseException | None) -> None:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(done, error)
 
-        self._thread = threading.Thread(target=self._run, args=(post, finished), name="poll-control", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(post, finished, broken), name="poll-control", daemon=True
+        )
         self._thread.start()
         await whole
 
@@ -98,7 +107,12 @@ class ControlTopic:
 
     # --------------------------------------------------------------------------------------------- the thread
 
-    def _run(self, post: Callable[[list[Record]], None], finished: Callable[[BaseException | None], None]) -> None:
+    def _run(
+        self,
+        post: Callable[[list[Record]], None],
+        finished: Callable[[BaseException | None], None],
+        broken: Callable[[BaseException], None],
+    ) -> None:
         consumer: Consumer | None = None
         try:
             consumer = Consumer(self._settings)
@@ -110,8 +124,11 @@ class ControlTopic:
             if consumer is not None:
                 consumer.close()
             return
-        while not self._stopping.is_set():
-            self._follow(consumer, post)
+        try:
+            while not self._stopping.is_set():
+                self._follow(consumer, post)
+        except Exception as error:  # noqa: BLE001 - our bug: a worker that does not hear commands must not go on
+            broken(error)
         consumer.close()
 
     def _assign(self, consumer: Consumer) -> dict[int, int]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
-from pipeline.core.fleet import RATE_MS, STALE_MS, Fleet, drain_ms
+from pipeline.core.fleet import GONE_MS, RATE_MS, STALE_MS, Fleet, drain_ms
 
 NOW = 1_800_000_000_000
 
@@ -119,3 +119,25 @@ def test_misses_of_live_workers_add_up_most_first():
     assert [(each.kind, each.name, each.place, each.count) for each in seen.misses(NOW)] == [
         ("type", "signup.completed", "in", 9), ("condition", "welcome", "trigger.when", 5),
     ]  # fmt: skip
+
+
+def test_when_a_destination_was_last_good_outlives_the_workers_that_knew() -> None:
+    said = orjson.dumps({"last_good": at(NOW - 7)})
+    seen = fleet((b"destination/crm", said), (b"destination/crm", b"{"), (b"worker/a", report(crm=lane(good=NOW - 9))))
+    (state,) = seen.destinations(NOW, ["crm"])
+    assert state.last_good_ms == NOW - 7
+    killed = fleet((b"worker/a", report(NOW - STALE_MS - 1, crm=lane(good=NOW - 9))))
+    (state,) = killed.destinations(NOW, ["crm"])
+    assert (state.state, state.last_good_ms) == ("unknown", NOW - 9)
+
+
+def test_a_worker_obeys_what_it_has_applied() -> None:
+    told = orjson.dumps({**orjson.loads(report()), "applied": {"0": 5}})
+    (worker,) = fleet((b"worker/a", told)).alive(NOW)
+    assert (worker.obeys({0: 5}), worker.obeys({0: 6}), worker.obeys({1: 0})) == (True, False, False)
+    (before,) = fleet((b"worker/a", report())).alive(NOW)  # of a version that does not say
+    assert not before.obeys({0: 0})
+
+
+def test_a_worker_gone_for_long_is_not_named() -> None:
+    assert fleet((b"worker/a", report(NOW - GONE_MS - 1))).stale(NOW) == ()
