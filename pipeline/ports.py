@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pipeline.model import Answer, Delivery, Failure, FailureClass, Flight, Outcome, Record, SchemaRef, value
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 Headers = list[tuple[str, bytes]]
 
@@ -21,9 +21,14 @@ Headers = list[tuple[str, bytes]]
 
 @value
 class Assigned:
-    """Partitions this consumer now owns: `(topic, partition, first offset to be read or -1 if unknown)`."""
+    """Partitions this consumer now owns: `(topic, partition, first offset to be read or -1 if unknown)`.
+
+    `stored`: by partition, what binds commit metadata to it (core/progress), and the metadata of its last commit, which
+    anybody may have written. A partition that is left out can store none.
+    """
 
     partitions: tuple[tuple[str, int, int], ...]
+    stored: Mapping[tuple[str, int], tuple[bytes, str]]
 
 
 @value
@@ -51,6 +56,10 @@ class Source(Protocol):
 
     role: str  # "input" or "retry"
     topics: tuple[str, ...]
+
+    @property
+    def metadata_chars(self) -> int:
+        """The longest metadata `commit` may be given; falls if the broker turns out to take less."""
 
     def start(self, inbox: Callable[[Notice], None]) -> None:
         """Begin polling; `inbox` is called on the event loop, never concurrently. Does not block."""

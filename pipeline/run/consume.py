@@ -1,7 +1,6 @@
 """Consumes one role's records: hands them to run/process in order, commits what core/offsets allows, drains on revoke.
 
-Owner of the trackers. A commit is made in two steps: the ledger of the range (which positions had no delivery, and why)
-is written and acked first, then the source is asked to commit. So every committed position can be accounted for.
+Owner of the trackers. run/commits writes the ledger and commits; here is decided when.
 """
 
 from __future__ import annotations
@@ -11,14 +10,14 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
-from pipeline.core import outcome
-from pipeline.core.offsets import UNKNOWN, Tracker
-from pipeline.errors import Bug
 from pipeline.ports import Assigned, Fatal, Found, Notice, Revoked, Unreachable
+from pipeline.run.aside import Aside
+from pipeline.run.commits import Commits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Sequence
+    from collections.abc import Callable, Coroutine, Iterable
 
+    from pipeline.core.offsets import Tracker
     from pipeline.model import Delivery, Record, SchemaRef
     from pipeline.ports import Clock, Producer, Schemas, Source, Telemetry
     from pipeline.run.dispatch import Lane
@@ -33,10 +32,6 @@ UNSETTLED_MAX: Final = 8_192
 """Positions open in this worker, above which consumption waits."""
 UNSETTLED_BYTES: Final = 134_217_728
 """Bytes these may stand for, above which consumption waits."""
-EMPTY_RANGES_MAX: Final = 50_000
-"""Ranges without a delivery above one that is still open, in one partition, above which consumption waits."""
-LEDGER_RANGES: Final = 5_000
-"""Ranges in one ledger record: under 200 KiB."""
 BLOCKED_S: Final = 0.005
 """How soon a blocked intake looks again."""
 UNKNOWN_S: Final = 60.0
@@ -82,12 +77,14 @@ class Intake:
         self._telemetry = telemetry
         self._clock = clock
         self._fatal = fatal
-        self._ledger_topic = ledger_topic
+        self._commits = Commits(source, producer, telemetry, clock, ledger_topic)
         self._drain_s = drain_s
         self._loop = asyncio.get_running_loop()
         self.trackers: dict[_Key, Tracker] = {}
         self._records: deque[Record] = deque()
         self._held: dict[_Key, deque[Record]] = {}
+        self._aside = Aside(self._commits, source, telemetry, self._again)
+        self._back: deque[Record] = deque()  # set aside before, to be taken up first
         self._release: Release | None = None
         self._scheduled = False
         self._stopped = False
@@ -117,10 +114,11 @@ class Intake:
             return
         match notice:
             case Assigned():
-                for topic, partition, start in notice.partitions:
-                    if (before := self.trackers.get((topic, partition))) is not None:
+                for tracker in self._commits.trackers(notice):
+                    key = (tracker.topic, tracker.partition)
+                    if (before := self.trackers.get(key)) is not None:
                         self._forget([before])  # its drain took longer than the rebalance
-                    self.trackers[topic, partition] = Tracker(topic, partition, start)
+                    self.trackers[key] = tracker
                 self._telemetry.log(
                     "info", "partitions_assigned", role=self.source.role, partitions=_names(notice.partitions)
                 )
@@ -138,13 +136,20 @@ class Intake:
                 assert_never(notice)
 
     def _hold(self, records: list[Record]) -> None:
+        self.source.taken(len(records))
+        self._hold_fresh(records)
+
+    def _hold_fresh(self, records: Iterable[Record]) -> None:
         assert self._release is not None
         fresh = []
         for record in records:
             tracker = self.trackers.get((record.topic, record.partition))
-            if tracker is not None and tracker.received(record.offset):
+            if tracker is None or (
+                (tracker.next >= tracker.room_upto or self._aside.kept) and self._aside.keeps(tracker, record)
+            ):
+                continue
+            if tracker.received(record.offset):
                 fresh.append(record)
-        self.source.taken(len(records))
         self._release.hold(fresh)
 
     def room(self) -> int:
@@ -167,13 +172,11 @@ class Intake:
         settlement = self._settlement
         if settlement.unsettled() >= UNSETTLED_MAX or settlement.unsettled_bytes >= UNSETTLED_BYTES:
             return True
-        if self._producer.full() or any(watch.holding(retries=self._release is not None) for watch in self._watches):
-            return True
-        return any(each.empty_ranges() >= EMPTY_RANGES_MAX for each in self.trackers.values())
+        return self._producer.full() or any(watch.holding(retries=self._release is not None) for watch in self._watches)
 
     def _turn(self) -> None:
         self._scheduled = False
-        if self._stopped or not self._records:
+        if self._stopped or not (self._records or self._back):
             return
         if self._blocked():
             self._scheduled = True
@@ -188,15 +191,20 @@ class Intake:
 
     def _some(self) -> None:
         now_ns = self._clock()
-        records = self._records
-        number = min(TURN_RECORDS, len(records))
+        back = len(self._back)
+        number = min(TURN_RECORDS, back + len(self._records))
         released = self._release is not None
-        for _ in range(number):
-            record = records.popleft()
+        for done in range(number):
+            record = (self._back if done < back else self._records).popleft()
             key = (record.topic, record.partition)
             tracker = self.trackers.get(key)
-            if tracker is None or not (released or tracker.received(record.offset)):
+            if tracker is None:
                 continue
+            if not released:
+                if (tracker.next >= tracker.room_upto or self._aside.kept) and self._aside.keeps(tracker, record):
+                    continue
+                if not tracker.received(record.offset):
+                    continue
             held = self._held.get(key)
             if held is not None:
                 held.append(record)
@@ -205,7 +213,15 @@ class Intake:
             if wanted is not None:
                 self._wait_for_schema(key, record, wanted)
         if not released:
-            self.source.taken(number)
+            self.source.taken(max(number - back, 0))
+
+    def _again(self, records: Iterable[Record]) -> None:
+        """Take back what was set aside, ahead of what was fetched later."""
+        if self._release is not None:
+            self._hold_fresh(records)
+        else:
+            self._back.extend(records)
+            self._schedule()
 
     def _wait_for_schema(self, key: _Key, record: Record, wanted: Wanted) -> None:
         self._held[key] = deque((record,))
@@ -255,49 +271,10 @@ class Intake:
     def _commit(self) -> None:
         self._commit_timer = self._loop.call_later(COMMIT_S, self._commit)
         for tracker in self.trackers.values():
-            self._commit_one(tracker)
+            self._commits.commit(tracker)
         if (now_s := self._loop.time()) >= self._forget_s:
             self._forget_s = now_s + UNKNOWN_S
             self._process.each_minute()
-
-    def _commit_one(self, tracker: Tracker) -> None:
-        upto = tracker.watermark()
-        if upto == UNKNOWN or upto <= tracker.committed:
-            return
-        first, tracker.committed = tracker.committed, upto
-        empty = tracker.ledger(upto)
-        if self._ledger_topic is None:
-            self._commit_now(tracker, upto)
-            return
-        # One key, so one partition: the ack of the last piece comes after those of all before it.
-        while len(empty) > LEDGER_RANGES:
-            piece, empty = empty[:LEDGER_RANGES], empty[LEDGER_RANGES:]
-            self._write_ledger(tracker, first, piece[-1][1] + 1, piece, _nothing)
-            first = piece[-1][1] + 1
-        self._write_ledger(tracker, first, upto, empty, partial(self._commit_now, tracker, upto))
-
-    def _write_ledger(
-        self, tracker: Tracker, first: int, upto: int, empty: Sequence[tuple[int, int, str]], then: Callable[[], None]
-    ) -> None:
-        assert self._ledger_topic is not None
-        key = f"{tracker.topic}/{tracker.partition}".encode()
-        content = outcome.encode_ledger(
-            tracker.topic, tracker.partition, first, upto, empty, self._clock() // 1_000_000
-        )
-
-        def acked(refused: object, record: object) -> None:
-            if refused is None:
-                then()
-            else:
-                self._producer.refused(refused, record)
-
-        if not self._producer.produce(self._ledger_topic, key, content, [], acked):
-            raise Bug("a ledger does not fit the outcomes topic")
-
-    def _commit_now(self, tracker: Tracker, upto: int) -> None:
-        tracker.acked = max(tracker.acked, upto)
-        if not tracker.closed and not self._halted:
-            self.source.commit([(tracker.topic, tracker.partition, upto, "")])
 
     # ------------------------------------------------------------------------------------- revoke and stop
 
@@ -306,6 +283,7 @@ class Intake:
         gone = set(keys)
         queued = len(self._records)
         self._records = deque(each for each in self._records if (each.topic, each.partition) not in gone)
+        self._back = deque(each for each in self._back if (each.topic, each.partition) not in gone)
         if self._release is None:
             self.source.taken(queued - len(self._records))
         trackers = [self.trackers[key] for key in keys]
@@ -338,8 +316,8 @@ class Intake:
             await self._settled(trackers, deadline_s + LAST_ACKS_S)
         for tracker in trackers:
             if not tracker.closed:
-                self._commit_one(tracker)
-        while any(not tracker.closed and tracker.acked < tracker.committed for tracker in trackers):
+                self._commits.commit(tracker)
+        while any(not tracker.closed and tracker.unacked for tracker in trackers):
             if self._loop.time() >= deadline_s + LAST_ACKS_S:
                 return
             await asyncio.sleep(BLOCKED_S)
@@ -351,6 +329,7 @@ class Intake:
     def _drop_held(self, key: _Key) -> None:
         """Drop what was received and not taken up: it stays open, so it is never committed from here."""
         self._held.pop(key, None)
+        self._aside.forget(key)
         if self._release is not None:
             self._release.forget(key)
 
@@ -371,6 +350,7 @@ class Intake:
     def halt(self) -> None:
         """Process and commit nothing more: something fatal happened."""
         self._stopped = self._halted = True
+        self._commits.halt()
         self._commit_timer.cancel()
         if self._release is not None:
             self._release.close()
@@ -386,10 +366,6 @@ class Intake:
         if self._release is not None:
             self._release.close()
         await self.source.stop()
-
-
-def _nothing() -> None:
-    """Answer an ack that nothing waits for by itself."""
 
 
 def _belongs(tracker: Tracker, delivery: Delivery) -> bool:

@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from pipeline.core.progress import CHARS_MAX, identity
 from pipeline.model import Answer, Delivery, Failure, FailureClass, Flight, Outcome, Record, SchemaRef
 from pipeline.ports import (
     Acked,
@@ -127,6 +128,8 @@ class FakeSource:
         self.role = role
         self.topics = ("in",)
         self.committed: dict[tuple[str, int], int] = {}
+        self.metadata: dict[tuple[str, int], str] = {}
+        self.metadata_chars = CHARS_MAX
         self.paused: set[tuple[str, int]] = set()
         self.in_inbox = 0
         self.stopped = False
@@ -145,8 +148,12 @@ class FakeSource:
         self._inbox(notice)
 
     def assign(self, *partitions: tuple[str, int, int]) -> None:
-        """Post an assignment."""
-        self.post(Assigned(partitions))
+        """Post an assignment, with the metadata that is committed for these partitions."""
+        stored = {
+            (topic, number): (identity("cluster", topic, "g", number), self.metadata.get((topic, number), ""))
+            for topic, number, _ in partitions
+        }
+        self.post(Assigned(partitions, stored))
 
     def revoke(self, *partitions: tuple[str, int], lost: bool = False) -> asyncio.Event:
         """Post a revocation; the event is set once the worker let go."""
@@ -164,8 +171,9 @@ class FakeSource:
 
     def commit(self, offsets: Sequence[tuple[str, int, int, str]]) -> None:
         """See ports.Source."""
-        for topic, partition, offset, _ in offsets:
+        for topic, partition, offset, metadata in offsets:
             self.committed[topic, partition] = offset
+            self.metadata[topic, partition] = metadata
 
     def pause(self, topic: str, partition: int) -> None:
         """See ports.Source."""

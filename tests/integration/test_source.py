@@ -198,7 +198,7 @@ async def test_of_commits_that_failed_the_latest_is_asked_for_again(kafka, topic
     inbox = open_source(topic)
     await eventually(lambda: len(inbox.records) == 3)
     refused = KafkaError(KafkaError.REBALANCE_IN_PROGRESS)
-    inbox.source._asked[topic, 0] = (3, "")  # as if sent: three commits under way, all refused, in order
+    inbox.source._requests._asked[topic, 0] = (3, "")  # as if sent: three commits under way, all refused, in order
     for offset in (1, 2, 3):
         inbox.source._on_commit(refused, [TopicPartition(topic, 0, offset)])
     await eventually(lambda: kafka.committed(unique, topic) == {0: (3, "")})

@@ -92,7 +92,8 @@ class Broker:
 
     def delete_topic(self, name: str) -> None:
         """Delete a topic and wait until the broker has agreed."""
-        AdminClient(dict(self.settings)).delete_topics([name])[name].result(REQUEST_TIMEOUT_S)
+        admin = AdminClient(dict(self.settings))  # kept until the answer is here
+        admin.delete_topics([name])[name].result(REQUEST_TIMEOUT_S)
 
     def partitions(self, topic: str) -> list[int]:
         """Partition numbers of a topic; empty if there is no such topic."""

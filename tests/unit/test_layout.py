@@ -30,6 +30,7 @@ BANNED_TEXT = {
 READ_WHOLE = ("unit/config/test_load.py", "declares keys: read as part of whole folders")
 ELSEWHERE = {
     "adapters/kafka/admin": ("integration/test_admin.py", "what it asks only a real broker can answer"),
+    "adapters/kafka/place": ("integration/test_progress.py", "asks a real broker"),
     "adapters/kafka/producer": ("contract/test_producer.py", "shares its contract with the fake"),
     "adapters/kafka/reader": ("integration/test_reader.py", "what it reads only a real broker can hold"),
     "adapters/kafka/source": ("integration/test_source.py", "polls a real broker"),

@@ -26,6 +26,8 @@ from confluent_kafka import (
 )
 
 from pipeline.adapters.kafka.backlog import Backlog
+from pipeline.adapters.kafka.place import places
+from pipeline.adapters.kafka.requests import Requests
 from pipeline.errors import BrokerError
 from pipeline.model import Record
 from pipeline.ports import Assigned, Fatal, Notice, Revoked
@@ -72,6 +74,9 @@ TUNING: Final[dict[str, str | int | bool]] = {
     "heartbeat.interval.ms": 3_000,
 }
 
+BROKER_DECIDES: Final = ("partition.assignment.strategy", "session.timeout.ms", "heartbeat.interval.ms")
+"""Under `group.protocol=consumer` (KIP-848), where librdkafka refuses to be told them."""
+
 _Key = tuple[str, int]
 
 
@@ -89,9 +94,12 @@ class KafkaSource:
         """Prepare; nothing is contacted. A partition without a commit starts at its beginning."""
         self.role = role
         self.topics = tuple(topics)
+        self._group = group
+        self._plain = dict(settings)  # for clients that are no consumers
         self._log = log
+        broker_decides = BROKER_DECIDES if settings.get("group.protocol") == "consumer" else ()
         self._settings: dict[str, str | int | bool | Callable[..., None]] = {
-            **TUNING,
+            **{key: content for key, content in TUNING.items() if key not in broker_decides},
             **settings,
             "group.id": group,
             # Out of range (retention deleted it) is an error to be seen for the input; own topics start over.
@@ -105,10 +113,7 @@ class KafkaSource:
         self._finished = threading.Event()
         self._stopping = threading.Event()
         self._backlog = Backlog()
-        self._lock = threading.Lock()  # guards the requests below; held for copies only
-        self._commits: dict[_Key, tuple[int, str]] = {}
-        self._asked: dict[_Key, tuple[int, str]] = {}  # the latest of each partition
-        self._pausing: dict[_Key, bool] = {}
+        self._requests = Requests()
         # The rest belongs to the poll thread.
         self._owned: dict[_Key, int] = {}
         self._changed: set[_Key] = set()
@@ -135,19 +140,20 @@ class KafkaSource:
 
     def commit(self, offsets: Sequence[tuple[str, int, int, str]]) -> None:
         """See ports.Source."""
-        with self._lock:
-            for topic, partition, offset, metadata in offsets:
-                self._commits[topic, partition] = self._asked[topic, partition] = (offset, metadata)
+        self._requests.commit(offsets)
+
+    @property
+    def metadata_chars(self) -> int:
+        """See ports.Source."""
+        return self._requests.metadata_chars
 
     def pause(self, topic: str, partition: int) -> None:
         """See ports.Source."""
-        with self._lock:
-            self._pausing[topic, partition] = True
+        self._requests.pause((topic, partition), paused=True)
 
     def resume(self, topic: str, partition: int) -> None:
         """See ports.Source."""
-        with self._lock:
-            self._pausing[topic, partition] = False
+        self._requests.pause((topic, partition), paused=False)
 
     def partitions_total(self, topic: str) -> int:
         """See ports.Source."""
@@ -265,15 +271,9 @@ class KafkaSource:
         self._log("warning", "consumer_error", role=self.role, code=error.name())
 
     def _send_commits(self, consumer: Consumer, *, wait: bool) -> None:
-        if not self._commits or (not wait and time.monotonic() < self._commit_from_s):
+        if not self._requests.commits() or (not wait and time.monotonic() < self._commit_from_s):
             return
-        with self._lock:
-            wanted, self._commits = self._commits, {}
-        offsets = [
-            TopicPartition(topic, partition, offset, metadata)
-            for (topic, partition), (offset, metadata) in wanted.items()
-            if (topic, partition) in self._owned
-        ]
+        offsets = self._requests.take_commits(self._owned)
         if not offsets:
             return
         try:
@@ -288,16 +288,12 @@ class KafkaSource:
         """Commit before leaving; a rebalance under way refuses for a moment, and what it hands out is not read."""
         until_s = time.monotonic() + LAST_COMMITS_S
         self._send_commits(consumer, wait=True)
-        while self._commits and time.monotonic() < until_s:
+        while self._requests.commits() and time.monotonic() < until_s:
             consumer.poll(COMMIT_RETRY_S)
             self._send_commits(consumer, wait=True)
 
     def _apply_pauses(self, consumer: Consumer) -> None:
-        if not self._pausing:
-            return
-        with self._lock:
-            wanted, self._pausing = self._pausing, {}
-        for key, pause in wanted.items():
+        for key, pause in self._requests.take_pauses().items():
             if key not in self._owned:
                 continue
             if pause:
@@ -314,6 +310,7 @@ class KafkaSource:
         try:
             starts = self._committed(consumer, partitions) if partitions else []
             assigned: list[tuple[str, int, int]] = []
+            stored = self._stored(starts)
             for start in starts:
                 if start.error is not None:
                     raise KafkaException(start.error)  # noqa: TRY301 - kept for the poll thread, like every other
@@ -325,9 +322,19 @@ class KafkaSource:
                 self._changed.add(key)
             consumer.incremental_assign(starts)
             self._count_again = True
-            self._post(Assigned(tuple(assigned)))
+            self._post(Assigned(tuple(assigned), stored))
         except BaseException as error:  # noqa: BLE001 - out of a callback it would silently drop records
             self._callback_error = error
+
+    def _stored(self, starts: list[TopicPartition]) -> dict[_Key, tuple[bytes, str]]:
+        """Return the committed metadata and what it must be bound to; nothing if the broker cannot say that now."""
+        notes = {(each.topic, each.partition): each.metadata or "" for each in starts}
+        try:
+            found = places(self._plain, self._group, notes) if notes else {}
+        except (KafkaException, TimeoutError) as error:
+            self._log("warning", "progress_unbound", role=self.role, detail=type(error).__name__)
+            return {}
+        return {key: (place, notes[key]) for key, place in found.items()}
 
     def _committed(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
         """Ask where to start, again and again while the broker is away: without an answer there is no start."""
@@ -365,13 +372,9 @@ class KafkaSource:
     def _forget(self, keys: tuple[_Key, ...]) -> None:
         for key in keys:
             self._owned.pop(key, None)
-            self._asked.pop(key, None)
             self._paused.discard(key)
             self._changed.add(key)
-        with self._lock:  # what was asked for under this assignment is nothing to the next one
-            for key in keys:
-                self._commits.pop(key, None)
-                self._pausing.pop(key, None)
+        self._requests.forget(keys)
 
     def _on_error(self, error: KafkaError) -> None:
         self._log("warning", "broker_error", role=self.role, code=error.name())
@@ -382,11 +385,8 @@ class KafkaSource:
             self._commit_failed(error or failed[0].error, failed)
 
     def _commit_failed(self, error: KafkaError | None, offsets: list[TopicPartition]) -> None:
-        """Ask again soon, for the latest of what was asked: of several under way any may fail first or alone."""
         self._commit_from_s = time.monotonic() + COMMIT_RETRY_S
-        with self._lock:
-            for key in {(each.topic, each.partition) for each in offsets} & self._owned.keys() & self._asked.keys():
-                self._commits[key] = self._asked[key]
+        self._requests.failed(error, offsets, self._owned)
         self._log("warning", "commit_failed", role=self.role, code=error.name() if error is not None else "")
 
 

@@ -25,7 +25,7 @@ def test_an_unknown_start_is_the_first_record_received() -> None:
     assert tracker.watermark() == UNKNOWN
     tracker.received(700)
     assert tracker.committed == 700
-    assert tracker.ledger(701) == ()
+    assert tracker.ledger() == ()
 
 
 def test_a_gap_is_in_the_ledger_and_does_not_stall() -> None:
@@ -34,8 +34,8 @@ def test_a_gap_is_in_the_ledger_and_does_not_stall() -> None:
     tracker.settled(8, LedgerReason.NO_JOURNEY)
     tracker.received(9)
     assert tracker.watermark() == 9
-    assert tracker.ledger(9) == ((5, 7, "gap"), (8, 8, "no_journey"))
-    assert tracker.ledger(9) == ()
+    assert tracker.ledger() == ((5, 7, "gap"), (8, 8, "no_journey"))
+    assert tracker.ledger() == ()
 
 
 def test_a_record_received_before_is_to_be_dropped() -> None:
@@ -48,16 +48,18 @@ def test_a_record_received_before_is_to_be_dropped() -> None:
     assert tracker.watermark() == 1
 
 
-def test_empties_above_the_commit_stay_for_the_next_ledger() -> None:
+def test_empties_above_the_watermark_are_handed_out_once_and_count_as_finished() -> None:
     tracker = Tracker("t", 0, 0)
     for offset in range(4):
         tracker.received(offset)
     tracker.settled(3, LedgerReason.TOMBSTONE)
     tracker.settled(0, LedgerReason.NO_JOURNEY)
-    assert tracker.ledger(tracker.watermark()) == ((0, 0, "no_journey"),)
+    assert tracker.ledger() == ((0, 0, "no_journey"), (3, 3, "tombstone"))
+    assert tracker.finished() == [(3, 4)]
     tracker.settled(1)
     tracker.settled(2)
-    assert tracker.ledger(tracker.watermark()) == ((3, 3, "tombstone"),)
+    assert tracker.ledger() == ()
+    assert tracker.watermark() == 4
 
 
 @settings(max_examples=300)
@@ -87,10 +89,40 @@ def test_ledgers_of_all_commits_name_exactly_what_had_no_delivery(gaps, order, e
         assert all(other in closed for other in received if other < upto)
         assert upto == offset or upto not in closed
         if index in cuts:
-            for first, last, _ in tracker.ledger(upto):
+            for first, last, _ in tracker.ledger():
                 positions = set(range(first, last + 1))
                 assert not positions & seen
                 seen |= positions
-    for first, last, _ in tracker.ledger(tracker.watermark()):
+    for first, last, _ in tracker.ledger():
         seen |= set(range(first, last + 1))
     assert seen == expected
+
+
+def test_parallel_consumer_826_what_is_only_received_is_never_committed() -> None:
+    tracker = Tracker("t", 0, 0)
+    for offset in range(10):
+        tracker.received(offset)
+    tracker.settled(9)
+    assert tracker.watermark() == 0
+    assert tracker.finished() == [(9, 10)]
+
+
+def test_parallel_consumer_909_a_new_assignment_knows_nothing_of_the_old_one() -> None:
+    old, new = Tracker("t", 0, 0), Tracker("t", 0, 0)
+    assert old.received(0)
+    assert new.received(0), "taken up, whatever is still open of the old epoch"
+    old.settled(0)
+    assert new.watermark() == 0
+    assert new.finished() == []
+
+
+def test_faust_312_gaps_neither_stall_nor_move_the_commit_past_what_is_open() -> None:
+    tracker = Tracker("t", 0, 0)
+    for offset in (0, 4, 5, 9):
+        tracker.received(offset)
+    for offset in (0, 5, 9):
+        tracker.settled(offset)
+    assert tracker.watermark() == 4
+    assert tracker.finished() == [(5, 10)]
+    tracker.settled(4)
+    assert tracker.watermark() == 10

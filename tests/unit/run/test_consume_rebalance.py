@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from pipeline.model import Record
-from pipeline.run import consume
+from pipeline.run import commits, consume
 from pipeline.run.consume import Intake
 from pipeline.run.release import Release
 from pipeline.testing.fakes import FakeEndpoint, FakeSchemas, FakeSource
@@ -98,7 +98,7 @@ async def test_after_something_fatal_nothing_is_committed_any_more(world, intake
 
 
 async def test_a_long_ledger_is_written_in_pieces_that_cover_it_all(world, intake, monkeypatch) -> None:
-    monkeypatch.setattr(consume, "LEDGER_RANGES", 2)
+    monkeypatch.setattr(commits, "LEDGER_RANGES", 2)
     intake.source.assign(("in", 0, 0))
     intake.source.post([Record("in", 0, 2 * n, None, b"empty", (), 0) for n in range(5)])  # every second one is a gap
     await until(lambda: intake.source.committed == {("in", 0): 9})
@@ -115,19 +115,15 @@ async def test_a_ledger_that_cannot_be_written_is_fatal_not_forgotten(world, int
     world.producer._record_bytes_max = 1
     world.settlement.empty(intake.trackers["in", 0], 0, "no_journey")
     with pytest.raises(Exception, match="does not fit"):
-        intake._commit_one(intake.trackers["in", 0])
+        intake._commits.commit(intake.trackers["in", 0])
     world.producer._record_bytes_max = 1_000_000
     intake.halt()
 
 
-@pytest.mark.parametrize("bound", ["UNSETTLED_BYTES", "EMPTY_RANGES_MAX"])
-async def test_consumption_waits_at_its_bounds(world, intake, monkeypatch, bound) -> None:
+async def test_consumption_waits_at_its_bounds(world, intake, monkeypatch) -> None:
     endpoint = await stuck(world, intake)
-    monkeypatch.setattr(consume, bound, 1)
-    intake.source.post(records(b"empty", start=5))
-    assert (bound == "UNSETTLED_BYTES") is intake._blocked()
-    if bound == "EMPTY_RANGES_MAX":
-        await until(intake._blocked)
+    monkeypatch.setattr(consume, "UNSETTLED_BYTES", 1)
+    assert intake._blocked()
     intake.source.post(records(b"go", start=6))
     await asyncio.sleep(0.02)
     assert len(endpoint.requests) == 1

@@ -75,7 +75,7 @@ async def test_an_event_is_delivered(world, made) -> None:
 async def test_positions_without_delivery_are_in_the_ledger(world, made, text, reason) -> None:
     take(world, made, text)
     assert world.tracker.watermark() == 1
-    assert world.tracker.ledger(1) == ((0, 0, reason),)
+    assert world.tracker.ledger() == ((0, 0, reason),)
     assert world.producer.records == []
 
 
@@ -83,7 +83,7 @@ async def test_a_false_trigger_condition_starts_nothing(world, made) -> None:
     made.plans.condition = lambda _datum, _now: False
     made.learn("in", REF, "known")
     take(world, made, "hello")
-    assert world.tracker.ledger(1) == ((0, 0, "condition_false"),)
+    assert world.tracker.ledger() == ((0, 0, "condition_false"),)
 
 
 async def test_a_trigger_condition_that_errs_skips_every_step_with_that_reason(world, made) -> None:
@@ -113,7 +113,7 @@ async def test_a_type_no_journey_asks_for_is_noted(world, made) -> None:
 async def test_a_record_that_no_mapping_wants_is_unmapped(world, made) -> None:
     made.learn("in", REF, "foreign")
     take(world, made, "hello")
-    assert world.tracker.ledger(1) == ((0, 0, "unmapped"),)
+    assert world.tracker.ledger() == ((0, 0, "unmapped"),)
 
 
 @pytest.mark.parametrize("text", ["damaged", "nameless"])
@@ -123,7 +123,7 @@ async def test_what_is_no_event_goes_to_the_dead_topic(world, made, text) -> Non
     (letter,) = world.producer.of("g.dead")
     assert letter.value == FRAME + text.encode()
     assert dict(letter.headers)["hookline-class"] == b"undecodable"
-    assert world.tracker.ledger(1) == ((0, 0, "undecodable"),)
+    assert world.tracker.ledger() == ((0, 0, "undecodable"),)
 
 
 async def test_bytes_without_a_frame_are_undecodable(world, made) -> None:

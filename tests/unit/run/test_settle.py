@@ -139,7 +139,7 @@ async def test_an_undecodable_record_is_on_the_dead_topic_before_it_is_done(worl
     world.settlement.undecodable(flight, FailureClass.UNDECODABLE, "truncated")
     assert world.tracker.watermark() == 0
     await until(lambda: world.tracker.watermark() == 1)
-    assert world.tracker.ledger(1) == ((0, 0, LedgerReason.UNDECODABLE),)
+    assert world.tracker.ledger() == ((0, 0, LedgerReason.UNDECODABLE),)
     assert world.producer.of("g.dead")[0].value == b"junk"
     assert world.producer.of("g.outcomes") == []
 

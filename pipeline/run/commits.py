@@ -1,0 +1,124 @@
+"""Commits: what core/offsets allows, once the broker has what tells of it.
+
+A commit is made in two steps: the ledger (which positions were covered, which had no delivery, and why) is written and
+acked first, then the source is asked to commit the watermark, and with it what is finished above. So every committed
+position can be accounted for, and so can everything the metadata calls finished.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from pipeline.core import outcome, progress
+from pipeline.core.offsets import UNBOUNDED, UNKNOWN, Tracker
+from pipeline.errors import Bug
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from pipeline.ports import Assigned, Clock, Producer, Source, Telemetry
+
+LEDGER_RANGES: Final = 5_000
+"""Ranges in one ledger record: under 200 KiB."""
+
+
+class Commits:
+    """Of one intake. `ledger_topic` None: positions of this role need no ledger. All calls on the loop."""
+
+    def __init__(
+        self, source: Source, producer: Producer, telemetry: Telemetry, clock: Clock, ledger_topic: str | None
+    ) -> None:
+        self._source = source
+        self._producer = producer
+        self._telemetry = telemetry
+        self._clock = clock
+        self._ledger_topic = ledger_topic
+        self._halted = False
+
+    def trackers(self, assigned: Assigned) -> Iterable[Tracker]:
+        """Make a tracker for each assigned partition; it knows what the last commit called finished."""
+        for topic, partition, start in assigned.partitions:
+            place, metadata = assigned.stored.get((topic, partition), (b"", ""))
+            restored = progress.decode(place, start, metadata) if place else ()
+            if isinstance(restored, progress.Ignored):
+                self._telemetry.log(
+                    "warning", "progress_ignored", topic=topic, partition=partition, reason=restored.reason
+                )
+                restored = ()
+            elif restored:
+                self._telemetry.log(
+                    "info", "progress_restored", topic=topic, partition=partition,
+                    positions=sum(end - first for first, end in restored),
+                )  # fmt: skip
+            yield Tracker(topic, partition, start, place, restored)
+
+    def crowded(self, tracker: Tracker) -> bool:
+        """Whether the partition must wait, or what is finished could become too long to be stored."""
+        payload_bytes = progress.payload_bytes(self._source.metadata_chars)
+        if payload_bytes <= 0:  # the broker takes no metadata worth writing
+            tracker.room_upto = UNBOUNDED
+            return False
+        worst_bytes = progress.worst_bytes(tracker.watermark(), tracker.finished(), tracker.top())
+        return tracker.crowded(payload_bytes - worst_bytes)
+
+    def commit(self, tracker: Tracker) -> None:
+        """Ask for a commit if anything is settled since the last one. O(open positions), O(1) if nothing is."""
+        upto = tracker.watermark()
+        chars_max = self._source.metadata_chars
+        state = (upto, tracker.next, tracker.open(), chars_max)
+        if upto == UNKNOWN or tracker.stored[1:] == state:
+            return
+        metadata = ""
+        if tracker.place:
+            metadata = progress.encode(tracker.place, upto, tracker.finished(), chars_max)
+        unchanged = upto == tracker.committed and metadata == (tracker.stored[0] if tracker.stored else "")
+        tracker.stored = (metadata, *state)
+        if unchanged:
+            return
+        then = partial(self._commit_now, tracker, upto, metadata)
+        first, tracker.committed = tracker.committed, upto
+        empty = tracker.ledger()
+        if self._ledger_topic is None or (upto == first and not empty and not tracker.unacked):
+            then()
+            return
+        # One key, so one partition: the ack of the last piece comes after those of all before it.
+        while len(empty) > LEDGER_RANGES:
+            piece, empty = empty[:LEDGER_RANGES], empty[LEDGER_RANGES:]
+            covered = max(min(piece[-1][1] + 1, upto), first)
+            self._write_ledger(tracker, first, covered, piece, _nothing)
+            first = covered
+        self._write_ledger(tracker, first, upto, empty, then)
+
+    def _write_ledger(
+        self, tracker: Tracker, first: int, upto: int, empty: Sequence[tuple[int, int, str]], then: Callable[[], None]
+    ) -> None:
+        assert self._ledger_topic is not None
+        key = f"{tracker.topic}/{tracker.partition}".encode()
+        content = outcome.encode_ledger(
+            tracker.topic, tracker.partition, first, upto, empty, self._clock() // 1_000_000
+        )
+
+        def acked(refused: object, record: object) -> None:
+            if refused is None:
+                tracker.unacked -= 1
+                then()
+            else:
+                self._producer.refused(refused, record)
+
+        tracker.unacked += 1
+        if not self._producer.produce(self._ledger_topic, key, content, [], acked):
+            raise Bug("a ledger does not fit the outcomes topic")
+
+    def _commit_now(self, tracker: Tracker, upto: int, metadata: str) -> None:
+        tracker.acked = max(tracker.acked, upto)
+        if not tracker.closed and not self._halted:
+            self._source.commit([(tracker.topic, tracker.partition, upto, metadata)])
+
+    def halt(self) -> None:
+        """Commit nothing more, whatever is acked."""
+        self._halted = True
+
+
+def _nothing() -> None:
+    """Answer an ack that nothing waits for by itself."""

@@ -1,0 +1,245 @@
+"""What is finished above the committed offset survives a crash, on a real Kafka, and only where it was written."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+from confluent_kafka import KafkaException
+
+from pipeline.adapters.kafka.place import places
+from pipeline.adapters.kafka.source import KafkaSource
+from pipeline.core.progress import CHARS_MAX, Ignored, decode, encode, identity
+from pipeline.ports import Assigned, Revoked
+from pipeline.testing.receiver import Behaviour
+from tests.support.broker import Outgoing
+from tests.support.conditions import eventually
+from tests.support.system import System, event, step
+from tests.support.system import encode as event_bytes
+
+CLUSTER = {"group.protocol": "consumer"}
+
+
+class Silent:
+    """An HTTP endpoint that reads requests and answers none, until `answering`."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.answering = False
+        self._open: set[asyncio.StreamWriter] = set()
+
+    async def start(self) -> str:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+                await reader.readexactly(length)
+                self.requests += 1
+                if self.answering:
+                    writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    def stop(self) -> None:
+        self._server.close()
+        for writer in self._open:
+            writer.close()
+
+
+@pytest.fixture
+async def silent():
+    made = Silent()
+    yield made
+    made.stop()
+
+
+TOTAL, NOBODYS, CONNECTIONS = 2_400, 600, 16
+
+
+@pytest.fixture
+async def stuck_system(tmp_path, kafka, unique, receiver, silent):
+    """The first event of the only partition is never answered; above it are deliveries, and events nobody wants."""
+    system = System(tmp_path / "config", kafka, unique, partitions=1)
+    receiver.behaviour = Behaviour(latency_ms=20)
+    system.destination("crm", receiver.url, limits={"concurrency": CONNECTIONS})
+    system.destination("stuck", await silent.start(), timeout="60s")
+    system.journey("slow", step("stuck", "stuck.upsert"), trigger={"events": ["slow.started"]})
+    system.prepare()
+    system.feed([event(0, type="slow.started")])
+    for first in range(0, TOTAL, 400):
+        system.feed([event(first + n) for n in range(400)])
+        system.feed([event(first + n, type="unheard.of") for n in range(NOBODYS * 400 // TOTAL)])
+    yield system
+    system.stop()
+
+
+@pytest.mark.timeout(180)
+async def test_after_kill_9_only_what_no_commit_covered_is_repeated(stuck_system, receiver, silent) -> None:
+    system, kafka = stuck_system, stuck_system.broker
+    (place,) = places({"bootstrap.servers": kafka.bootstrap}, system.group, [(system.topic, 0)]).values()
+
+    def covered() -> set[int]:
+        base, metadata = kafka.committed(system.group, system.topic)[0]
+        assert base == 0, "the first position is stuck"
+        assert len(metadata) <= CHARS_MAX
+        runs = decode(place, base, metadata)
+        assert not isinstance(runs, Ignored)
+        return {offset for first, end in runs for offset in range(first, end)}
+
+    def attempts() -> dict[int, int]:
+        offsets = {row.delivery_id: row.offset for row in system.outcomes()}
+        return {offsets[each]: number for each, (number, _) in receiver.snapshot()["ids"].items()}
+
+    worker = system.worker()
+    await eventually(lambda: receiver.accepted() >= TOTAL // 2, timeout_s=60)
+    worker.kill()
+    await eventually(lambda: worker.returncode is not None)
+    before, stored = receiver.accepted(), covered()
+    assert len(stored) > 500
+    system.worker()
+    await eventually(lambda: receiver.accepted() == TOTAL, timeout_s=60, what="every delivery ID accepted")
+    await eventually(lambda: covered() >= attempts().keys(), what="a commit covered all of them")
+    numbers = attempts()
+    assert {numbers[each] for each in stored & numbers.keys()} == {1}, "what a commit covered was sent again"
+    repeats = sum(number - 1 for number in numbers.values())
+    beyond = before - len(stored & numbers.keys())  # finished since the last commit
+    assert repeats <= beyond + CONNECTIONS
+    print(f"accepted before the kill: {before}, of them since the last commit: {beyond}; sent again: {repeats}")  # noqa: T201
+
+    system.children[-1].kill()  # and once more: what was restored was stored again, with all that came to it
+    assert silent.requests == 2
+    silent.answering = True
+    system.worker()
+    await eventually(system.settled, timeout_s=60)
+    assert attempts() == numbers, "after the second crash nothing is sent again but what was stuck"
+    assert silent.requests == 3
+    account = system.account()
+    assert account["balanced"] is True
+    assert account["positions"] == 1 + TOTAL + NOBODYS
+    assert account["deliveries"] == {"delivered": 1 + TOTAL}
+    assert account["ledger"] == {"no_journey": NOBODYS}
+
+
+@pytest.mark.timeout(120)
+async def test_foreign_mirrored_and_damaged_metadata_is_ignored(tmp_path, kafka, unique, receiver) -> None:
+    system = System(tmp_path / "config", kafka, unique, partitions=4)
+    system.destination("crm", receiver.url)
+    try:
+        system.prepare()
+        keys = [(system.topic, number) for number in range(4)]
+        found = places({"bootstrap.servers": kafka.bootstrap}, system.group, keys)
+        mirrored = identity("another-cluster", "AAAAAAAAAAAAAAAAAAAAAQ", system.group, 1)
+        system.broker.produce(
+            system.topic,
+            [Outgoing(event_bytes(event(10 * n + p)), b"k", partition=p) for p in range(4) for n in range(10)],
+        )
+        good = encode(found[keys[3]], 2, [(3, 10)])
+        kafka.commit(system.group, system.topic, {
+            0: (2, "bAACAAEBAQEBAQ=="),  # Parallel Consumer's
+            1: (2, encode(mirrored, 2, [(3, 10)])),  # as MirrorMaker 2 copies it
+            2: (2, encode(found[keys[2]], 1, [(2, 10)])),  # ours, but of another offset
+            3: (2, good[:-1] + ("A" if good[-1] != "A" else "B")),  # damaged
+        })  # fmt: skip
+        system.worker()
+        await eventually(lambda: receiver.accepted() == 32, timeout_s=60)
+        await eventually(system.settled, timeout_s=60)
+        log = system.children[0].log.read_text()
+        for reason in ("foreign", "unproven", "moved"):
+            assert f'"reason":"{reason}"' in log.replace('": "', '":"')
+    finally:
+        system.stop()
+
+
+class Inbox:
+    """Keeps what was assigned, lets revoked partitions go."""
+
+    def __init__(self, source: KafkaSource) -> None:
+        self.source = source
+        self.records = 0
+        self.stored: dict[tuple[str, int], tuple[bytes, str]] = {}
+        source.start(self)
+
+    def __call__(self, notice) -> None:
+        match notice:
+            case list():
+                self.records += len(notice)
+                self.source.taken(len(notice))
+            case Assigned():
+                self.stored |= notice.stored
+            case Revoked():
+                for key in notice.partitions:
+                    self.stored.pop(key, None)
+                notice.done()
+
+
+@pytest.fixture
+def open_source(kafka, unique):
+    made: list[KafkaSource] = []
+
+    def create(topic: str, **settings: str) -> Inbox:
+        plain = {"bootstrap.servers": kafka.bootstrap, **settings}
+        source = KafkaSource(plain, unique, [topic], "input", lambda *_, **__: None)
+        made.append(source)
+        return Inbox(source)
+
+    yield create
+    for source in made:
+        source._stopping.set()
+        source._finished.wait(30)
+
+
+@pytest.mark.parametrize("settings", [{}, CLUSTER], ids=["cooperative-sticky", "kip-848"])
+async def test_what_is_stored_survives_a_rebalance_and_a_restart(topic_factory, open_source, settings) -> None:
+    topic = topic_factory(partitions=2)
+    first = open_source(topic, **settings)
+    await eventually(lambda: len(first.stored) == 2, timeout_s=30)
+    wanted = {key: encode(place, 0, [(1 + key[1], 50)]) for key, (place, _) in first.stored.items()}
+    first.source.commit([(*key, 0, text) for key, text in wanted.items()])
+    second = open_source(topic, **settings)
+    await eventually(lambda: len(first.stored) == 1 and len(second.stored) == 1, timeout_s=60)
+    ((key, (place, text)),) = second.stored.items()
+    assert text == wanted[key]
+    assert decode(place, 0, text) == ((1 + key[1], 50),)
+    await first.source.stop()
+    await eventually(lambda: len(second.stored) == 2, timeout_s=60)
+    await second.source.stop()
+    third = open_source(topic, **settings)
+    await eventually(lambda: {key: text for key, (_, text) in third.stored.items()} == wanted, timeout_s=60)
+    await third.source.stop()
+
+
+async def test_metadata_the_broker_refuses_lowers_the_limit_and_stops_no_other_partition(
+    kafka, topic_factory, open_source, unique
+) -> None:
+    topic = topic_factory(partitions=2)
+    inbox = open_source(topic)
+    await eventually(lambda: len(inbox.stored) == 2, timeout_s=30)
+    assert inbox.source.metadata_chars == CHARS_MAX
+    inbox.source.commit([(topic, 0, 0, "x" * 4_096), (topic, 1, 0, "y" * 4_000)])
+    await eventually(lambda: inbox.source.metadata_chars == 3_072)
+    await eventually(lambda: kafka.committed(unique, topic) == {1: (0, "y" * 4_000)})
+    inbox.source.commit([(topic, 0, 0, "x" * 3_072)])
+    await eventually(lambda: kafka.committed(unique, topic).get(0) == (0, "x" * 3_072))
+    await inbox.source.stop()
+
+
+async def test_a_topic_made_anew_is_another_place(kafka, topic_factory) -> None:
+    topic = topic_factory(partitions=2)
+    plain = {"bootstrap.servers": kafka.bootstrap}
+    before = places(plain, "g", [(topic, 0), (topic, 1)])
+    assert len(set(before.values())) == 2
+    assert places(plain, "g", [(topic, 0)])[topic, 0] == before[topic, 0]
+    kafka.delete_topic(topic)
+
+    def made_anew() -> bool:
+        with suppress(KafkaException):  # while the broker is still deleting it
+            kafka.create_topic(topic)
+            return True
+        return False
+
+    await eventually(made_anew)
+    assert places(plain, "g", [(topic, 0)])[topic, 0] not in before.values()
