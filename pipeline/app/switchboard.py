@@ -95,8 +95,8 @@ class Switchboard:
             return
         orders = self._switches.orders(RELEASE, DROP)
 
-        def of_step(destination: str, written_ms: int, started_ms: int) -> Order | None:
-            return switches.told(orders, (destination,), written_ms, started_ms)
+        def of_step(destination: str, written_ms: int, started_ms: int, held: bool) -> Order | None:  # noqa: FBT001
+            return switches.told(orders, (destination,), written_ms, started_ms, held=held)
 
         self._process.told = of_step if orders else None
         self._release.follow(orders, self._share)

@@ -31,7 +31,7 @@ SCOPES: Final = ("destination", "journey", "step")
 TEXT_MAX: Final = 500
 """Characters kept of a reason or a name."""
 RELEASE_GRACE_MS: Final = 10_000
-"""A release also means runs that were parked this much later: workers need a moment to hear of a resumption."""
+"""A release also means runs that were held back this much later: workers need a moment to hear of a resumption."""
 
 _PAUSE: Final = "pause"
 
@@ -70,9 +70,13 @@ class Order:
     before_ms: int = 0
     given_ms: int = 0  # by the clock of who gave it; part of a drop's key
 
-    def means(self, written_ms: int, started_ms: int) -> bool:
-        """Whether a run that began at `started_ms` and waits since `written_ms` is meant."""
-        grace_ms = RELEASE_GRACE_MS if self.verb == RELEASE else 0
+    def means(self, written_ms: int, started_ms: int, *, held: bool = False) -> bool:
+        """Whether a run that began at `started_ms` and waits since `written_ms` is meant.
+
+        `held`: it waits because it was held back by hand. What waits after a failure is never meant by an order given
+        before: it would be tried again and again, without its wait, until the grace is over.
+        """
+        grace_ms = RELEASE_GRACE_MS if held and self.verb == RELEASE else 0
         return written_ms <= self.at_ms + grace_ms and (self.before_ms == 0 or started_ms < self.before_ms)
 
 
@@ -198,11 +202,13 @@ class Held:
         return DISABLED if step.operation in self._disabled else ""
 
 
-def told(orders: Iterable[Order], destinations: Container[str], written_ms: int, started_ms: int) -> Order | None:
+def told(
+    orders: Iterable[Order], destinations: Container[str], written_ms: int, started_ms: int, *, held: bool = False
+) -> Order | None:
     """Return the order that means a waiting run with steps for these destinations; a drop before a release."""
     found: Order | None = None
     for order in orders:
-        if order.destination in destinations and order.means(written_ms, started_ms):
+        if order.destination in destinations and order.means(written_ms, started_ms, held=held):
             if order.verb == DROP:
                 return order
             found = order

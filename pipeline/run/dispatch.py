@@ -167,6 +167,10 @@ class Lane:
         """Whether it takes deliveries: the breaker is closed, and the queue has room."""
         return self._breaker.state == "closed" and not self._draining and not self.full()
 
+    def holding(self) -> bool:
+        """Whether anything of it is held back by hand."""
+        return self._held is not None
+
     def steady(self) -> bool:
         """Whether the breaker has been closed for STEADY_S, or found no delivery to probe with for UNPROBED_S."""
         now_s = self._loop.time()

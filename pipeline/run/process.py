@@ -81,8 +81,8 @@ class Process:
         self._plans: dict[tuple[str, SchemaRef], Plan | Undecodable | None] = {}
         self._unknown: OrderedDict[tuple[str, SchemaRef], None] = OrderedDict()
         self._hops: OrderedDict[int, tuple[str, int, int]] = OrderedDict()
-        self.told: Callable[[str, int, int], Order | None] | None = None
-        """`(destination, waiting since, begun)`, Unix ms, to the order that means such a waiting step. Set by app/."""
+        self.told: Callable[[str, int, int, bool], Order | None] | None = None
+        """`(destination, waiting since, begun, held back by hand)`, Unix ms, to the order that means such a step."""
 
     def learn(self, topic: str, ref: SchemaRef, schema: object | Unknown) -> None:
         """Plan for records of a writer schema on a topic; an Unknown one makes them undecodable."""
@@ -254,7 +254,9 @@ class Process:
                 was.first_ms * 1_000_000, due_ms=was.due_ms, status=was.status, last_cls=was.cls,
             )  # fmt: skip
             told = self.told
-            order = told(step.destination, record.timestamp_ms, state.started_ms) if told is not None else None
+            order = None
+            if told is not None:
+                order = told(step.destination, record.timestamp_ms, state.started_ms, was.cls in switches.HELD)
             if order is not None and order.verb == switches.DROP:
                 self._settlement.skip(delivery, SkipReason.DROPPED)
                 continue

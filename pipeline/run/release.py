@@ -51,14 +51,17 @@ class Spare(Protocol):
     def takes(self) -> bool:
         """Whether it takes deliveries."""
 
+    def holding(self) -> bool:
+        """Whether anything of it is held back by hand."""
+
 
 class _Entry:
     """One held record: when it is due (Unix ms), and what it waits for. It may be in two queues: see `gone`.
 
-    `destinations` of its steps; `parked_for` those a parked run waits for, none for others.
+    `destinations` of its steps; `parked_for` those a parked run waits for, none for others. `held`: back by hand.
     """
 
-    __slots__ = ("began_ms", "destinations", "due_ms", "gone", "ordered", "parked_for", "parks", "record")
+    __slots__ = ("began_ms", "destinations", "due_ms", "gone", "held", "ordered", "parked_for", "parks", "record")
 
     def __init__(self, due_ms: int, record: Record) -> None:
         self.due_ms = due_ms
@@ -67,6 +70,7 @@ class _Entry:
         self.parked_for: tuple[str, ...] = ()
         self.parks = 0
         self.began_ms = 0
+        self.held = False
         self.ordered = False
         self.gone = False
 
@@ -249,6 +253,7 @@ class Release:
         if not isinstance(state, journeys.RunState):
             return
         entry.began_ms = state.started_ms
+        entry.held = any(step.cls in switches.HELD for step in state.steps.values())
         names = {self._calls.get((state.journey, step), "") for step in state.steps}
         entry.destinations = tuple(sorted(names))
         waits = any(step.due_ms > now_ms for step in state.steps.values())
@@ -282,7 +287,9 @@ class Release:
 
     def _order(self, entry: _Entry) -> None:
         """Put an entry with those that go by an order that means it."""
-        order = switches.told(self._orders, entry.destinations, entry.record.timestamp_ms, entry.began_ms)
+        # What is held back still would be written anew at once: again and again, as long as the grace lasts.
+        late = entry.held and not any(lane.holding() for lane in map(self._lanes.get, entry.destinations) if lane)
+        order = switches.told(self._orders, entry.destinations, entry.record.timestamp_ms, entry.began_ms, held=late)
         if order is not None:
             entry.ordered = True
             name = (order.verb, order.destination, order.at_ms)

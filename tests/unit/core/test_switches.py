@@ -111,12 +111,18 @@ def order(verb: str, before_ms: int = 0, destination: str = "crm") -> Order:
         (order(DROP), NOW + 1, 0, False),  # waits since the order was given: it knew nothing of this run
         (order(DROP, before_ms=500), NOW, 499, True),
         (order(DROP, before_ms=500), NOW, 500, False),
-        (order(RELEASE), NOW + switches.RELEASE_GRACE_MS, 0, True),
-        (order(RELEASE), NOW + switches.RELEASE_GRACE_MS + 1, 0, False),
+        (order(RELEASE), NOW, 0, True),
+        (order(RELEASE), NOW + 1, 0, False),  # it was released and failed: now it has a wait of its own
     ],
 )
 def test_an_order_means_what_waited_when_it_was_given(given, written_ms, began_ms, meant) -> None:
     assert (switches.told([given], ("crm",), written_ms, began_ms) is given) is meant
+
+
+@pytest.mark.parametrize(("verb", "later_ms", "meant"), [(RELEASE, 0, True), (RELEASE, 1, False), (DROP, 0, False)])
+def test_a_release_means_what_was_held_back_while_workers_heard_of_the_resumption(verb, later_ms, meant) -> None:
+    written_ms = NOW + switches.RELEASE_GRACE_MS + later_ms
+    assert (switches.told([order(verb)], ("crm",), written_ms, 0, held=True) is not None) is meant
 
 
 def test_a_drop_comes_before_a_release_and_other_destinations_are_not_meant() -> None:

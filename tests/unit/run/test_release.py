@@ -123,6 +123,10 @@ class FakeLane:
         self.room = 0
         self.well = False
         self.taking = True
+        self.held = False
+
+    def holding(self) -> bool:
+        return self.held
 
     def spare(self) -> int:
         return self.room
@@ -134,11 +138,11 @@ class FakeLane:
         return self.taking
 
 
-def parked(offset: int, stamp_ms: int, parks: int = 1, due_ms: int = 0, **calls: str) -> Record:
+def parked(offset: int, stamp_ms: int, parks: int = 1, due_ms: int = 0, cls: str = "", **calls: str) -> Record:
     state = journeys.RunState(
         journey="j", hash="h", event_id="e", source=("in", 0, offset, 0), deliveries=1, started_ms=0, hop=1,
         parks=parks, due_ms=0, trace_id="", sampled=False, link="",
-        steps={name: journeys.StepState(0, due_ms, 0, "", 0) for name in calls or {"crm": ""}},
+        steps={name: journeys.StepState(0, due_ms, 0, cls, 0) for name in calls or {"crm": ""}},
     )  # fmt: skip
     headers = ((journeys.STATE_HEADER, journeys.encode(state)),)
     return Record("r.1m", 0, offset, None, b"v", headers, stamp_ms)
@@ -259,6 +263,18 @@ async def test_what_a_release_means_goes_at_its_rate_even_where_the_lane_has_roo
     assert len(early.fired()) <= 2
     early.release.follow([], lambda: 1.0)
     assert len(early.fired()) >= 7
+
+
+@pytest.mark.parametrize("cls", ["paused", "disabled", "timeout"])
+async def test_what_was_held_back_just_after_a_release_goes_once_nothing_is_held_back_any_more(early, cls) -> None:
+    early.lanes["crm"].held = True
+    early.release.hold([parked(0, 1_000_000, cls=cls)])
+    given = Order(RELEASE, "crm", "ada", "because", 999_000)
+    early.release.follow([given], lambda: 1.0)
+    assert early.fired() == []  # it would be held back again at once
+    early.lanes["crm"].held = False
+    early.release.follow([given], lambda: 1.0)
+    assert early.fired() == ([] if cls == "timeout" else [0])  # after a failure it has a wait of its own
 
 
 async def test_what_goes_early_lets_fetching_go_on_and_is_not_kept(early) -> None:
