@@ -198,6 +198,14 @@ class Batching:
         """Find the item at fault: the request was refused as a whole, so no delivery used an attempt."""
         policy = refused.members[0].step.batch
         assert policy is not None
+        tracker = refused.run.flight.tracker
+        if tracker.closed:
+            return  # another worker's by now, who starts from the position
+        if tracker.leaving:  # nothing new is started for it
+            now_ms = self._clock() // 1_000_000
+            for each in refused.members:
+                self._settler.later(each, now_ms, each.last_cls, parked=False)
+            return
         middle = len(refused.members) // 2
         members = iter(refused.members)
         for half in (list(islice(members, middle)), list(members)):
@@ -224,7 +232,9 @@ class Batching:
                     self._settler.later(each, ruling.due_ms, ruling.cls, parked=False)
                 case verdict.Hold():
                     each.attempts -= 1
-                    self._settler.later(each, now_ms, ruling.cls, parked=True)
+                    # The breaker is closed: without a time to wait for it would come back at once, without end.
+                    due_ms = now_ms + each.step.retry.tiers_ms[0]
+                    self._settler.later(each, due_ms, ruling.cls, parked=True)
 
     @staticmethod
     def _tell(ended: Batch) -> None:

@@ -8,12 +8,13 @@ import json
 import pytest
 
 from pipeline.core import batch as rules
+from pipeline.core import journeys
 from pipeline.core.offsets import Tracker
 from pipeline.core.payload import batch_id
 from pipeline.model import Answer, BatchPolicy, Broken, Failure, FailureClass, SkipReason
 from pipeline.run.batch import Batching
 from pipeline.testing.fakes import FakeEndpoint
-from tests.unit.run.conftest import step, until
+from tests.unit.run.conftest import TIERS, step, until
 
 READ = rules.reader(rules.Results((), ("status",), ("id",)))
 
@@ -251,3 +252,36 @@ async def test_the_same_deliveries_make_the_same_batch_id(world) -> None:
     heads = [head.decode().split()[0] for head, _ in together.endpoint.requests]
     assert heads == [batch_id([each.id for each in one])]
     assert len({batch_id(ids) for ids in (["a"], ["b"], ["a", "b"], ["b", "a"])}) == 4
+
+
+@pytest.mark.parametrize("lost", [True, False])
+async def test_a_refused_batch_is_not_halved_once_its_partition_goes(world, lost) -> None:
+    together = Together(world, lambda _head, _body: Answer(422))
+    together.endpoint.latency_s = 0.02
+    together.offer(4)
+    await until(lambda: len(together.endpoint.requests) == 1)
+    if lost:
+        world.settlement.forget(world.tracker)
+        together.lane.discard(lambda _: True)
+    else:
+        world.tracker.leaving = True
+        together.lane.release(lambda _: True)
+        await until(lambda: world.tracker.watermark() == 4)
+        assert {(row.outcome, row.attempts) for row in world.outcomes()} == {("retrying", 0)}
+    await until(lambda: len(together.lane._idle) == len(together.lane._seats))
+    assert len(together.endpoint.requests) == 1
+    assert lost == (world.outcomes() == [])
+
+
+async def test_an_item_whose_sender_is_refused_waits_a_tier_for_the_breaker_is_closed(world) -> None:
+    def script(_head, body):
+        return Answer(207, body=json.dumps([each | {"status": 401} for each in json.loads(body)]).encode())
+
+    together = Together(world, script, read=READ)
+    together.offer(4)
+    await until(lambda: world.tracker.watermark() == 4)
+    assert {(row.outcome, row.reason, row.attempts) for row in world.outcomes()} == {("retrying", "auth", 0)}
+    now_ms = world.clock() // 1_000_000
+    for record in world.producer.of("g.retry.10s"):
+        state = journeys.decode(record.header(journeys.STATE_HEADER))
+        assert all(each.due_ms == now_ms + TIERS[0] for each in state.steps.values())  # so it is no early release's
