@@ -79,8 +79,8 @@ class Switchboard:
             self._apply()
             for each in said:
                 self._tell(each)
-                if isinstance(each, Order) and each.verb == RESET and each.destination in self._lanes:
-                    self._lanes[each.destination].reset()
+                if isinstance(each, Order) and each.destination in self._lanes:
+                    self._reach(self._lanes[each.destination], each)
         for record in records:
             self.applied[record.partition] = record.offset
 
@@ -100,6 +100,16 @@ class Switchboard:
 
         self._process.told = of_step if orders else None
         self._release.follow(orders, self._share)
+
+    @staticmethod
+    def _reach(lane: Lane, order: Order) -> None:
+        """Let an order reach what waits in the lane already: taken from its retry topic, but not sent."""
+        if order.verb == RESET:
+            lane.reset()
+        elif order.verb == DROP:
+            lane.drop(
+                lambda each: each.run.hop > 0 and order.means(each.run.flight.record.timestamp_ms, each.run.started_ms)
+            )
 
     def _tell(self, said: Switch | Order) -> None:
         """Keep a history: the topic has only the last word on each name."""

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline.core.tracecontext import format as format_traceparent
 from pipeline.errors import Bug
-from pipeline.model import BatchPolicy, Delivery, Destination, FailureClass, Step
+from pipeline.model import BatchPolicy, Delivery, Destination, FailureClass, Outcome, SkipReason, Step
 from pipeline.ports import LATENCY_BUCKETS_MS, LaneStats
 from pipeline.run.aftermath import Aftermath
 from pipeline.run.backlog import Backlog
-from pipeline.run.batch import Batching, why_held
+from pipeline.run.batch import Batch, Batching, why_held
 from pipeline.run.health import Health
 from pipeline.run.pace import Pace
 from pipeline.run.seat import Seat
@@ -192,6 +192,14 @@ class Lane:
         if self._batching is not None:
             for delivery in self._batching.take_all(lambda each: bool(held(each.step))):
                 self._after.hold(delivery, delivery.due_ms, held(delivery.step), now_ms)
+
+    def drop(self, chosen: Callable[[Delivery], bool]) -> None:
+        """End what waits here and `chosen` picks as dropped. A batch that waits for its turn is under way."""
+        dropped = [each for each, _ in self._backlog.take_all(lambda each: type(each) is not Batch and chosen(each))]
+        if self._batching is not None:
+            dropped += self._batching.take_all(chosen)
+        for delivery in dropped:
+            self._settler.finish(delivery, Outcome.SKIPPED, SkipReason.DROPPED, "")
 
     def disable(self, delivery: Delivery) -> None:
         """Tell that the delivery's operation is gone; see `disabled`."""

@@ -285,3 +285,12 @@ async def test_an_item_whose_sender_is_refused_waits_a_tier_for_the_breaker_is_c
     for record in world.producer.of("g.retry.10s"):
         state = journeys.decode(record.header(journeys.STATE_HEADER))
         assert all(each.due_ms == now_ms + TIERS[0] for each in state.steps.values())  # so it is no early release's
+
+
+async def test_a_drop_ends_what_is_gathered_and_leaves_the_rest(world) -> None:
+    together = Together(world, wait_ms=1)
+    dropped, kept = together.offer(2)
+    together.lane.drop(lambda each: each is dropped)
+    await until(lambda: world.tracker.watermark() == 2)
+    assert together.sent() == [[kept.id]]
+    assert together.ended() == {dropped.id: "skipped", kept.id: "delivered"}

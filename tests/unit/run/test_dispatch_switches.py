@@ -93,3 +93,21 @@ async def test_a_reset_closes_the_breaker(world) -> None:
     lane.offer(delivery)
     await until(lambda: world.tracker.watermark() == 2)
     assert world.outcomes()[-1].outcome == "delivered"
+
+
+async def test_a_drop_ends_what_waits_for_its_turn_or_its_time_and_nothing_else(world) -> None:
+    endpoint = FakeEndpoint(latency_s=0.05)
+    lane = world.lane(endpoint, concurrency=1)
+    under_way, queued, delayed, other = (*(world.deliveries(step())[0] for _ in range(4)),)
+    lane.offer(under_way)
+    await until(lambda: len(endpoint.requests) == 1)
+    delayed.due_ms = world.clock() // 1_000_000 + 9_000
+    for each in (queued, delayed, other):
+        lane.offer(each)
+    lane.drop(lambda each: each is not other)
+    await until(lambda: world.tracker.watermark() == 4)
+    ended = {row.delivery_id: (row.outcome, row.reason) for row in world.outcomes()}
+    assert ended == {
+        under_way.id: ("delivered", ""), other.id: ("delivered", ""),
+        queued.id: ("skipped", "dropped"), delayed.id: ("skipped", "dropped"),
+    }  # fmt: skip
