@@ -24,6 +24,7 @@ class Requests:
         self._commits: dict[_Key, tuple[int, str]] = {}
         self._asked: dict[_Key, tuple[int, str]] = {}  # the latest of each partition
         self._pausing: dict[_Key, bool] = {}
+        self._under_way = 0  # commits sent and not answered; only the poll thread counts
 
     def commit(self, offsets: Sequence[tuple[str, int, int, str]]) -> None:
         """Ask for commits; later ones of a partition win."""
@@ -44,7 +45,23 @@ class Requests:
         """Take out the commits of these partitions; drop those of others, which Kafka would accept."""
         with self._lock:
             wanted, self._commits = self._commits, {}
-        return [TopicPartition(*key, *what) for key, what in wanted.items() if key in owned]
+        taken = [TopicPartition(*key, *what) for key, what in wanted.items() if key in owned]
+        self._under_way += bool(taken)
+        return taken
+
+    def answered(self) -> None:
+        """Note that one of those taken is under way no more, however it ended."""
+        self._under_way -= 1
+
+    def open(self) -> bool:
+        """Whether any commit is asked for, or was sent and not answered."""
+        return bool(self._commits) or self._under_way > 0
+
+    def again(self, keys: Iterable[_Key]) -> None:
+        """Ask again for the latest of these partitions if anything is under way: its answer may come too late."""
+        with self._lock:
+            if self._under_way > 0:
+                self._commits |= {key: self._asked[key] for key in keys if key in self._asked}
 
     def take_pauses(self) -> dict[_Key, bool]:
         """Take out the pauses asked for."""

@@ -49,8 +49,9 @@ REQUEST_S: Final = 10.0
 """Bound on one blocking request to the broker."""
 COMMIT_RETRY_S: Final = 0.5
 """How soon a commit that failed, as during a rebalance, is asked for again."""
-LAST_COMMITS_S: Final = 5.0
-"""How long commits refused while leaving are tried again."""
+LAST_COMMITS_S: Final = 20.0
+"""How long a member that leaves waits for its commits. Behind a JoinGroup on its connection they wait as the rebalance
+does: for the session.timeout.ms of whoever died without a word."""
 ASSIGN_S: Final = 60.0
 """How long an assignment waits for a broker that cannot say where to start."""
 STOP_S: Final = 30.0
@@ -273,24 +274,24 @@ class KafkaSource:
     def _send_commits(self, consumer: Consumer, *, wait: bool) -> None:
         if not self._requests.commits() or (not wait and time.monotonic() < self._commit_from_s):
             return
-        offsets = self._requests.take_commits(self._owned)
-        if not offsets:
+        if not (offsets := self._requests.take_commits(self._owned)):
             return
         try:
             if wait:
                 consumer.commit(offsets=offsets, asynchronous=False)
+                self._requests.answered()
             else:
                 consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
+            self._requests.answered()
             self._commit_failed(error.args[0], offsets)
 
     def _last_commits(self, consumer: Consumer) -> None:
-        """Commit before leaving; a rebalance under way refuses for a moment, and what it hands out is not read."""
+        """Commit before leaving, and wait for the answers; what a rebalance hands out meanwhile is not read."""
         until_s = time.monotonic() + LAST_COMMITS_S
-        self._send_commits(consumer, wait=True)
-        while self._requests.commits() and time.monotonic() < until_s:
-            consumer.poll(COMMIT_RETRY_S)
-            self._send_commits(consumer, wait=True)
+        while self._requests.open() and time.monotonic() < until_s:
+            self._send_commits(consumer, wait=False)
+            consumer.poll(POLL_S)
 
     def _apply_pauses(self, consumer: Consumer) -> None:
         for key, pause in self._requests.take_pauses().items():
@@ -354,6 +355,7 @@ class KafkaSource:
             finished = threading.Event()
             self._post(Revoked(keys, False, finished.set))
             late = not self._stopping.is_set() and not finished.wait(REVOKE_WAIT_S)
+            self._requests.again(keys)
             self._send_commits(consumer, wait=True)
             self._forget(keys)
             if late:  # another worker has them from now on: nothing of them may be sent here any more
@@ -380,8 +382,8 @@ class KafkaSource:
         self._log("warning", "broker_error", role=self.role, code=error.name())
 
     def _on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
-        failed = [each for each in partitions if error is not None or each.error is not None]
-        if failed:
+        self._requests.answered()
+        if failed := [each for each in partitions if error is not None or each.error is not None]:
             self._commit_failed(error or failed[0].error, failed)
 
     def _commit_failed(self, error: KafkaError | None, offsets: list[TopicPartition]) -> None:

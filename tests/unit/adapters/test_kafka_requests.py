@@ -59,3 +59,33 @@ def test_a_commit_beside_one_whose_metadata_is_too_large_is_asked_for_again() ->
     requests.failed(KafkaError(KafkaError.OFFSET_METADATA_TOO_LARGE), both, MINE)
     assert requests.metadata_chars == 3_072
     assert of(requests) == [(1, 1, "y" * 100)]
+
+
+def test_a_commit_is_open_until_it_is_answered() -> None:
+    requests = Requests()
+    assert not requests.open()
+    requests.commit([("t", 0, 1, "")])
+    assert requests.open()
+    of(requests)
+    assert requests.open(), "sent and not answered: leaving now would lose it"
+    requests.answered()
+    assert not requests.open()
+
+
+def test_what_is_under_way_is_asked_for_again_before_a_partition_goes() -> None:
+    requests = Requests()
+    requests.commit([("t", 0, 7, "x"), ("t", 1, 3, "")])
+    of(requests)
+    requests.again([("t", 0), ("t", 9)])
+    assert of(requests) == [(0, 7, "x")]
+    requests.answered()
+    requests.answered()
+    requests.again([("t", 0)])
+    assert of(requests) == [], "all was answered"
+
+
+def test_nothing_of_ours_is_nothing_under_way() -> None:
+    requests = Requests()
+    requests.commit([("t", 2, 9, "")])
+    assert of(requests) == []
+    assert not requests.open()
