@@ -35,6 +35,8 @@ STAND_IN: Final = "hookline-test"
 EXPIRES_SOON_MS: Final = 14 * 86_400_000
 """A certificate that expires within this is warned of."""
 DAY_MS: Final = 86_400_000
+LINGER_S: Final = 0.05
+"""A connection whose handshake failed is closed on later turns of the loop (aiohttp: graceful shutdown)."""
 UNAUTHORISED: Final = 401
 
 
@@ -97,6 +99,7 @@ async def trial(
             operation_name], tell)  # fmt: skip
     finally:
         await endpoint.close()
+        await asyncio.sleep(LINGER_S)
 
 
 async def _resolve(destination: Destination, tell: Callable[[Finding], None]) -> bool:

@@ -145,9 +145,7 @@ class Receiver:
         if self._listener is not None and self._server is not None:
             self._listener.close()
             self._listener = None
-            for connection in tuple(self._server.connections):
-                if connection.transport is not None:
-                    connection.transport.abort()
+            self._abort_all(self._server)
             await asyncio.sleep(0)  # lets the loop close the listening socket
 
     async def stop(self) -> None:
@@ -156,9 +154,18 @@ class Receiver:
             self._listener.close()
             self._listener = None
         if self._server is not None:
-            self._server.pre_shutdown()  # idle connections need no waiting for
-            await self._server.shutdown(STOP_S)
-            self._server = None
+            server, self._server = self._server, None
+            server.pre_shutdown()  # idle connections need no waiting for
+            await server.shutdown(STOP_S)
+            for _ in range(2):  # one that was accepted as the listener closed is made on a later turn of the loop
+                await asyncio.sleep(0)
+                self._abort_all(server)
+
+    @staticmethod
+    def _abort_all(server: web.Server) -> None:
+        for connection in tuple(server.connections):
+            if connection.transport is not None:
+                connection.transport.abort()
 
     # ---------------------------------------------------------------------------------------- counts
 

@@ -6,6 +6,7 @@ record at or past its end or by the broker's end-of-partition event, never by co
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import (
@@ -27,6 +28,8 @@ from pipeline.model import Record
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+AGAIN_S: Final = 0.1
+"""Between two questions about a partition whose leader is not known yet."""
 REACH_S: Final = 10.0
 """Bound on every single question to the broker."""
 BATCH_RECORDS: Final = 500
@@ -114,7 +117,17 @@ class _Reading:
         self._consumer.assign([TopicPartition(self._topic, *each) for each in self._start.items()])
 
     def _watermarks(self, partition: int) -> tuple[int, int]:
-        found = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=REACH_S)
+        until_s = time.monotonic() + REACH_S
+        while True:
+            try:
+                found = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=REACH_S)
+                break
+            except KafkaException as error:
+                # A partition made a moment ago, or one whose leader moved: the broker asked does not know yet.
+                passes = error.args[0].code() in (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+                if not passes or time.monotonic() > until_s:
+                    raise
+                time.sleep(AGAIN_S)
         if found is None:
             raise BrokerError(f"Kafka did not tell the offsets of {self._topic}/{partition} within {REACH_S:.0f} s")
         low, high = found
