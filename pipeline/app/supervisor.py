@@ -19,7 +19,7 @@ HEALTHY_S: Final = 60.0
 """A worker that lived this long starts over at the shortest wait."""
 REFUSED: Final = 2
 """Exit code of a worker whose configuration or topics are wrong: starting it again would change nothing."""
-KILL_AFTER_S: Final = 60.0
+KILL_AFTER_S: Final = 80.0
 """Bound on a graceful stop; then workers are killed."""
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 WORKERS_MAX: Final = 64
 DRAIN_MAX_S: Final = 50
-"""Acks included, a drain ends before the supervisor loses patience after 60 s."""
+"""Last acks and commits included, a drain ends before the supervisor loses patience after 80 s."""
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

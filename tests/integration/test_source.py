@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+import signal
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ from pipeline.adapters.kafka.source import BATCH_RECORDS, KafkaSource
 from pipeline.errors import BrokerError
 from pipeline.ports import Assigned, Fatal, Revoked
 from tests.support.broker import Outgoing
+from tests.support.children import Child
 from tests.support.conditions import eventually
 
 if TYPE_CHECKING:
@@ -142,7 +145,7 @@ async def test_one_partition_pauses_alone_and_goes_on_where_it_stopped(kafka, to
     await eventually(lambda: len(inbox.owned) == 2)
     inbox.source.pause(topic, 0)
     await eventually(lambda: (topic, 0) in inbox.source._paused)
-    kafka.produce(topic, [b"x"] * 400)
+    kafka.produce(topic, [Outgoing(b"x", partition=number % 2) for number in range(400)])
     await eventually(lambda: len(inbox.offsets(1)) > 0)
     ends = {partition: end for partition, (_, end) in kafka.ends(topic).items()}
     await eventually(lambda: len(inbox.offsets(1)) == ends[1])
@@ -295,6 +298,48 @@ async def test_what_an_old_assignment_asked_to_commit_is_not_committed_under_a_n
     first.source._on_commit(late, [TopicPartition(topic, 0, 10)])  # one more of the old ones, refused only now
     await first.source.stop()  # which makes what is still asked for
     assert kafka.committed(unique, topic) == {0: (4, "")}
+
+
+MEMBER = """
+import sys
+from confluent_kafka import Consumer
+consumer = Consumer({"bootstrap.servers": sys.argv[1], "group.id": sys.argv[2], "session.timeout.ms": 6000,
+                     "partition.assignment.strategy": "cooperative-sticky"})
+consumer.subscribe([sys.argv[3]], on_assign=lambda *_: print("assigned", flush=True))
+while True:
+    consumer.poll(0.1)
+"""
+
+
+async def test_leaving_waits_for_commits_that_a_rebalance_holds_back(
+    kafka, topic_factory, open_source, unique, tmp_path
+) -> None:
+    topic = topic_factory(partitions=2)
+    first = open_source(topic)
+    await eventually(lambda: len(first.owned) == 2)
+    dead = Child([sys.executable, "-c", MEMBER, kafka.bootstrap, unique, topic], tmp_path / "member.log")
+    try:
+        await eventually(lambda: len(first.owned) == 1 and "assigned" in dead.tail(), timeout_s=60)
+        (place,) = first.owned
+        dead.send(signal.SIGSTOP)
+        third = open_source(topic)  # whoever rejoins now waits for the dead member's session to end
+        asked = await _until_held_back(kafka, unique, topic, place, first.source)
+        await first.source.stop()
+        assert kafka.committed(unique, topic)[place[1]] == (asked, "")
+        await third.source.stop()
+    finally:
+        dead.kill()
+
+
+async def _until_held_back(kafka, group, topic, place, source) -> int:
+    """Commit one offset after the other; return the first that is not made within two seconds."""
+    for offset in range(1, 200):
+        source.commit([(*place, offset, "")])
+        try:
+            await eventually(lambda at=offset: kafka.committed(group, topic).get(place[1]) == (at, ""), timeout_s=2.0)
+        except AssertionError:
+            return offset
+    raise AssertionError("no rebalance held a commit back")
 
 
 class Gate:

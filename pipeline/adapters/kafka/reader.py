@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 from confluent_kafka import (
     OFFSET_BEGINNING,
     OFFSET_END,
-    TIMESTAMP_NOT_AVAILABLE,
     Consumer,
     KafkaError,
     KafkaException,
@@ -21,12 +20,14 @@ from confluent_kafka import (
 )
 
 from pipeline.adapters.kafka.embedded import is_embedded
+from pipeline.adapters.kafka.message import as_record
 from pipeline.adapters.kafka.trouble import Trouble
 from pipeline.errors import BrokerError, TopicMissing
-from pipeline.model import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from pipeline.model import Record
 
 AGAIN_S: Final = 0.1
 """Between two questions about a partition whose leader is not known yet."""
@@ -177,17 +178,8 @@ class _Reading:
         self._at[partition] = offset + 1
         if offset + 1 == end:
             self._finish(partition)
-        kind, stamp_ms = message.timestamp()
-        return Record(
-            self._topic, partition, offset, _bytes(message.key()), _bytes(message.value()),
-            tuple(message.headers() or ()),  # type: ignore[arg-type]  # stubs: headers may be str; read ones are bytes
-            0 if kind == TIMESTAMP_NOT_AVAILABLE else stamp_ms,
-        )  # fmt: skip
+        return as_record(message)
 
     def _finish(self, partition: int) -> None:
         if self._end.pop(partition, None) is not None and self._end:
             self._consumer.incremental_unassign([TopicPartition(self._topic, partition)])
-
-
-def _bytes(content: object) -> bytes | None:
-    return content if isinstance(content, bytes) else None

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
-    TIMESTAMP_NOT_AVAILABLE,
     Consumer,
     KafkaError,
     KafkaException,
@@ -26,14 +25,16 @@ from confluent_kafka import (
 )
 
 from pipeline.adapters.kafka.backlog import Backlog
+from pipeline.adapters.kafka.message import as_record
 from pipeline.adapters.kafka.place import places
 from pipeline.adapters.kafka.requests import Requests
 from pipeline.errors import BrokerError
-from pipeline.model import Record
 from pipeline.ports import Assigned, Fatal, Notice, Revoked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from pipeline.model import Record
 
 BATCH_RECORDS: Final = 500
 """Records per post to the loop, at most."""
@@ -247,14 +248,7 @@ class KafkaSource:
                 # Gathered in the same call that (un)assigned the partition: which side of it cannot be told.
                 stale.add(key)
                 continue
-            kind, stamp = message.timestamp()
-            records.append(
-                Record(
-                    key[0], key[1], message.offset() or 0, _bytes(message.key()), _bytes(message.value()),
-                    tuple(message.headers() or ()),  # type: ignore[arg-type]
-                    stamp if kind != TIMESTAMP_NOT_AVAILABLE else 0,
-                )
-            )  # fmt: skip
+            records.append(as_record(message))
         for key in stale & self._owned.keys():
             consumer.seek(TopicPartition(key[0], key[1], self._owned[key]))
         return records
@@ -394,7 +388,3 @@ class KafkaSource:
 
 def _nothing() -> None:
     """Answer a notice that nobody waits for."""
-
-
-def _bytes(content: object) -> bytes | None:
-    return content if content is None or isinstance(content, bytes) else str(content).encode()
