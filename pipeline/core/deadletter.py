@@ -29,7 +29,7 @@ def for_position(flight: Flight, cls: FailureClass, detail: str, now_ns: int) ->
     """Describe a record that never became an event."""
     topic, partition, offset, _ = flight.source
     return _text({
-        "class": cls.value, "reason": cls.value, "detail": detail, "outcome": Outcome.DEAD.value,
+        "class": cls.value, "detail": detail, "outcome": Outcome.DEAD.value,
         "source-topic": topic, "source-partition": partition, "source-offset": offset,
         "schema-id": schema_label(flight.record), "attempts": 0, "first-at": _rfc3339(flight.received_ns),
         "last-at": _rfc3339(now_ns), "trace-id": flight.trace.trace_id,
@@ -43,7 +43,7 @@ def for_delivery(delivery: Delivery, outcome: Outcome, cls: str, detail: str, no
     assert event is not None
     topic, partition, offset, _ = flight.source
     headers = _text({
-        "class": cls, "reason": cls, "detail": detail, "outcome": outcome.value,
+        "class": cls, "detail": detail, "outcome": outcome.value,
         "source-topic": topic, "source-partition": partition, "source-offset": offset,
         "schema-id": schema_label(flight.record), "attempts": delivery.attempts, "status": delivery.status or "",
         "first-at": _rfc3339(delivery.first_ns or flight.received_ns), "last-at": _rfc3339(now_ns),

@@ -26,7 +26,7 @@ SCHEMA = {
 
 def letter(cls: str = "server_error", offset: int = 7, value: bytes | None = b"?", **says: str) -> Outgoing:
     told = {
-        "class": cls, "reason": cls, "outcome": "dead", "source-topic": "events", "source-partition": "0",
+        "class": cls, "outcome": "dead", "source-topic": "events", "source-partition": "0",
         "source-offset": str(offset), "attempts": "3", "event-id": EVENT, "journey": "welcome", "step": "hello",
         "destination": "crm", "delivery-id": DELIVERY, "status": "503", **says,
     }  # fmt: skip
