@@ -317,6 +317,7 @@ class KafkaSource:
                 self._changed.add(key)
             consumer.incremental_assign(starts)
             self._count_again = True
+            self._commit_from_s = 0.0  # a commit the rebalance refused needs to wait no longer
             self._post(Assigned(tuple(assigned), stored))
         except BaseException as error:  # noqa: BLE001 - out of a callback it would silently drop records
             self._callback_error = error

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ('{"a": 1,}', "contracts/a.json:1:9: not JSON: "),
+        ('{"a": 1 "b": 2}', "contracts/a.json:1:9: not JSON: "),
         ("", "contracts/a.json:1:1: not JSON: Expecting value"),
         (b'{"a": "\xff"}', "contracts/a.json: the file is not UTF-8"),
         ('{"type": "object", "type": "array"}', "contracts/a.json: has the key `type` twice in one object"),
