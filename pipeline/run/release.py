@@ -300,7 +300,10 @@ class Release:
 
     def _take_ordered(self, room: int, due: list[Record]) -> None:
         now_s = self._loop.time()
+        held = sum(each.number for each in self._held.values())
         for early in self._ordered.values():
+            if len(early.entries) > 2 * held + HELD_RECORDS:  # what went when it was due, behind or before the rest
+                early.entries = deque(each for each in early.entries if not each.gone)
             lane = self._lanes.get(early.order.destination)
             if early.order.verb == switches.RELEASE and (lane is None or not lane.takes()):
                 early.start_over(now_s)

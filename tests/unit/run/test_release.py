@@ -290,3 +290,17 @@ async def test_what_goes_early_lets_fetching_go_on_and_is_not_kept(early) -> Non
     assert early.release.count(("r.1m", 0)) == 1
     (held,) = early.release._held.values()
     assert len(held.entries) <= 2 * bound + 2
+
+
+async def test_what_went_when_it_was_due_is_not_kept_for_an_order_that_waits(early) -> None:
+    bound = release_module.HELD_RECORDS
+    early.room = 10 * bound
+    early.lanes["crm"].taking = False
+    early.release.follow([ordered(RELEASE)], lambda: 1.0)
+    early.clock.advance(60_000)
+    for first in range(0, 4 * bound, bound - 1):
+        early.release.hold([parked(offset, 999_000) for offset in range(first, first + bound - 1)])
+        early.release._fire()
+    assert early.release.count(("r.1m", 0)) == 0
+    (order,) = early.release._ordered.values()
+    assert len(order.entries) <= 2 * bound
