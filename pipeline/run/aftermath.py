@@ -11,6 +11,8 @@ from pipeline.ports import LATENCY_BUCKETS_MS
 from pipeline.run.seat import keep_response, remember
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipeline.ports import Clock, Dice, LaneStats, Settler
     from pipeline.run.backlog import Backlog
     from pipeline.run.health import Health
@@ -47,7 +49,9 @@ class Aftermath:
         stats: LaneStats,
         clock: Clock,
         dice: Dice,
+        halves: Callable[[Delivery], bool],
     ) -> None:
+        """`halves` says whether what was just rejected is asked again in halves."""
         self.draining = False
         self._lane = lane
         self._backlog = backlog
@@ -58,6 +62,7 @@ class Aftermath:
         self._stats = stats
         self._clock = clock
         self._dice = dice
+        self._halves = halves
 
     def judge(self, delivery: Delivery, span_id: str, result: Answer | Failure) -> None:
         """Say what the attempt means and act on it: settle, wait here, hand over, park."""
@@ -106,7 +111,9 @@ class Aftermath:
         now_ms = now_ns // 1_000_000
         match ruling:
             case verdict.Rejected():
-                if self._health.rejected(delivery):
+                if self._halves(delivery):  # says nothing yet: its halves are judged, and one of them is the next probe
+                    self._health.abandoned(delivery)
+                elif self._health.rejected(delivery):
                     self.park_queue()
                 self._settler.finish(delivery, Outcome.REJECTED, cls, detail)
                 if ruling.disables:

@@ -47,6 +47,11 @@ def why_held(held: Callable[[Step], str], delivery: Delivery) -> str:
     return next(filter(None, (held(each.step) for each in delivery.members)), "")
 
 
+def halves(delivery: Delivery) -> bool:
+    """Whether what was just rejected is a batch that is asked again in halves: nobody's rejection so far."""
+    return type(delivery) is Batch and batch.splits(Answer(delivery.status), len(delivery.members))
+
+
 class _Group:
     """What is gathered of one operation in one partition. `limit` is what its most-tried member may go with."""
 
@@ -159,7 +164,7 @@ class Batching:
         if type(delivery) is not Batch:
             self._settler.finish(delivery, outcome, cls, detail)
             return
-        if outcome is Outcome.REJECTED and batch.splits(Answer(delivery.status), len(delivery.members)):
+        if outcome is Outcome.REJECTED and halves(delivery):
             self._halve(delivery)
             return
         self._tell(delivery)

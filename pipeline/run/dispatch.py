@@ -18,7 +18,7 @@ from pipeline.model import BatchPolicy, Delivery, Destination, FailureClass, Out
 from pipeline.ports import LATENCY_BUCKETS_MS, LaneStats
 from pipeline.run.aftermath import Aftermath
 from pipeline.run.backlog import Backlog
-from pipeline.run.batch import Batch, Batching, why_held
+from pipeline.run.batch import Batch, Batching, halves, why_held
 from pipeline.run.health import Health
 from pipeline.run.pace import Pace
 from pipeline.run.seat import Seat
@@ -82,7 +82,7 @@ class Lane:
         self._pace = Pace(destination, stats, share, self._loop.time())
         self._health = Health(destination.name, destination.breaker, stats, telemetry, clock, self._loop.time)
         self._breaker = self._health.breaker
-        self._after = Aftermath(self, self._backlog, self._health, self._pace, settler, stats, clock, dice)
+        self._after = Aftermath(self, self._backlog, self._health, self._pace, settler, stats, clock, dice, halves)
         self.judge = self._after.judge  # seats ask it directly: no call in between
         self._rate_timer: asyncio.TimerHandle | None = None
         self._lease = self.watch.lease

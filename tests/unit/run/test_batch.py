@@ -11,7 +11,7 @@ from pipeline.core import batch as rules
 from pipeline.core import journeys
 from pipeline.core.offsets import Tracker
 from pipeline.core.payload import batch_id
-from pipeline.model import Answer, BatchPolicy, Broken, Failure, FailureClass, SkipReason
+from pipeline.model import Answer, BatchPolicy, BreakerPolicy, Broken, Failure, FailureClass, SkipReason
 from pipeline.run.batch import Batching
 from pipeline.testing.fakes import FakeEndpoint
 from tests.unit.run.conftest import TIERS, step, until
@@ -22,7 +22,7 @@ READ = rules.reader(rules.Results((), ("status",), ("id",)))
 class Together:
     """A lane with batching in front, and steps that call its operation."""
 
-    def __init__(self, world, script=lambda _head, _body: Answer(204), *, read=None, **over) -> None:
+    def __init__(self, world, script=lambda _head, _body: Answer(204), *, read=None, breaker=None, **over) -> None:
         self.world = world
         self.refuse: SkipReason | None = None
         self.endpoint = FakeEndpoint(script)
@@ -34,8 +34,9 @@ class Together:
         limits = {"events_max": 4, "bytes_max": 10_000, "wait_ms": 60_000, "lines": False} | over
         self.policy = BatchPolicy(**limits, step=carrier, read=read)
         self.step = dataclasses.replace(step(), batch=self.policy)
+        lane_limits = {} if breaker is None else {"breaker": breaker}
         batching = Batching(world.settlement, world.clock, world.dice, lambda _delivery, _now: self.refuse)
-        self.lane = world.lane(self.endpoint, settler=batching, batching=batching)
+        self.lane = world.lane(self.endpoint, settler=batching, batching=batching, **lane_limits)
 
     def offer(self, number: int, **over) -> list:
         made = []
@@ -107,6 +108,35 @@ async def test_the_item_at_fault_is_found_by_halving_and_the_others_are_delivere
     assert set(ended.values()) == {"delivered"}
     assert together.sent() == [ids, ids[:2], ids[2:], ids[2:3], ids[3:]]
     assert {row.attempts for row in world.outcomes()} == {1}, "a refusal of the whole is nobody's attempt"
+
+
+async def test_looking_for_the_item_at_fault_opens_no_breaker(world) -> None:
+    """Else batches that are too large would be parked and probed as large again, until all of them are too old."""
+    together = Together(world, lambda _head, body: Answer(413 if len(json.loads(body)) > 1 else 204),
+                        breaker=BreakerPolicy(rejections=0.5, rejections_of=2))  # fmt: skip
+    together.offer(8)
+    await until(lambda: world.tracker.watermark() == 8)
+    assert set(together.ended().values()) == {"delivered"}
+    assert together.lane.stats.state == "closed"
+
+
+async def test_a_probe_that_is_halved_leaves_its_place_to_its_first_half(world) -> None:
+    together = Together(world, lambda _head, body: Answer(413 if len(json.loads(body)) > 1 else 204),
+                        breaker=BreakerPolicy(open_ms=0))  # fmt: skip
+    together.lane._health.refused()
+    together.offer(4)
+    await until(lambda: world.tracker.watermark() == 4)
+    assert set(together.ended().values()) == {"delivered"}
+    assert together.lane.stats.state == "closed"
+
+
+async def test_rejected_deliveries_of_batches_open_the_breaker_as_others_do(world) -> None:
+    together = Together(world, lambda _head, _body: Answer(422),
+                        breaker=BreakerPolicy(rejections=1.0, rejections_of=2))  # fmt: skip
+    together.offer(4)
+    await until(lambda: world.tracker.watermark() == 4)
+    assert set(together.ended().values()) == {"rejected", "retrying"}
+    assert together.lane.stats.state == "open"
 
 
 async def test_what_the_operation_as_such_is_refused_for_is_not_repeated(world) -> None:
