@@ -107,7 +107,7 @@ class TunnelConnector(aiohttp.TCPConnector):
         try:
             transport.write(self._request(address, port))
             head, _, rest = (await answer.complete).partition(b"\r\n\r\n")
-        except BaseException:
+        except BaseException:  # a cancelled wait too: what happens to it, the connection must not stay open
             transport.abort()
             raise
         status = _STATUS.match(head + b"\r")
