@@ -29,7 +29,7 @@ from pipeline.cli import (
     validate,
     waiting,
 )
-from pipeline.errors import ConfigError, HooklineError, TopicMissing
+from pipeline.errors import BrokerError, ConfigError, HooklineError, TopicMissing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +43,9 @@ OK: Final = 0
 PROBLEMS: Final = 1
 USAGE: Final = 2
 INTERRUPTED: Final = 130
+BOOTSTRAP_HINT: Final = (
+    "Its address is kafka.bootstrap, HOST:PORT, in hookline.yaml or env/NAME.yaml: without http://, with the port."
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -70,6 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return USAGE
     except HooklineError as error:
         print(error, file=sys.stderr)
+        if isinstance(error, BrokerError) and "did not answer" in str(error) and hasattr(args, "config"):
+            print(BOOTSTRAP_HINT, file=sys.stderr)
         return PROBLEMS
     except KeyboardInterrupt:
         return INTERRUPTED

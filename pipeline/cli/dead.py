@@ -37,7 +37,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     listing = actions.add_parser(
         "list", help="list them, newest first", description="List dead letters, newest first, and count them by class."
     )
-    listing.add_argument("--class", dest="cls", choices=[each.value for each in FailureClass], help="of this class")
+    listing.add_argument(
+        "--class",
+        dest="cls",
+        metavar="CLASS",
+        choices=[each.value for each in FailureClass],
+        help="of this failure class",
+    )
     listing.add_argument("--destination", metavar="NAME", help="for this destination")
     listing.add_argument("--journey", metavar="NAME", help="of this journey")
     options.add_since(listing, "written since")

@@ -28,7 +28,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         description="Resolve, check the addresses, connect, verify the certificate, authenticate, sign and send one "
         "marked test delivery (header hookline-test: true), as a worker would, and explain each step. Asks before it "
         "sends. The body is the first of `examples` of the operation's request contract, else {}; what comes from "
-        "events in path and query is hookline-test. Exit code 1 if anything fails.",
+        "events in path and query is hookline-test. Exit code 1 if anything fails, and if nobody "
+        "could be asked.",
     )
     testing.add_argument("name", metavar="NAME", help="the destination")
     testing.add_argument("--operation", metavar="NAME", help="which operation; needed if it has several")
@@ -88,8 +89,9 @@ def _test(args: argparse.Namespace) -> int:
     if args.json:
         screen.print_json({"destination": name, "operation": operation, "ok": ok, "sent": sent, "findings": findings})
     elif ok and not sent:
-        print("nothing was sent; --yes sends without asking")
-    return 0 if ok else 1
+        print("nothing was sent: --yes sends without asking")
+    asked = args.yes or (sys.stdin.isatty() and not args.json)
+    return 0 if ok and asked else 1  # where nobody could be asked, nothing is shown to work
 
 
 def _asked(name: str, operation: str, method: str) -> bool:

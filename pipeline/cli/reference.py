@@ -78,7 +78,7 @@ def _documented(action: argparse.Action) -> bool:
 
 
 def _metavar(action: argparse.Action) -> str:
-    if action.choices is not None:
+    if action.choices is not None and action.metavar is None:
         return "{" + ",".join(map(str, action.choices)) + "}"
     named = action.metavar or action.dest.upper().replace("_", "-")
     return named if isinstance(named, str) else " ".join(named)

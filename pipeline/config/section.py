@@ -102,24 +102,29 @@ def _string_schema(pattern: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": pattern})
 
 
-def _duration(given: object) -> int:
-    if isinstance(given, int) and not isinstance(given, bool):
-        refuse("needs a unit", "such as 800ms, 2s, 10m, 1h or 7d")
-    return _text(units.duration_ms)(given)
+def _with_unit(read: Callable[[str], _T], such_as: str) -> Callable[[object], _T]:
+    """Read text that has a unit; a bare number lacks it, and quotes would not help."""
+    text = _text(read)
 
+    def validate(given: object) -> _T:
+        if isinstance(given, (int, float)) and not isinstance(given, bool):
+            refuse("needs a unit", f"such as {such_as}")
+        return text(given)
+
+    return validate
+
+
+_duration = _with_unit(units.duration_ms, "800ms, 2s, 10m, 1h or 7d")
+_size = _with_unit(units.size_bytes, "512B, 64KiB or 1MiB")
+_rate = _with_unit(units.rate_per_s, "200/s")
+_share = _with_unit(units.share, "10%")
 
 DurationMs = Annotated[
     int, BeforeValidator(_duration), _string_schema(units.DURATION_PATTERN), Shown("duration", units.duration_text)
 ]
-SizeBytes = Annotated[
-    int, BeforeValidator(_text(units.size_bytes)), _string_schema(units.SIZE_PATTERN), Shown("size", units.size_text)
-]
-RatePerS = Annotated[
-    float, BeforeValidator(_text(units.rate_per_s)), _string_schema(units.RATE_PATTERN), Shown("rate", "{:g}/s".format)
-]
-Share = Annotated[
-    float, BeforeValidator(_text(units.share)), _string_schema(units.SHARE_PATTERN), Shown("share", units.share_text)
-]
+SizeBytes = Annotated[int, BeforeValidator(_size), _string_schema(units.SIZE_PATTERN), Shown("size", units.size_text)]
+RatePerS = Annotated[float, BeforeValidator(_rate), _string_schema(units.RATE_PATTERN), Shown("rate", "{:g}/s".format)]
+Share = Annotated[float, BeforeValidator(_share), _string_schema(units.SHARE_PATTERN), Shown("share", units.share_text)]
 
 Items = Annotated[tuple[_T, ...], Strict(False)]
 """A YAML list as a tuple."""

@@ -47,7 +47,7 @@ def test_the_version_is_the_package_s(capsys):
     [
         (ConfigError((Problem("hookline.yaml", 3, 1, "group", "is missing"),)), 2),
         (TopicMissing(("events",)), 2),
-        (BrokerError("Kafka did not answer"), 1),
+        (BrokerError("Kafka refused"), 1),
         (KeyboardInterrupt(), 130),
     ],
 )
@@ -60,6 +60,17 @@ def test_errors_become_exit_codes_and_one_text(error, code, capsys, monkeypatch)
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.strip() == str(error)
+
+
+def test_a_broker_that_does_not_answer_is_told_with_where_its_address_is_written(capsys, monkeypatch):
+    def fail(_args):
+        raise BrokerError("Kafka did not answer within 10 s")
+
+    monkeypatch.setattr("pipeline.cli.status.execute", fail)
+    assert cli.main(["status"]) == 1
+    said, hint = capsys.readouterr().err.splitlines()
+    assert said == "Kafka did not answer within 10 s"
+    assert "kafka.bootstrap" in hint
 
 
 def test_a_bug_is_not_hidden(monkeypatch):
