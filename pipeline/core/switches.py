@@ -188,16 +188,17 @@ class Switches:
 class Held:
     """Answers why a step of one destination may not go now: `paused`, `disabled`, or "" if it may."""
 
-    __slots__ = ("_disabled", "_journeys", "_whole")
+    __slots__ = ("_disabled", "_journeys", "whole")
 
     def __init__(self, whole: bool, disabled: frozenset[str], journeys: frozenset[str]) -> None:  # noqa: FBT001
-        self._whole = whole
+        self.whole = whole
+        """Whether nothing of the destination may go."""
         self._disabled = disabled
         self._journeys = journeys  # names of journeys, and of steps as JOURNEY.STEP
 
     def __call__(self, step: Step) -> str:
         """Answer for one step."""
-        if self._whole or step.journey in self._journeys or f"{step.journey}.{step.name}" in self._journeys:
+        if self.whole or step.journey in self._journeys or f"{step.journey}.{step.name}" in self._journeys:
             return PAUSED
         return DISABLED if step.operation in self._disabled else ""
 

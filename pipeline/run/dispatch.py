@@ -12,6 +12,7 @@ from bisect import bisect_left
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from pipeline.core.switches import Held
 from pipeline.core.tracecontext import format as format_traceparent
 from pipeline.errors import Bug
 from pipeline.model import BatchPolicy, Delivery, Destination, FailureClass, Outcome, SkipReason, Step
@@ -164,7 +165,9 @@ class Lane:
         return max(min(self.destination.queue // 2, SPARE_PER_SLOT * self._pace.limit) - waiting, 0)
 
     def takes(self) -> bool:
-        """Whether it takes deliveries: the breaker is closed, and the queue has room."""
+        """Whether it takes deliveries: the breaker is closed, the queue has room, and not all of it is held by hand."""
+        if isinstance(self._held, Held) and self._held.whole:
+            return False  # what came now would only be written to the next tier
         return self._breaker.state == "closed" and not self._draining and not self.full()
 
     def holding(self) -> bool:

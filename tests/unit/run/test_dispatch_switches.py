@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.core.switches import Held
 from pipeline.model import Answer
 from pipeline.testing.fakes import FakeEndpoint
 from tests.unit.run.conftest import step, until
@@ -111,3 +112,11 @@ async def test_a_drop_ends_what_waits_for_its_turn_or_its_time_and_nothing_else(
         under_way.id: ("delivered", ""), other.id: ("delivered", ""),
         queued.id: ("skipped", "dropped"), delayed.id: ("skipped", "dropped"),
     }  # fmt: skip
+
+
+async def test_a_release_waits_while_the_whole_destination_is_held_and_not_for_a_journey(world) -> None:
+    lane = world.lane(FakeEndpoint())
+    lane.hold(Held(whole=True, disabled=frozenset(), journeys=frozenset()))
+    assert not lane.takes()
+    lane.hold(Held(whole=False, disabled=frozenset(), journeys=frozenset({"other"})))
+    assert lane.takes()
