@@ -9,10 +9,13 @@ from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What a step is for. `enrich` and `decide` come with responses that steps can read."""
+    """What a step is for. A `mark` calls nobody: it writes to our own tables of consent and suppressions."""
 
     UPDATE = "update"
+    ENRICH = "enrich"
+    DECIDE = "decide"
     RECORD = "record"
+    MARK = "mark"
 
 
 class Outcome(StrEnum):
@@ -56,6 +59,19 @@ class SkipReason(StrEnum):
     CONDITION_FALSE = "condition_false"
     CONDITION_ERROR = "condition_error"
     DROPPED = "dropped"  # by hand, while it waited: `hookline waiting drop`
+    UPSTREAM = "upstream"  # the steps it comes after ended otherwise
+    EXPIRED = "expired"  # past its deadline
+    CANCELLED = "cancelled"  # an event of `cancel_on` came since the trigger
+    SUPPRESSION = "suppression"
+    CAP = "cap"
+    QUIET_HOURS = "quiet_hours"
+    HOLDOUT = "holdout"
+    ROLLOUT = "rollout"
+    ONCE = "once"
+    DUPLICATE = "duplicate"  # another record had this event ID
+    STATUS = "status"  # the journey is not live any more
+    SHADOW = "shadow"  # all was done but sending
+    ERASED = "erased"
 
 
 class LedgerReason(StrEnum):
