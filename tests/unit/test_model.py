@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 
-import pytest
-
 from pipeline import model
 from pipeline.model import Answer, Record
 
