@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 
 from pipeline import model
-from pipeline.model import Answer, Record
+from pipeline.model import Record
 
 VALUES = ("pipeline.model", "pipeline.prepared", "pipeline.owned")
 
