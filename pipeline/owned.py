@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import tzinfo
 
     from pipeline.model import Attempt, Event, LedgerReason, Record, Route, Step, Trace
 
@@ -45,6 +46,7 @@ class Run:
     link: str = ""  # span ID of the hop before: of the hand-over this run arrived by
     sent: str = ""  # span ID of the latest hand-over to the next hop,
     sent_to: str = ""  # and the retry topic it went to
+    cancels: tuple[str | None, ...] = ()  # correlation hashes of the trigger, for each of the route's `cancel_on`
 
 
 @dataclass(slots=True, eq=False)
@@ -72,6 +74,8 @@ class Delivery:
     target: bytes = b""
     response: Mapping[str, object] | None = None
     excerpt: bytes = b""
+    zones: tuple[tzinfo, ...] = ()  # the customer's, for each of the step's `quiet`
+    asked_ms: int = 0  # when gates last let it pass
 
 
 @dataclass(slots=True)

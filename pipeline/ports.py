@@ -8,7 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pipeline.model import Answer, Delivery, Failure, FailureClass, Flight, Outcome, Record, SchemaRef, value
+from pipeline.model import (
+    Answer,
+    Delivery,
+    Failure,
+    FailureClass,
+    Flight,
+    Known,
+    Memory,
+    Outcome,
+    Record,
+    SchemaRef,
+    value,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -212,6 +224,26 @@ class Schemas(Protocol):
         """Look a schema up; waits for the registry, at most 10 s. Never raises. What was found once comes at once."""
 
 
+# ------------------------------------------------------------------------------------------- what is known of customers
+
+
+class Tables(Protocol):
+    """Consent and suppressions of every customer, as of a moment ago."""
+
+    def known(self, customer_id: str) -> Known:
+        """Return what the tables say, with `memory` None. Never waits, never raises: what cannot be read is `stale`."""
+
+
+class Memories(Protocol):
+    """What is remembered of customers, kept by partition of the input."""
+
+    def remembered(self, customer_id: str, source: tuple[str, int, int, int]) -> Memory | None:
+        """Return what is remembered, None if it cannot be told here and now. Never waits, never raises.
+
+        `source` is the position of the event that is asked for: see Flight.
+        """
+
+
 # ------------------------------------------------------------------------------------------------------ time, chance
 
 
@@ -322,6 +354,7 @@ __all__ = [
     "Found",
     "Headers",
     "LaneStats",
+    "Memories",
     "Notice",
     "Producer",
     "Revoked",
@@ -330,6 +363,7 @@ __all__ = [
     "Settler",
     "Signer",
     "Source",
+    "Tables",
     "Telemetry",
     "Unknown",
     "Unreachable",

@@ -10,6 +10,7 @@ from pipeline.frozen import value
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from pipeline.known import CancelOn, Cap, Once, QuietHours
     from pipeline.model import Answer, Datum, Event, Failure, Record, Undecodable
     from pipeline.words import FailureClass, Kind, Outcome
 
@@ -105,6 +106,9 @@ class Step:
     deadline: Callable[[Datum, int], object] | None = None  # Unix ms, ABSENT for none, None for an error
     mark: Callable[[Datum, int], Mark | Refused] | None = None  # instead of a call
     alerts: tuple[str, ...] = ()  # names of hookline.yaml's `alerts`, told of its failures
+    reaches: str = ""  # the channel the customer is contacted on
+    caps: tuple[Cap, ...] = ()  # of its category and channel, if its basis asks for any
+    quiet: tuple[QuietHours, ...] = ()  # of its channel, likewise
 
 
 @value
@@ -120,6 +124,7 @@ class Suppress:
     until_event: str
     match: str
     until_ms: int
+    at_ms: int = 0  # since when: no event before it ends it
 
 
 @value
@@ -159,13 +164,20 @@ class BatchPolicy:
 
 @value
 class Route:
-    """One live journey that an event type may start. `condition` answers None for an error."""
+    """One journey that an event type may start. `condition` answers None for an error."""
 
     journey: str
     hash: str
     max_age_ms: int
     condition: Callable[[Datum, int], bool | None] | None
     steps: tuple[Step, ...]
+    status: str = "live"  # draft | shadow | live | paused; a draft one starts nothing
+    category: str = ""
+    shares: str = ""  # what customers are drawn by, with their ID: the journey's first name
+    rollout: float = 1.0  # share of the customers who may enter
+    holdout: float = 0.0  # share of those who are left out to compare with
+    once: Once | None = None
+    cancel_on: tuple[CancelOn, ...] = ()
 
 
 @value

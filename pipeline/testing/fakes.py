@@ -8,10 +8,23 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.core.progress import CHARS_MAX, identity
-from pipeline.model import Answer, Delivery, Failure, FailureClass, Flight, Outcome, Record, SchemaRef
+from pipeline.model import (
+    NOTHING,
+    Answer,
+    Delivery,
+    Failure,
+    FailureClass,
+    Flight,
+    Known,
+    Memory,
+    Outcome,
+    Record,
+    SchemaRef,
+)
 from pipeline.ports import (
     Acked,
     Assigned,
@@ -278,6 +291,32 @@ class FakeSchemas:
         if not self.reachable:
             return Unreachable("down")
         return Found(self.known[ref]) if ref in self.known else Unknown("no such schema")
+
+
+class FakeTables:
+    """Tables that know what they are told. Implements ports.Tables."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, Known] = {}
+        self.stale_ms = 0
+        self.asked: list[str] = []
+
+    def known(self, customer_id: str) -> Known:
+        """See ports.Tables."""
+        self.asked.append(customer_id)
+        return replace(self.of.get(customer_id, NOTHING), stale_ms=self.stale_ms)
+
+
+class FakeMemories:
+    """A memory that holds what it is told; `away` says that it cannot be told. Implements ports.Memories."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, Memory] = {}
+        self.away = False
+
+    def remembered(self, customer_id: str, _source: tuple[str, int, int, int]) -> Memory | None:
+        """See ports.Memories."""
+        return None if self.away else self.of.get(customer_id, Memory())
 
 
 class FakeTelemetry:
