@@ -56,15 +56,24 @@ def packaged() -> Path:
 class Folders:
     """All .avsc files of some folders. A name in a later folder replaces the same name of an earlier one."""
 
-    def __init__(self, folders: Iterable[Path]) -> None:
-        """Read every file; missing folders are empty. Blocks on the file system. Raises ConfigError, all at once."""
+    def __init__(self, folders: Iterable[Path], *, lenient: bool = False) -> None:
+        """Read every file; missing folders are empty. Blocks on the file system.
+
+        Raises ConfigError with all problems; if `lenient`, what has any is passed over.
+        """
         self.readers: dict[str, Any] = {}
         self._writers: dict[bytes, Any] = {}
         self._problems: list[Problem] = []
         for folder in folders:
             self._add(folder)
-        if self._problems:
+        if self._problems and not lenient:
             raise ConfigError(tuple(self._problems))
+
+    @classmethod
+    def examined(cls, folders: Iterable[Path]) -> tuple[dict[str, Any], tuple[Problem, ...]]:
+        """Return the schemas that can be read, by full name, and what is wrong with the others. Blocks likewise."""
+        made = cls(folders, lenient=True)
+        return made.readers, tuple(made._problems)
 
     def written(self, fingerprint: bytes) -> Any | None:
         """Return the schema with this CRC-64-AVRO fingerprint (little endian), or None."""

@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0 it went well; 1 problems were found; 2 the call or the configuration is wrong.",
     )
     top.add_argument("--version", action="version", version=f"hookline {pipeline.__version__}")
-    commands = top.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     for module in COMMANDS:
         module.register(commands)
     return top
@@ -64,7 +64,11 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; argparse's own refusals exit with 2."""
-    args = parser().parse_args(argv)
+    top = parser()
+    args = top.parse_args(argv)
+    if args.command is None:
+        top.print_help()
+        return USAGE
     try:
         code = args.run(args)
         sys.stdout.flush()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import re
 import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 import orjson
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+_BLANKS: Final = re.compile(r"[ \t]+$", re.MULTILINE)
 _PLAIN_WIDTH: Final = 200
 """Columns when the output is no terminal: wide enough that hardly a cell is broken."""
 
@@ -25,7 +28,25 @@ def console() -> Console:
     """Return where tables go: standard output."""
     from rich.console import Console  # noqa: PLC0415 - not for --json, not for --help
 
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+    if sys.stdout.isatty():
+        return Console(highlight=False)
+    return Console(highlight=False, width=_PLAIN_WIDTH, file=cast("IO[str]", _Trimmed(sys.stdout)))
+
+
+class _Trimmed(io.TextIOBase):
+    """Standard output without the blanks that fill up a table's last column: nobody sees them, and diff does."""
+
+    def __init__(self, out: IO[str]) -> None:
+        self._out = out
+
+    def write(self, text: str) -> int:
+        """Write whole lines; rich hands over nothing less."""
+        self._out.write(_BLANKS.sub("", text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush what is written to."""
+        self._out.flush()
 
 
 def table(*columns: str, right: tuple[str, ...] = ()) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 import time
@@ -11,7 +12,6 @@ from pipeline.cli import options, screen
 from pipeline.model import value
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator, Mapping
 
     from pipeline.core.outcome import LedgerRow, OutcomeRow
@@ -22,6 +22,8 @@ SINCE_MS: Final = 24 * 3_600_000
 """How far back to look when the ID does not tell its own time."""
 SKEW_MS: Final = 600_000
 """How much the clock that made an ID may be ahead of the broker's."""
+SOUGHT_CHARS_MAX: Final = 280
+"""Longest text looked for: a position's topic has at most 249 characters, an event ID 200."""
 
 _UUID7: Final = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?7[0-9a-f]{3}-?[89ab][0-9a-f]{3}-?[0-9a-f]{12}", re.ASCII)
 _POSITION: Final = re.compile(r"(?P<topic>[A-Za-z0-9._-]+)/(?P<partition>\d{1,9})/(?P<offset>\d{1,19})", re.ASCII)
@@ -35,11 +37,20 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         description="Show everything that happened to one event: its deliveries, attempts, hand-overs and outcomes, "
         "read from the outcomes and dead topics. Exit code 1 if nothing is found.",
     )
-    parser.add_argument("event", metavar="EVENT_ID", help="or a trace ID, or a record as TOPIC/PARTITION/OFFSET")
+    parser.add_argument(
+        "event", metavar="EVENT_ID", type=_id, help="or a trace ID, or a record as TOPIC/PARTITION/OFFSET"
+    )
     options.add_config(parser)
     options.add_since(parser, "how far back to look; default: from the time in the ID if it is a UUIDv7, else 24h")
     options.add_json(parser)
     parser.set_defaults(run=execute)
+
+
+def _id(text: str) -> str:
+    """Read what may be an ID or a position; raises ArgumentTypeError for what can be neither."""
+    if not text.strip() or not text.isprintable() or len(text) > SOUGHT_CHARS_MAX:
+        raise argparse.ArgumentTypeError("must be an event ID, a trace ID or TOPIC/PARTITION/OFFSET")
+    return text
 
 
 def execute(args: argparse.Namespace) -> int:

@@ -41,7 +41,7 @@ def execute(args: argparse.Namespace) -> int:
 
         print_json(schema(args.schema))
         return OK
-    config, problems = _checked(args.config, args.env)
+    config, problems = checked(args.config, args.env)
     fit = config is not None and not problems
     if args.json:
         print_json({"problems": problems, "summary": _counts(config) if config and fit else None})
@@ -55,26 +55,23 @@ def execute(args: argparse.Namespace) -> int:
     return OK if fit else REFUSED
 
 
-def _checked(folder: pathlib.Path, env: str | None) -> tuple[Config | None, tuple[Problem, ...]]:
-    """Load the configuration and its schemas, and compile it as far as that goes without secrets."""
+def checked(folder: pathlib.Path, env: str | None) -> tuple[Config | None, tuple[Problem, ...]]:
+    """Load the configuration and its schemas and compile it as far as that goes without secrets.
+
+    Returns it, or None if it is not fit to run, and all problems in the order of files. Blocks on the file system.
+    """
     from pipeline.adapters.schemas import Folders, packaged  # noqa: PLC0415
     from pipeline.config import compile as compiler  # noqa: PLC0415
-    from pipeline.config.load import load  # noqa: PLC0415
-    from pipeline.errors import ConfigError  # noqa: PLC0415
+    from pipeline.config.load import examine  # noqa: PLC0415
 
-    config, readers = None, None
-    problems: tuple[Problem, ...] = ()
-    try:
-        config = load(folder, env)
-    except ConfigError as error:
-        problems += error.problems
-    try:
-        readers = Folders((packaged(), folder / "schemas")).readers
-    except ConfigError as error:
-        problems += error.problems
-    if config is not None and readers is not None:
-        problems += compiler.check(config, readers)
-    return config, problems
+    config, problems = examine(folder, env)
+    readers, more = Folders.examined((packaged(), folder / "schemas"))
+    problems += more
+    if config is not None:
+        said = {(each.file, each.field) for each in problems if each.field}
+        problems += tuple(each for each in compiler.check(config, readers) if (each.file, each.field) not in said)
+    ordered = sorted(problems, key=lambda each: (each.file, each.line, each.column, each.field))
+    return (None if problems else config), tuple(ordered)
 
 
 def _counts(config: Config) -> dict[str, int]:

@@ -26,7 +26,8 @@ _CREDENTIAL_HEADERS: Final = frozenset(("authorization", "proxy-authorization"))
 _TYPED_SECRET: Final = re.compile(
     r"(whsec_|whsk_|sk_live_|sk_test_|ghp_|github_pat_|xox[abpr]-|AKIA[0-9A-Z]{12}|-----BEGIN"  # known kinds
     r"|\b(?:bearer|basic)\s+[A-Za-z0-9+/_.=~-]{8}"  # a whole Authorization header
-    r"|\beyJ[A-Za-z0-9_-]{10,}\.)",  # a JSON Web Token
+    r"|\beyJ[A-Za-z0-9_-]{10,}\."  # a JSON Web Token
+    r"|//hooks\.slack\.com/(?:services|workflows|triggers)/T)",  # a URL that is the credential
     re.ASCII | re.IGNORECASE,
 )
 _LONG_TOKEN: Final = re.compile(r"(?=[^\s]*[0-9])(?=[^\s]*[a-z])(?=[^\s]*[A-Z])[A-Za-z0-9+/_=-]{32,}", re.ASCII)
@@ -88,6 +89,11 @@ BaseUrl = Annotated[
     Discriminator(_kind_of_url),
     Shown("URL, `env:NAME` or section"),
 ]
+
+
+def is_typed_secret(text: str) -> bool:
+    """Whether a text has the shape of a well-known kind of secret, so that it is hardly anything else."""
+    return _TYPED_SECRET.search(text) is not None
 
 
 def secret_flaw(text: str) -> str:
@@ -186,6 +192,15 @@ class Auth(Section):
     headers: Mapping[KeyHeader, SecretRef] = Field(
         default={}, max_length=HEADERS_MAX, description="Headers with a secret each, by name."
     )
+
+    @classmethod
+    def misread(cls, given: Mapping[str, object]) -> tuple[str, str, str] | None:
+        """Say how a way is chosen to whom named it with a `type`, as other tools want it."""
+        if "type" not in given:
+            return None
+        written = {"bearer": "bearer: {token: env:NAME}", "basic": "basic: {user: NAME, password: env:NAME}"}
+        way = str(given["type"]).lower()
+        return "type", "is no key: the way itself is the key", f"write {written.get(way, written['bearer'])}"
 
     @model_validator(mode="after")
     def _one_way(self) -> Auth:

@@ -5,7 +5,9 @@ What a file says by itself is checked by its model; what CEL says, by `pipeline.
 
 from __future__ import annotations
 
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from pipeline.config import payloads, topics
 from pipeline.config.calls import Call
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     from pipeline.model import Problem
 
 TOPIC_CHARS_MAX: Final = 249  # Kafka: Topic.java, MAX_NAME_LENGTH
+SLIP: Final = 0.95  # how alike two names are of which one is a slip of the keyboard
+_PRIVATE: Final = tuple(
+    map(ip_network, ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7"))
+)
 NEEDS_PURPOSE: Final = ("consent", "legitimate_interest")
 
 
@@ -107,9 +113,28 @@ def _in_the_clear(destination: DestinationConfig, file: str, places: Places) -> 
     if grant is not None:
         urls.append((("auth", "oauth2_client_credentials", "token_url"), grant.token_url))
     for path, url in urls:
-        if isinstance(url, str) and url.startswith("http:") and not destination.private_networks:
+        if not isinstance(url, str) or destination.private_networks:
+            continue
+        if url.startswith("http:"):
             hint = "use https://, or name the private_networks it is in"
             yield places.problem(file, path, "sends in the clear", hint)
+        elif network := _private(url):
+            hint = f"name the network: private_networks: [{network}]"
+            yield places.problem(file, path, "is of this machine or a private network, which is never called", hint)
+
+
+def _private(url: str) -> str:
+    """Return the network to allow for a URL whose host is plainly not public, else "". Names are not looked up."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):  # RFC 6761, section 6.3
+        return "127.0.0.0/8"
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return ""
+    if not any(address in network for network in _PRIVATE):
+        return ""
+    return "127.0.0.0/8" if address in _PRIVATE[0] else f"{address}/{address.max_prefixlen}"
 
 
 def _destination(destination: DestinationConfig, file: str, contracts: Contracts, places: Places) -> Iterator[Problem]:
@@ -122,7 +147,7 @@ def _destination(destination: DestinationConfig, file: str, contracts: Contracts
         for key in ("request_schema", "response_schema"):
             wanted = getattr(operation, key)
             if wanted is not None and wanted not in contracts:
-                hint = suggestion(wanted, contracts) or "a JSON Schema in the configuration folder"
+                hint = _contract_hint(name, key, wanted, contracts)
                 yield places.problem(file, ("operations", name, key), "there is no such file", hint)
         if operation.batch is not None:
             yield from _repeats(destination, operation.metadata, file, ("operations", name, "batch"), places)
@@ -131,6 +156,12 @@ def _destination(destination: DestinationConfig, file: str, contracts: Contracts
     for index, network in enumerate(destination.private_networks):
         if network in destination.private_networks[:index]:
             yield places.problem(file, ("private_networks", index), "is here twice")
+
+
+def _contract_hint(operation: str, key: str, wanted: str, contracts: Contracts) -> str:
+    """Suggest a file for one that is missing; contracts' names are alike, so only for a slip of the keyboard."""
+    what = f"the JSON Schema of {operation}'s {key.removesuffix('_schema')}"
+    return suggestion(wanted, contracts, SLIP) or f"put {what} there, or leave {key} out"
 
 
 def _repeats(destination: DestinationConfig, metadata: str, file: str, path: Path, places: Places) -> Iterator[Problem]:

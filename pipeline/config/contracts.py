@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from pipeline.config import yaml
+from pipeline.config.places import Path, Places
 from pipeline.core import contract
 from pipeline.model import Problem
 
@@ -42,7 +44,7 @@ def read(root: pathlib.Path) -> tuple[Contracts, list[Problem]]:
             if isinstance(compiled, contract.Contract):
                 made[file] = compiled
                 continue
-            parsed = Problem(file, 0, 0, compiled.pointer, compiled.message)
+            parsed = _placed(file, path, compiled)
         made[file] = None
         problems.append(parsed)
     return made, problems
@@ -58,13 +60,27 @@ def _parsed(file: str, path: pathlib.Path) -> tuple[Any] | Problem:  # noqa: PLR
     except OSError as error:
         return Problem(file, 0, 0, "", f"cannot be read: {error.strerror}")
     except json.JSONDecodeError as error:
-        return Problem(file, error.lineno, error.colno, "", f"not JSON: {error.msg}")
+        return Problem(file, error.lineno, error.colno, "", f"not JSON: {error.msg}", "a contract is a JSON Schema")
     except UnicodeDecodeError:
-        return Problem(file, 0, 0, "", "the file is not UTF-8")
+        return Problem(file, 0, 0, "", "the file is not UTF-8", "save it as UTF-8")
     except _TwiceError as error:
-        return Problem(file, 0, 0, "", f"has the key `{error}` twice in one object")
+        _, found = yaml.parse(file, raw, Places())
+        line, column = next(((each.line, each.column) for each in found if each.message == "is here twice"), (0, 0))
+        return Problem(file, line, column, "", f"has the key `{error}` twice in one object", "leave one of them out")
     except (ValueError, RecursionError):
         return Problem(file, 0, 0, "", "not JSON: a number or a nesting beyond what JSON can say")
+
+
+def _placed(file: str, path: pathlib.Path, flaw: contract.Flawed) -> Problem:
+    """Place a flaw in its file. Where JSON's nodes stand is asked only now: JSON is YAML, but for tabs before it."""
+    places = Places()
+    yaml.parse(file, path.read_bytes(), places)
+    where: Path = ()
+    for token in contract.tokens(flaw.pointer[1:]) or ():
+        index = (*where, int(token)) if token.isdecimal() else where
+        where = index if places.knows(file, index) and index != where else (*where, token)
+    found = places.where(file, where)
+    return Problem(file, found.line or 1, found.column or 1, flaw.pointer, flaw.message, flaw.hint)
 
 
 def _object(pairs: list[tuple[str, object]]) -> Mapping[str, object]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pipeline.config import checks, contracts, files
+from pipeline.config import checks, contracts, exposed, files, salvage
 from pipeline.config.fragments import Shared, expand
 from pipeline.config.models import Config, DestinationConfig, EnvFile, HooklineFile, JourneyConfig, SharedFile
 from pipeline.config.overlay import MAIN_FILE, lay_over
 from pipeline.config.section import Section, suggestion
-from pipeline.config.shape import validate
+from pipeline.config.shape import mended, validate
 from pipeline.errors import ConfigError
 from pipeline.model import Problem
 
@@ -32,6 +32,17 @@ def load(folder: pathlib.Path, env: str | None) -> Config:
     if problems or config is None:
         raise ConfigError(problems)
     return config
+
+
+def examine(folder: pathlib.Path, env: str | None) -> tuple[Config | None, tuple[Problem, ...]]:
+    """Load as `load` does, and return all problems with what can still be compiled; see config.salvage.
+
+    With problems the configuration is fit for one thing, to find more of them; it is None if not even for that.
+    Blocks on the file system; raises nothing.
+    """
+    loading = _Loading(files.read(folder), folder)
+    problems = loading.config(env)[1]
+    return loading.made, problems
 
 
 def kafka_settings(config: Config, secrets: Secrets) -> dict[str, str]:
@@ -67,23 +78,27 @@ class _Loading:
         self.folder = folder
         self.contracts, problems = contracts.read(folder)
         self.problems: list[Problem] = [*read.problems, *problems]
+        self.made: Config | None = None  # also with problems: what is left
 
     def config(self, env: str | None) -> tuple[Config | None, tuple[Problem, ...]]:
         """Make the configuration for `env`; return it, or None, and the problems."""
-        made: Config | None = None
         if MAIN_FILE in self.read.trees:
             overlays = self._overlays()
             if env is None:
                 for name in overlays:
                     self._made(name, overlays[name])
-                made = self._made(None, {})
-            elif env in overlays:
-                made = self._made(env, overlays[env])
             elif f"env/{env}.yaml" not in self.read.trees:
                 self._no_such_env(env)
-                self._made(None, {})
-        problems = _ordered(self.problems)
-        return (None if problems else made), problems
+            known = env if env in overlays else None
+            self.made = self._made(known, overlays.get(known or "", {}))
+        problems = _ordered([*self._exposed(), *self.problems])
+        return (None if problems else self.made), problems
+
+    def _exposed(self) -> list[Problem]:
+        """Return secrets that someone typed, where nothing was said of the place yet."""
+        said = {(each.file, each.line, each.column) for each in self.problems}
+        found = exposed.problems(self.read.trees, self.read.places)
+        return [each for each in found if (each.file, each.line, each.column) not in said]
 
     def _overlays(self) -> dict[str, dict[Any, Any]]:
         """Check each env file by itself; return the trees of those that are mappings."""
@@ -116,17 +131,19 @@ class _Loading:
             self.problems.extend(problems)
             journeys[name] = self._named(JourneyConfig, name, expanded, file, places)
         self.problems.extend(checks.check(main, destinations, journeys, self.contracts, places))
-        if self.problems or main is None:
+        if main is None:
             return None
+        journeys_left = salvage.journeys(journeys, shared)
+        destinations_left = salvage.destinations(destinations, journeys_left)
         return Config.model_construct(
             **dict(main),
             folder=self.folder,
             env=env,
             mode="live",
-            destinations=destinations,
-            journeys=journeys,
+            destinations=destinations_left,
+            journeys=journeys_left,
             tables=shared.tables,
-            contracts=self.contracts,
+            contracts=salvage.contracts(self.contracts, destinations_left),
             places=places,
         )
 
@@ -140,7 +157,7 @@ class _Loading:
     def _valid(self, model: type[_S], tree: object, file: str, places: Places) -> _S | None:
         made, problems = validate(model, tree, file, places)
         self.problems.extend(problems)
-        return made
+        return mended(model, tree, file, places) if made is None else made
 
     def _named(self, model: type[_S], name: str, tree: object, file: str, places: Places) -> _S | None:
         made = self._valid(model, tree, file, places)
@@ -149,7 +166,7 @@ class _Loading:
             self.problems.append(
                 places.problem(file, (key,), "must equal the file name", f"write {name}, or rename it")
             )
-            return None
+            return None if made is None else made.model_copy(update={"name": name})
         return made
 
 

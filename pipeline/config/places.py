@@ -41,6 +41,10 @@ class Places:
         """Return where the node at `path` starts, else the nearest node around it that is known."""
         return self._values.get((file, self._known(file, path)), Place(file, 0, 0))
 
+    def knows(self, file: str, path: Path) -> bool:
+        """Whether the node at exactly this path is known."""
+        return (file, path) in self._values
+
     def key(self, file: str, path: Path) -> Place:
         """Return where the key of the node at `path` starts, else where the node does."""
         return self._keys.get((file, path)) or self.where(file, path)

@@ -71,6 +71,12 @@ class Section(BaseModel):
     """Whether this section takes keys beyond its fields; `flaw` says which."""
 
     @classmethod
+    def misread(cls, given: Mapping[str, object]) -> tuple[str, str, str] | None:
+        """Say (key, message, hint) that the whole mapping is of another kind than this section, or None."""
+        del given
+        return None
+
+    @classmethod
     def flaw(cls, key: str, given: object) -> tuple[str, str] | None:
         """Say what is wrong with an open key (message, hint), or None. Only sections with `open_keys` have any."""
         raise AssertionError((cls, key, type(given)))
@@ -198,9 +204,9 @@ Expression = Annotated[
 Network = Annotated[str, BeforeValidator(_text(_network)), WithJsonSchema({"type": "string"}), Shown("CIDR")]
 
 
-def suggestion(given: object, known: Iterable[str]) -> str:
-    """Return `did you mean …` if one of `known` is close to what was given, else ""."""
-    close = get_close_matches(str(given), list(known), 1)
+def suggestion(given: object, known: Iterable[str], alike: float = 0.6) -> str:
+    """Return `did you mean …` if one of `known` is close to what was given, else ""; `alike` is from 0 to 1."""
+    close = get_close_matches(str(given), list(known), 1, alike)
     return f"did you mean {close[0]}" if close else ""
 
 

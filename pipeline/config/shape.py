@@ -45,6 +45,28 @@ _WORDS: Final = {
 }
 
 
+MENDS_MAX: Final = 3
+"""Rounds of leaving out: what is left out may turn out to be required, and what stands for it not to fit."""
+
+ALONE: Final = frozenset(
+    ("status", "owner", "goal", "category", "when", "max_age", "rollout", "holdout", "success", "on_failure",
+     "deadline", "base_url", "receives", "data", "auth", "tls", "proxy", "sign", "idempotency", "timeout", "limits",
+     "breaker", "retry", "on_status", "response_bytes_max", "retain_excerpt",
+     "group", "kafka", "registry", "retention", "consent", "brakes", "telemetry", "identity", "caps", "quiet_hours")
+)  # fmt: skip
+"""Keys that nothing else is checked against: without them the rest can be."""
+
+STANDS_FOR: Final[Mapping[str | int, object]] = {
+    "owner": "unread", "goal": "unread", "category": "service", "max_age": "365d", "base_url": "https://unread.invalid",
+    "receives": ["identifier", "contact", "free_text"], "idempotency": "none", "group": "unread",
+    "kafka": {"bootstrap": "unread:9092"},
+}  # fmt: skip
+"""By key: what refuses nothing, where leaving it out will not do."""
+
+OPEN: Final = frozenset(("payload", "operations", "events", "default", "mark", "fragments", "tables"))
+"""Keys below which names are a user's own."""
+
+
 def validate(model: type[_S], tree: object, file: str, places: Places) -> tuple[_S | None, tuple[Problem, ...]]:
     """Make a `model` of `tree`; return it, or None if there are problems, and all of them."""
     walk = _Walk(file, places)
@@ -58,6 +80,43 @@ def validate(model: type[_S], tree: object, file: str, places: Places) -> tuple[
     return (None if walk.problems or walk.unread else made), tuple(walk.problems)
 
 
+def mended(model: type[_S], tree: object, file: str, places: Places) -> _S | None:
+    """Make a `model` of a `tree` that has problems, without what is broken; None if others look at what is broken."""
+    walk = _Walk(file, places)
+    clean = walk.node(model, tree, ())
+    broken = walk.unread - walk.unknown
+    for _ in range(MENDS_MAX):
+        if not isinstance(clean, dict) or not all(_left_out(clean, path) for path in broken):
+            return None
+        try:
+            return model.model_validate(clean)
+        except ValidationError as error:
+            errors = error.errors(include_url=False, include_input=False)
+            broken = {_broken(each["loc"], each["type"], clean) for each in errors}
+    return None
+
+
+def _broken(location: tuple[str | int, ...], kind: str, tree: object) -> Path:
+    path = _existing(location, tree)
+    return (*path, location[-1]) if kind == "missing" else path
+
+
+def _left_out(tree: dict[Any, Any], path: Path) -> bool:
+    """Take what is at `path` out of the tree, or put in what stands for it where it is missing; False if neither."""
+    node: Any = tree
+    for part in path:
+        if part in ALONE and isinstance(node, dict):
+            if part not in node and part in STANDS_FOR:
+                node[part] = STANDS_FOR[part]
+            else:
+                node.pop(part, None)
+            return True
+        if part in OPEN or not isinstance(node, (dict, list)):
+            return False
+        node = node[cast("int", part)] if isinstance(node, list) or part in node else None
+    return False
+
+
 class _Walk:
     """The first pass over one file."""
 
@@ -65,6 +124,7 @@ class _Walk:
         self.file = file
         self.places = places
         self.problems: list[Problem] = []
+        self.unknown: set[Path] = set()  # keys that mean nothing: without them nothing is missing
         self.unread: set[Path] = set()  # refused or unreadable: pydantic's errors at or under these say nothing new
 
     def node(self, annotation: Any, node: object, path: Path) -> object:
@@ -92,6 +152,10 @@ class _Walk:
     def _section(self, section: type[Section], node: dict[Any, object], path: Path) -> dict[str, object]:
         fields = {field.alias or name: field for name, field in section.model_fields.items()}
         kept: dict[str, object] = {}
+        if wrong := section.misread(node):
+            self.unread.add(path)
+            self.refuse((*path, wrong[0]), *wrong[1:], at_key=True)
+            return kept
         for key, part in node.items():
             at = (*path, key)
             if key in fields and not self._comes_later(section, key, part, at):
@@ -109,10 +173,13 @@ class _Walk:
                 if flaw is None:
                     kept[key] = part
                 else:
-                    self.refuse(at, *flaw)
+                    meant = suggestion(key, fields)
+                    self.unread.add((*path, meant.rpartition(" ")[2]))
+                    self.refuse(at, flaw[0], meant or flaw[1])
             else:
                 message, hint = section.unknown
                 meant = suggestion(key, fields)
+                self.unknown.add(at)
                 self.unread.add((*path, meant.rpartition(" ")[2]))  # not missed: it is here, misspelt
                 self.refuse(at, message, meant or hint, at_key=True)
         return kept

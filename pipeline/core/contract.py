@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import jsonschema_rs
 import orjson
@@ -27,6 +27,7 @@ _NAMED: Final = frozenset({"properties", "patternProperties", "$defs", "definiti
 _DATA: Final = frozenset({"const", "enum", "default", "examples"})
 """Keywords whose values are no schemas."""
 _REFERENCES: Final = ("$ref", "$dynamicRef")
+_TYPES: Final = ("string", "number", "integer", "boolean", "array", "object", "null")
 _URN: Final = "urn:hookline:contract"
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _BOM: Final = b"\xef\xbb\xbf"
@@ -37,10 +38,11 @@ Check: TypeAlias = Callable[[object], str]
 
 @value
 class Flawed:
-    """A schema that cannot be a contract: where in it (a JSON pointer), and why."""
+    """A schema that cannot be a contract: where in it (a JSON pointer), why, and what to do about it."""
 
     pointer: str
     message: str
+    hint: str = ""
 
 
 @value
@@ -74,16 +76,17 @@ def pointer(tokens: Sequence[str | int]) -> str:
 def compiled(schema: object) -> Contract | Flawed:
     """Compile a contract, or say where and why it is none."""
     if not isinstance(schema, (dict, bool)):
-        return Flawed("#", "must be an object, or true or false")
+        return Flawed("#", "must be an object, or true or false", 'such as {"type": "object"}')
     if isinstance(schema, dict) and schema.get("$schema", DIALECT) not in (DIALECT, DIALECT + "#"):
-        return Flawed("#/$schema", "must be the draft 2020-12 of JSON Schema")
+        return Flawed("#/$schema", "must be the draft 2020-12 of JSON Schema", DIALECT)
     for where, reference in _references(schema, ()):
         if not reference.startswith("#"):
-            return Flawed(pointer(where), "must stay inside the file, and so begin with #")
+            hint = "copy what it means into $defs"
+            return Flawed(pointer(where), "must stay inside the file, and so begin with #", hint)
     try:
         validator = _validator(schema)
     except jsonschema_rs.ValidationError as error:
-        return Flawed(pointer(error.instance_path), _schema_flaw(error))
+        return _schema_flaw(error, schema)
     except (ValueError, RecursionError):
         return Flawed("#", "is no JSON Schema")
     names = frozenset(_names(schema))
@@ -104,13 +107,34 @@ def _validator(schema: Any, registry: jsonschema_rs.Registry | None = None) -> j
     )
 
 
-def _schema_flaw(error: jsonschema_rs.ValidationError) -> str:
+def _schema_flaw(error: jsonschema_rs.ValidationError, schema: Any) -> Flawed:
     """Say what is wrong with a schema. It is configuration, but its words are ours all the same."""
     if not error.schema_path:
-        return "has a reference that leads nowhere"
-    if list(error.instance_path)[-1:] == ["pattern"]:
-        return "is no regular expression of the kind supported: no look-around, no back-references"
-    return "is not what draft 2020-12 allows here"
+        where = next((at for at, reference in _references(schema, ()) if _leads_nowhere(reference, schema)), ())
+        return Flawed(pointer(where), "leads nowhere", "a reference is # or #/$defs/NAME, of this file")
+    keyword = str(error.instance_path[-1]) if error.instance_path else ""
+    if keyword == "pattern":
+        message = "is no regular expression of the kind supported: no look-around, no back-references"
+        return Flawed(
+            pointer(error.instance_path), message, "write it without them, or leave the check to the receiver"
+        )
+    hint = f"one of {', '.join(_TYPES)}, or a list of them" if keyword == "type" else ""
+    if isinstance(error.kind, jsonschema_rs.ValidationErrorKind.Type):
+        hint = "must be " + " or ".join(error.kind.types)
+    return Flawed(pointer(error.instance_path), "is not what draft 2020-12 allows here", hint)
+
+
+def _leads_nowhere(reference: str, schema: Any) -> bool:
+    if not reference.startswith("#/"):
+        return False
+    for token in tokens(unquote(reference[1:])) or ():
+        if isinstance(schema, dict) and token in schema:
+            schema = schema[token]
+        elif isinstance(schema, list) and token.isdecimal() and int(token) < len(schema):
+            schema = schema[int(token)]
+        else:
+            return True
+    return False
 
 
 def _check(validator: jsonschema_rs.Draft202012Validator, names: frozenset[str]) -> Check:

@@ -28,12 +28,21 @@ def test_every_command_is_there_and_explains_itself(capsys):
         assert f"usage: hookline {name}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("argv", [[], ["unheard-of"], ["topics"], ["dead", "list", "--limit", "0"]])
+@pytest.mark.parametrize(
+    "argv", [["unheard-of"], ["topics"], ["trace", " "], ["trace", "a\x1b[2J"], ["dead", "list", "--limit", "0"]]
+)
 def test_a_wrong_call_exits_with_2(argv, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.main(argv)
     assert ended.value.code == 2
     assert "usage: hookline" in capsys.readouterr().err
+
+
+def test_without_a_command_the_help_is_shown(capsys):
+    assert cli.main([]) == 2
+    shown = capsys.readouterr().out
+    assert "usage: hookline" in shown
+    assert all(f"\n    {name}" in shown for name in NAMES)
 
 
 def test_the_version_is_the_package_s(capsys):

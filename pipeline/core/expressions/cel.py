@@ -25,6 +25,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _WORDLESS: Final = frozenset({"bool", "int", "uint", "double", "timestamp", "duration"})
 """Types of results that hold no words, whatever they were computed from."""
 
+_TYPES_HINT: Final = "types are never mixed: write 2.0 beside a double, or convert with double(), int(), string()"
 _CONTAINER_AT_END: Final = re.compile(r" \(in container '[^']*'\)$")
 
 Test: TypeAlias = Callable[[Datum, int], bool | None]
@@ -223,7 +224,8 @@ def _translated(text: str, message: str) -> tuple[Flaw, ...]:
     flaws = []
     for line, column, what in _ERROR.findall(message):
         before = sum(len(each) + 1 for each in lines[: int(line) - 1])
-        flaws.append(Flaw(min(before + int(column) - 1, len(text)), _CONTAINER_AT_END.sub("", what)))
+        hint = _TYPES_HINT if "no matching overload" in what else ""
+        flaws.append(Flaw(min(before + int(column) - 1, len(text)), _CONTAINER_AT_END.sub("", what), hint))
     return tuple(flaws) or (Flaw(0, "not a CEL expression"),)
 
 

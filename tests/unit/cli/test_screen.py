@@ -39,6 +39,16 @@ def test_tables_show_cells_as_they_are(capsys):
     assert "1,234,567" in out
 
 
+def test_a_table_has_no_trailing_blanks_where_a_program_reads_it(capsys):
+    shown = screen.table("name", "said")
+    shown.add_row("a", "long enough to fill up")
+    shown.add_row("b", "short")
+    screen.console().print("[bold]a heading[/]  ", shown)
+    out = capsys.readouterr().out
+    assert "a heading\n" in out
+    assert not [line for line in out.splitlines() if line != line.rstrip()]
+
+
 def test_json_has_values_as_objects(capsys):
     screen.print_json({"a": (Undecodable("x"),)})
     assert json.loads(capsys.readouterr().out) == {"a": [{"detail": "x"}]}

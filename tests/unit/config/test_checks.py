@@ -230,3 +230,37 @@ def test_classes(folder: Folder) -> None:
     assert str(found).startswith(
         "destinations/crm.yaml:7:9: operations.note: puts a field of class contact into the URL"
     )
+
+
+@pytest.mark.parametrize(
+    ("host", "network"),
+    [
+        ("localhost", "127.0.0.0/8"),
+        ("crm.localhost:8443", "127.0.0.0/8"),
+        ("127.0.0.9", "127.0.0.0/8"),
+        ("10.2.3.4", "10.2.3.4/32"),
+        ("[::1]:8443", "::1/128"),
+    ],
+)
+def test_a_host_that_is_plainly_not_public_needs_its_network(folder: Folder, host: str, network: str) -> None:
+    folder.change("destinations/crm.yaml", "crm.example", host)
+    assert folder.problem() == (
+        "destinations/crm.yaml:3:11: base_url: is of this machine or a private network, which is never called "
+        f"(name the network: private_networks: [{network}])"
+    )
+    folder.add("destinations/crm.yaml", f'private_networks: ["{network}"]\n').load()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "hint"),
+    [
+        ("note.reqest", "did you mean contracts/note.request.json"),
+        ("note.response", "put the JSON Schema of note's request there, or leave request_schema out"),
+        ("order.request", "put the JSON Schema of note's request there, or leave request_schema out"),
+    ],
+)
+def test_a_contract_that_is_missing_is_not_confused_with_another(folder: Folder, wanted: str, hint: str) -> None:
+    for name in ("note.request", "mail.response"):
+        folder.write(f"contracts/{name}.json", "{}")
+    folder.change("destinations/crm.yaml", "/notes}", f"/notes, request_schema: contracts/{wanted}.json}}")
+    assert folder.problem().endswith(f"there is no such file ({hint})")

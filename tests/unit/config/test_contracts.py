@@ -18,16 +18,23 @@ if TYPE_CHECKING:
         ('{"a": 1 "b": 2}', "contracts/a.json:1:9: not JSON: "),
         ("", "contracts/a.json:1:1: not JSON: Expecting value"),
         (b'{"a": "\xff"}', "contracts/a.json: the file is not UTF-8"),
-        ('{"type": "object", "type": "array"}', "contracts/a.json: has the key `type` twice in one object"),
+        ('{"type": "object", "type": "array"}', "contracts/a.json:1:20: has the key `type` twice in one object"),
         ('{"const": NaN}', "contracts/a.json: not JSON: a number or a nesting beyond what JSON can say"),
         ("[" * 100_000, "contracts/a.json: not JSON: "),
         ('{"x": "' + "x" * contracts.FILE_BYTES_MAX + '"}', "contracts/a.json: the file is larger than 256 KiB"),
-        ("[]", "contracts/a.json: #: must be an object, or true or false"),
+        ("[]", "contracts/a.json:1:1: #: must be an object, or true or false"),
         (
             '{"properties": {"a": {"type": "objekt"}}}',
-            "contracts/a.json: #/properties/a/type: is not what draft 2020-12 allows here",
+            "contracts/a.json:1:31: #/properties/a/type: is not what draft 2020-12 allows here (one of string, ",
         ),
-        ('{"$ref": "http://example.org"}', "contracts/a.json: #/$ref: must stay inside the file, and so begin with #"),
+        (
+            '{"allOf": [true, {"items": {"$ref": "#/$defs/gone"}}]}',
+            "contracts/a.json:1:37: #/allOf/1/items/$ref: leads nowhere",
+        ),
+        (
+            '{"$ref": "http://example.org"}',
+            "contracts/a.json:1:10: #/$ref: must stay inside the file, and so begin with #",
+        ),
     ],
 )
 def test_a_flawed_contract_is_named_with_its_place(folder: Folder, content: str, problem: str) -> None:
@@ -36,7 +43,7 @@ def test_a_flawed_contract_is_named_with_its_place(folder: Folder, content: str,
 
 def test_nothing_more_is_said_of_what_uses_a_flawed_contract(folder: Folder) -> None:
     folder.change("destinations/crm.yaml", "/notes}", "/notes, request_schema: contracts/a.json}")
-    assert folder.write("contracts/a.json", "[]").problem().startswith("contracts/a.json: #: ")
+    assert folder.write("contracts/a.json", "[]").problem().startswith("contracts/a.json:1:1: #: ")
 
 
 def test_a_byte_order_mark_does_no_harm(folder: Folder) -> None:

@@ -48,7 +48,7 @@ CRM = "destinations/crm.yaml"
         ("request_schema: a.json", "operations.note.request_schema: must be contracts/NAME.json"),
         ("request_schema: contracts/../a.json", "operations.note.request_schema: must be contracts/NAME.json"),
         ("{request_schema: contracts/a.json, body: none}", "operations.note: `request_schema` needs a body"),
-        ("response_schema: contracts/a.json", "operations.note.response_schema: there is no such file (a JSON Schema"),
+        ("response_schema: contracts/a.json", "operations.note.response_schema: there is no such file (put the JSON"),
         ("response: {id: {type: string}}", "operations.note.response.id.at: is required"),
         ("response: {id: {at: id, type: string}}", "operations.note.response.id.at: must be a JSON pointer (RFC 6901)"),
         (
