@@ -43,7 +43,8 @@ A configuration is a folder, named with `--config DIR`:
 A journey's and a destination's file is named like it. Hidden files are passed over; anything else is refused.
 
 `hookline validate` finds every problem at once, each as `file:line:column: field: message (hint)`, and needs no
-secrets. `hookline validate --schema journey` (or `destination`, `hookline`, `shared`, `env`) prints the JSON Schema for
+secrets. What is broken is left out and the rest is still checked, so that one mistake neither hides others nor is told
+twice. `hookline validate --schema journey` (or `destination`, `hookline`, `shared`, `env`) prints the JSON Schema for
 your editor.
 
 ## How values are written
