@@ -12,8 +12,10 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, mo
 from pipeline.config import units
 from pipeline.config.auth import Url  # noqa: TC001 - pydantic reads annotations at run time
 from pipeline.config.destination import DataClass  # noqa: TC001 - pydantic reads annotations at run time
+from pipeline.config.identity import EntryIdentity, Identity
 from pipeline.config.section import (
     DurationMs,
+    FieldPath,
     FileRef,
     Items,
     Later,
@@ -36,7 +38,6 @@ EVENTS_MAX: Final = 100
 GROUP_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 TOPIC_PATTERN: Final = r"^[A-Za-z0-9._-]{1,249}$"  # Kafka: Topic.java, LEGAL_CHARS and MAX_NAME_LENGTH
 RECORD_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"  # Avro 1.12, section Names
-FIELD_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
 
 _KAFKA_PREFIXES: Final = ("security.", "sasl.", "ssl.", "client.", "socket.", "reconnect.backoff.", "broker.address.")
 _KAFKA_KEYS: Final = ("message.max.bytes", "receive.message.max.bytes", "topic.metadata.refresh.interval.ms")
@@ -57,7 +58,6 @@ def _pattern(pattern: str, message: str, hint: str = "") -> BeforeValidator:
 
 Topic = Annotated[str, _pattern(TOPIC_PATTERN, "must be a Kafka topic name"), Shown("topic")]
 RecordName = Annotated[str, _pattern(RECORD_PATTERN, "must be the full name of an Avro record"), Shown("Avro name")]
-FieldPath = Annotated[str, _pattern(FIELD_PATTERN, "must be a field path such as customer.email"), Shown("field path")]
 
 
 class KafkaSettings(Section):
@@ -173,6 +173,9 @@ class EventMapping(Section):
     )
     source: Mapping[str, Any] | None = Field(None, description="Where it came from. Default none.")
     properties: Mapping[str, Any] | None = Field(None, description="Everything else. Default none.")
+    identity: EntryIdentity = Field(
+        EntryIdentity.model_validate({}), description="Where it differs from `identity` of the whole file."
+    )
 
     @property
     def is_lifecycle_event(self) -> bool:
@@ -261,13 +264,13 @@ class HooklineFile(Section):
         description="Personal-data class by event field, also of all below it; wins over the Avro attribute "
         "`hookline.class`. `public` is not personal.",
     )
+    identity: Identity = Field(Identity.model_validate({}), description="How identifiers are written.")
     purposes: Items[Name] = Field((), description="Purposes that journeys may name.")
     consent: Consent = Field(Consent.model_validate({}), description="When consent counts.")
     brakes: Brakes = Field(Brakes.model_validate({}), description="When much goes wrong.")
     telemetry: Telemetry = Field(Telemetry.model_validate({}), description="Traces and metrics.")
 
     later: ClassVar[Mapping[str, Later]] = {
-        "identity": Later("identifiers are sent as they come", accepted=({},)),
         "caps": Later("there are no caps", accepted=([],)),
         "quiet_hours": Later("there are no quiet hours", accepted=([],)),
         "alerts": Later("failures raise no alerts", accepted=({},)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from pipeline.config.identity import Identifiers
 from pipeline.core import expressions, types
 from pipeline.core.envelope import POSITION
 from pipeline.core.expressions import Expression, Flaw, Unknown, Variable
@@ -90,6 +91,7 @@ class EventScope:
         self.record = RecordScope(tree, strict=strict)
         self.flaws: list[tuple[Path, Flaw]] = []
         self._config = config
+        self._identifiers = Identifiers(config.identity, mapping.identity)
         self.nodes: dict[str, Any] = {part: self._part(mapping, part) for part in PARTS}
 
     def _part(self, mapping: EventMapping, part: str) -> Any:
@@ -125,7 +127,7 @@ class EventScope:
             return Unknown(0, f"`{names[0]}` is not supported in this release", ())
         if names[0] == "record":
             return Unknown(0, "journeys read the event, not the record", ("event",))
-        return self._find(names) if names[0] == "event" else None
+        return self._identifiers.read(names, self._find(names)) if names[0] == "event" else None
 
     def _find(self, names: tuple[str, ...]) -> Variable | Unknown:  # noqa: PLR0911 - one for each kind of node
         node: Any = self.nodes
@@ -230,7 +232,7 @@ def _listed(found: types.Found | types.Missing, index: int | None = None) -> Lis
 def _of(found: Variable, index: int) -> Variable:
     return Variable(
         found.path, found.cel, _at(found.get_cel, index), _at(found.get_json, index), found.leaf, found.text, found.cls,
-        found.symbols,
+        found.symbols, found.refuses,
     )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ NAME_MAX_CHARS: Final = 64
 NAME_PATTERN: Final = r"^[a-z][a-z0-9_]{0,63}$"
 TYPE_PATTERN: Final = r"^[A-Za-z][A-Za-z0-9_.:-]{0,127}$"
 REFERENCE_PATTERN: Final = r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:[^\s\x00][^\x00]*)$"
+FIELD_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
 FILE_PATTERN: Final = r"^file:[^\s\x00][^\x00]*$"
 
 _NAME: Final = re.compile(NAME_PATTERN, re.ASCII)
@@ -159,6 +160,12 @@ def _event_type(text: str) -> str:
     return text
 
 
+def _field_path(text: str) -> str:
+    if re.fullmatch(FIELD_PATTERN, text, re.ASCII) is None:
+        refuse("must be a field path such as customer.email")
+    return text
+
+
 def _reference(text: str) -> str:
     if _REFERENCE.fullmatch(text) is None:
         refuse("must be a reference to a secret, never the secret itself", "env:NAME or file:PATH")
@@ -194,6 +201,7 @@ def _network(text: str) -> str:
 Name = Annotated[str, BeforeValidator(_text(_name)), _string_schema(NAME_PATTERN), Shown("name")]
 Line = Annotated[str, BeforeValidator(_text(_line)), WithJsonSchema({"type": "string"}), Shown("text")]
 EventType = Annotated[str, BeforeValidator(_text(_event_type)), _string_schema(TYPE_PATTERN), Shown("event type")]
+FieldPath = Annotated[str, BeforeValidator(_text(_field_path)), _string_schema(FIELD_PATTERN), Shown("field path")]
 SecretRef = Annotated[
     str, BeforeValidator(_text(_reference)), _string_schema(REFERENCE_PATTERN), Shown("`env:NAME` or `file:PATH`")
 ]

@@ -30,7 +30,10 @@ _VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abc
 _PLAIN: Final = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 
 Build: TypeAlias = Callable[[Datum, int], object]
-"""`(datum, now_ms)` to a JSON-ready value, ABSENT, or a Refused that names the key. Never raises."""
+"""`(datum, now_ms)` to a JSON-ready value, ABSENT, or a Refused. Never raises.
+
+A Refused that names nothing is of an expression: the object or list it stands in puts in the key's path.
+"""
 
 
 @value
@@ -86,7 +89,7 @@ def mapping(entries: Sequence[tuple[str, bool, Constant | Build]], field: str = 
                 del made[key]
             elif type(found) is Refused:
                 if missing is not None or found.cls is not FailureClass.MISSING_FIELD:
-                    return found
+                    return found if found.field else Refused(found.cls, _path(field, key))
                 del made[key]
             else:
                 made[key] = found
@@ -108,7 +111,7 @@ def sequence(parts: Sequence[Constant | Build], field: str) -> Constant | Build:
             if found is ABSENT:
                 return missing
             if type(found) is Refused:
-                return found
+                return found if found.field else Refused(found.cls, missing.field)
             made.append(found)
         return made
 
@@ -135,7 +138,7 @@ def each(items: Getter, item: Constant | Build, field: str) -> Build:
             if part is ABSENT:
                 return missing
             if type(part) is Refused:
-                return part
+                return part if part.field else Refused(part.cls, missing.field)
             made.append(part)
         return made
 

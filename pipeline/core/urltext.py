@@ -136,7 +136,9 @@ def _encoded(piece: Parameter, datum: Datum, now_ms: int) -> str | Refused | Non
     """Return a value's text, percent-encoded; None if it is absent."""
     found = piece.build(datum, now_ms)
     if isinstance(found, Refused) or found is ABSENT:
-        return found if isinstance(found, Refused) else None
+        if isinstance(found, Refused):
+            return found if found.field else Refused(found.cls, piece.field)
+        return None
     text = scalar_text(found)
     try:
         return Refused(FailureClass.SCHEMA, piece.field) if text is None else quote(text, safe="")

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 from cel_expr_python import cel  # type: ignore[import-untyped]  # its stubs are not marked as typed
 
 from pipeline.core.expressions import functions, scan
-from pipeline.model import ABSENT, Datum, Getter, value
+from pipeline.model import ABSENT, Datum, FailureClass, Getter, Refused, value
 
 _ERROR: Final = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
 _CEL_ERROR: Final = cel.Type.ERROR
@@ -37,6 +37,7 @@ class Variable:
     """What a path stands for. `cel` is its CEL type, as `list(timestamp)`.
 
     `leaf` is false for a record or a map; `text` says whether it may hold a person's words; `cls` is its data class.
+    `refuses`: `get_json` may give a Refused, for an identifier that is none; `get_cel` gives ABSENT for it.
     """
 
     path: str
@@ -47,6 +48,7 @@ class Variable:
     text: bool = False
     cls: str = ""
     symbols: tuple[str, ...] = ()
+    refuses: bool = False
 
 
 @value
@@ -77,7 +79,8 @@ class Expression:
 
     `type` is its CEL type, "dyn" if only its values tell. `variables` are the paths it reads; `text` is false for those
     whose words cannot be in the result. `bare` is the path it consists of, if nothing else.
-    `evaluate` gives the CEL value as a Python value instead, with the same ABSENT and None.
+    `evaluate` gives the CEL value as a Python value instead, with the same ABSENT and None. If it `refuses`, `get` may
+    also give a Refused that names nothing: an identifier it needs is none, or what it would hash is a hash.
     """
 
     type: str
@@ -85,6 +88,7 @@ class Expression:
     evaluate: Getter
     variables: tuple[Variable, ...]
     bare: Variable | None = None
+    refuses: bool = False
 
 
 def expression(text: str, scope: Scope) -> Expression | tuple[Flaw, ...]:
@@ -93,16 +97,44 @@ def expression(text: str, scope: Scope) -> Expression | tuple[Flaw, ...]:
     if len(names) == 1 and names[0].has is None and _spans(text, names[0]):
         variable = scope(names[0].names)
         if isinstance(variable, Variable):
-            return Expression(variable.cel, variable.get_json, variable.get_cel, (variable,), variable)
+            return Expression(
+                variable.cel, variable.get_json, variable.get_cel, (variable,), variable, variable.refuses
+            )  # fmt: skip
     compiled = _compile(text, names, scope)
     if isinstance(compiled, tuple):
         return compiled
     variables = tuple(compiled.variables)
     if compiled.type in _WORDLESS:
         variables = tuple(_wordless(each) for each in variables)
+    get, evaluate = _evaluation(compiled, plain=True), _evaluation(compiled, plain=False)
+    refusing = tuple(each.get_json for each in compiled.variables if each.refuses)
+    if not refusing and "sha256" not in text:
+        return Expression(compiled.type, get, evaluate, variables)
     return Expression(
-        compiled.type, _evaluation(compiled, plain=True), _evaluation(compiled, plain=False), variables
+        compiled.type, _refusing(get, refusing), _unrefused(evaluate), variables, refuses=True
     )  # fmt: skip
+
+
+def _refusing(get: Getter, needed: tuple[Getter, ...]) -> Getter:
+    """Give the Refused of one of `needed` where that is why there is no value."""
+
+    def refusing(datum: Datum, now_ms: int) -> object:
+        found = get(datum, now_ms)
+        if found is None or found is ABSENT:
+            for each in needed:
+                if type(why := each(datum, now_ms)) is Refused:
+                    return why
+        return found
+
+    return refusing
+
+
+def _unrefused(evaluate: Getter) -> Getter:
+    def unrefused(datum: Datum, now_ms: int) -> object:
+        found = evaluate(datum, now_ms)
+        return None if type(found) is Refused else found
+
+    return unrefused
 
 
 def _wordless(read: Variable) -> Variable:
@@ -284,6 +316,8 @@ def _evaluation(compiled: _Compiled, *, plain: bool) -> Getter:
             made = result.plain_value()
             # An error's value is its message, which may quote data: it must never pass for text.
             if isinstance(made, str) and result.type() == _CEL_ERROR:
+                if made.endswith(functions.HASHED):
+                    return _HASHED
                 made = _ERRED
             else:
                 made = ABSENT if made is None else to_json(made) if plain else made
@@ -297,6 +331,7 @@ def _evaluation(compiled: _Compiled, *, plain: bool) -> Getter:
 
 
 _ERRED: Final = object()
+_HASHED: Final = Refused(FailureClass.INVALID_IDENTIFIER, "")
 
 
 def to_json(found: Any) -> object:

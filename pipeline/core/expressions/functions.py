@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from hashlib import sha256 as _sha256
@@ -14,6 +15,10 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
 _DIGITS_MAX: Final = 18
 
+_HASHED: Final = re.compile(r"[0-9a-fA-F]{64}|[A-Za-z0-9+/_-]{43}=", re.ASCII)
+HASHED: Final = "hookline: hashed already"
+"""How the error of a hash that was to be hashed is told from others: CEL hands on no more than its message."""
+
 
 def days(n: int) -> timedelta:
     """Return n times 24 hours."""
@@ -21,7 +26,13 @@ def days(n: int) -> timedelta:
 
 
 def sha256(text: str) -> str:
-    """Return the SHA-256 of the text's UTF-8 bytes, lower-case hex."""
+    """Return the SHA-256 of the text's UTF-8 bytes, lower-case hex.
+
+    Raises ValueError for what looks like a SHA-256 already, in hex or padded base64: hashed twice, it would match
+    nobody anywhere, and no receiver could tell.
+    """
+    if _HASHED.fullmatch(text.strip()) is not None:
+        raise ValueError(HASHED)
     return _sha256(text.encode()).hexdigest()
 
 

@@ -8,7 +8,7 @@ import orjson
 
 from pipeline.core.expressions import scan
 from pipeline.core.expressions.cel import Expression, Flaw, Scope, Variable, expression
-from pipeline.model import ABSENT, Datum, Getter
+from pipeline.model import ABSENT, Datum, Getter, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ def template(text: str, scope: Scope) -> str | Expression | tuple[Flaw, ...]:
     flaws: list[Flaw] = []
     parts: list[str | Getter] = []
     variables: list[Variable] = []
-    alone: Expression | None = None
+    made: list[Expression] = []
     for piece in cut:
         if not piece.expression:
             parts.append(piece.text)
@@ -37,15 +37,15 @@ def template(text: str, scope: Scope) -> str | Expression | tuple[Flaw, ...]:
         elif len(cut) > 1 and compiled.type not in _PRINTABLE:
             flaws.append(Flaw(piece.start, f"a {compiled.type} cannot stand inside text"))
         else:
-            alone = compiled
+            made.append(compiled)
             parts.append(compiled.get)
             variables.extend(compiled.variables)
     if flaws:
         return tuple(flaws)
-    if len(cut) == 1 and alone is not None:
-        return alone
+    if len(cut) == 1 and made:
+        return made[0]
     get = _joined(parts)
-    return Expression("string", get, get, tuple(variables))
+    return Expression("string", get, get, tuple(variables), refuses=any(each.refuses for each in made))
 
 
 def as_text(compiled: Expression) -> Expression:
@@ -53,7 +53,7 @@ def as_text(compiled: Expression) -> Expression:
     if compiled.type == "string":
         return compiled
     get = _joined([compiled.get])
-    return Expression("string", get, get, compiled.variables)
+    return Expression("string", get, get, compiled.variables, refuses=compiled.refuses)
 
 
 def _joined(parts: Sequence[str | Getter]) -> Getter:
@@ -66,7 +66,7 @@ def _joined(parts: Sequence[str | Getter]) -> Getter:
             found = part(datum, now_ms)
             if isinstance(found, str):
                 texts.append(found)
-            elif found is ABSENT or found is None:
+            elif found is ABSENT or found is None or type(found) is Refused:
                 return found
             elif isinstance(found, (bool, int, float)):
                 texts.append(orjson.dumps(found).decode("ascii"))

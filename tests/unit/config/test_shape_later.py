@@ -32,7 +32,6 @@ STEP_KEYS = {
     "on_failure: {alert: [oncall]}": "failures raise no alerts",
 }
 MAIN_KEYS = {
-    "identity: {email: normalise}": "identifiers are sent as they come",
     "caps: [{category: promotional, max: 3}]": "there are no caps",
     "quiet_hours: [{channels: [sms]}]": "there are no quiet hours",
     "alerts: {oncall: {url: env:ALERT}}": "failures raise no alerts",
