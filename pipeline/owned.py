@@ -75,7 +75,7 @@ class Delivery:
     response: Mapping[str, object] | None = None
     excerpt: bytes = b""
     zones: tuple[tzinfo, ...] = ()  # the customer's, for each of the step's `quiet`
-    asked_ms: int = 0  # when gates last let it pass
+    asked_ns: int = 0  # when gates last let it pass
 
 
 @dataclass(slots=True)

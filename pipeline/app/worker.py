@@ -27,9 +27,9 @@ from pipeline.config import topics
 from pipeline.config.compile import compile as compile_config
 from pipeline.config.load import kafka_settings
 from pipeline.config.secrets import Secrets
-from pipeline.core import gates
 from pipeline.errors import BrokerError, TopicMissing
 from pipeline.ports import LaneStats
+from pipeline.run.asking import Asking
 from pipeline.run.batch import Batching
 from pipeline.run.consume import Intake
 from pipeline.run.dispatch import Lane
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipeline.config.models import Config
-    from pipeline.model import Delivery, SkipReason
     from pipeline.run.misses import Misses
 
 DRAIN_S: Final = 20.0
@@ -69,6 +68,7 @@ class Worker:
         self._schemas = KnownSchemas.of(config, secrets)
         self._compiled = compile_config(config, secrets, self._schemas.reader_schemas())
         self.telemetry = OtelTelemetry.of(config, worker_id)
+        self._asking = Asking(self._compiled.gates)
         self._stopping = asyncio.Event()
         self._removed: dict[str, int] = {}
         self._error: BaseException | None = None
@@ -192,20 +192,13 @@ class Worker:
         operations = self._config.destinations[destination].operations.values()
         if all(each.batch is None for each in operations):
             return None
-        flag_max_age_ms = self._compiled.event_flag_max_age_ms
-
-        def refusal(delivery: Delivery, now_ms: int) -> SkipReason | None:
-            event = delivery.run.flight.event
-            assert event is not None
-            return gates.again(delivery.step, event, now_ms, flag_max_age_ms)
-
-        return Batching(settlement, time.time_ns, _DICE, refusal)
+        return Batching(settlement, time.time_ns, _DICE, self._asking.again)
 
     def _open_intakes(self, producer: KafkaProducer, settlement: Settlement, switchboard: Switchboard) -> None:
         config, compiled = self._config, self._compiled
         process = Process(
             compiled.plan, self.lanes, settlement, self.telemetry,
-            event_flag_max_age_ms=compiled.event_flag_max_age_ms,
+            event_flag_max_age_ms=compiled.gates.flag_max_age_ms,
         )  # fmt: skip
         self.misses = process.misses
         log = self.telemetry.log

@@ -17,7 +17,7 @@ from pipeline.config.request import Requests
 from pipeline.config.scope import EventScope
 from pipeline.core import decode, envelope, outcome, types
 from pipeline.errors import ConfigError
-from pipeline.model import Destination, Kind, Plan, Problem, Route, Step, Undecodable, value
+from pipeline.model import Destination, GatePolicy, Kind, Plan, Problem, Route, Step, Undecodable, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,7 +46,7 @@ class Compiled:
     input_topics: tuple[str, ...]
     tiers_ms: tuple[int, ...]
     purposes: tuple[str, ...]
-    event_flag_max_age_ms: int
+    gates: GatePolicy
 
 
 def check(config: Config, reader_schemas: Mapping[str, Any] | None = None) -> tuple[Problem, ...]:
@@ -82,7 +82,7 @@ def compile(  # noqa: A001 - the word of the command line
         input_topics=tuple(dict.fromkeys(mapping.topic for mapping in config.events)),
         tiers_ms=tuple(tier.ms for tier in config.retry_tiers),
         purposes=tuple(config.purposes),
-        event_flag_max_age_ms=config.consent.event_flag_max_age_ms,
+        gates=GatePolicy(config.consent.event_flag_max_age_ms),
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from pipeline.core import batch, verdict
 from pipeline.core.payload import batch_id
-from pipeline.model import Answer, Attempt, BatchPolicy, Delivery, FailureClass, Outcome, SkipReason, Step
+from pipeline.model import Answer, Attempt, BatchPolicy, Delivery, FailureClass, Gate, Hold, Outcome, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -75,13 +75,13 @@ class Batching:
         settler: Settler,
         clock: Clock,
         dice: Dice,
-        refusal: Callable[[Delivery, int], SkipReason | None],
+        again: Callable[[Delivery, int], Gate],
     ) -> None:
-        """`refusal` asks the gates again about a delivery at a time (Unix ms): when its batch closes."""
+        """`again` asks the gates about a delivery at a time (Unix ns): when its batch closes."""
         self._settler = settler
         self._clock = clock
         self._dice = dice
-        self._refusal = refusal
+        self._gates = again
         self._loop = asyncio.get_running_loop()
         self._lane: Onward | None = None
         self._groups: dict[tuple[BatchPolicy, Tracker], _Group] = {}
@@ -132,14 +132,16 @@ class Batching:
         group = self._groups.pop(key)
         if group.timer is not None:
             group.timer.cancel()
-        now_ms = self._clock() // 1_000_000
+        now_ns = self._clock()
         members: list[Delivery] = []
         for each in group.members:
-            reason = self._refusal(each, now_ms)
-            if now_ms >= each.expires_ms:
+            gate = self._gates(each, now_ns)
+            if now_ns // 1_000_000 >= each.expires_ms:
                 self._settler.finish(each, Outcome.DEAD, FailureClass.EXPIRED, "waited_for_a_batch")
-            elif reason is not None:
-                self._settler.finish(each, Outcome.SKIPPED, reason, "")
+            elif isinstance(gate, Hold):
+                self._settler.later(each, gate.until_ms, gate.why, parked=False)
+            elif gate is not None:
+                self._settler.finish(each, Outcome.SKIPPED, gate, "")
             else:
                 members.append(each)
         if members:

@@ -70,7 +70,7 @@ class HotPath:
         )  # fmt: skip
         process = Process(
             compiled.plan, {"receiver": self.lane}, self.settlement, self.telemetry,
-            event_flag_max_age_ms=compiled.event_flag_max_age_ms,
+            event_flag_max_age_ms=compiled.gates.flag_max_age_ms,
         )  # fmt: skip
         self.source = FakeSource()
         reference = decode.fingerprint(self.schema)

@@ -1,0 +1,47 @@
+"""Asks the gates: looks up what tables and memory say of a customer, once per event and again before late attempts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from pipeline.core import gates
+from pipeline.model import NOTHING, Delivery, Event, Flight, Gate, GatePolicy, Known
+
+if TYPE_CHECKING:
+    from pipeline.ports import Memories, Tables
+
+GATE_FRESH_NS: Final = 1_000_000_000
+"""An answer of the gates this old is asked for again when a request is about to be written."""
+
+
+class Asking:
+    """What gates are asked with, in one worker. Nothing here waits or raises.
+
+    Without tables, consent is what events say, and there are no suppressions; without memories nothing is remembered.
+    """
+
+    def __init__(self, policy: GatePolicy, tables: Tables | None = None, memories: Memories | None = None) -> None:
+        self.policy = policy
+        self.looks = tables is not None or memories is not None
+        """Whether there is anything to look up: else what is known is NOTHING."""
+        self._tables = tables
+        self._memories = memories
+
+    def known(self, event: Event, flight: Flight) -> Known:
+        """Return what is known of the customer now."""
+        known = NOTHING if self._tables is None else self._tables.known(event.customer_id)
+        if self._memories is None:
+            return known
+        return replace(known, memory=self._memories.remembered(event.customer_id, flight.source))
+
+    def again(self, delivery: Delivery, now_ns: int) -> Gate:
+        """Ask what may have changed since the gates let the delivery pass; note the time if they do so again."""
+        flight = delivery.run.flight
+        event = flight.event
+        assert event is not None
+        known = self.known(event, flight) if self.looks else NOTHING
+        gate = gates.again(delivery, event, known, self.policy, now_ns // 1_000_000)
+        if gate is None:
+            delivery.asked_ns = now_ns
+        return gate

@@ -1,0 +1,53 @@
+"""Asking: what tables and memory say is looked up when asked, put together, and the answer's time is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from pipeline.known import TABLE_STALE
+from pipeline.model import NOTHING, ConsentSaid, GatePolicy, Hold, Known, Memory, SkipReason
+from pipeline.run.asking import Asking
+from pipeline.testing.fakes import FakeMemories, FakeTables
+from tests.unit.run.conftest import DAY, step
+
+CONSENT = dataclasses.replace(step(), basis="consent", purpose="marketing", channels=("email",))
+GRANTED = Known({"email": ConsentSaid("email", granted=True, at_ms=1)})
+
+
+def test_without_tables_nothing_is_looked_up(world) -> None:
+    asking = Asking(GatePolicy(DAY))
+    (delivery,) = world.deliveries(step())
+    flight = delivery.run.flight
+    assert not asking.looks
+    assert asking.known(flight.event, flight) is NOTHING
+    assert asking.again(delivery, world.clock()) is None
+    assert delivery.asked_ns == world.clock()
+
+
+def test_tables_and_memory_say_what_is_known_of_one_customer(world) -> None:
+    tables, memories = FakeTables(), FakeMemories()
+    asking = Asking(GatePolicy(DAY), tables, memories)
+    (delivery,) = world.deliveries(step())
+    flight = delivery.run.flight
+    tables.of[flight.event.customer_id] = GRANTED
+    assert asking.looks
+    assert asking.known(flight.event, flight) == dataclasses.replace(GRANTED, memory=Memory())
+    memories.away = True
+    assert asking.known(flight.event, flight) == GRANTED
+    assert Asking(GatePolicy(DAY), memories=memories).known(flight.event, flight) == NOTHING
+
+
+def test_asked_again_the_tables_of_now_decide(world) -> None:
+    tables = FakeTables()
+    asking = Asking(GatePolicy(DAY), tables)
+    (delivery,) = world.deliveries(CONSENT)
+    assert asking.again(delivery, world.clock()) is SkipReason.CONSENT
+    assert delivery.asked_ns == 0
+    tables.of[delivery.run.flight.event.customer_id] = GRANTED
+    assert asking.again(delivery, world.clock()) is None
+    assert delivery.asked_ns == world.clock()
+    tables.stale_ms = 30_001
+    gate = asking.again(delivery, world.clock() + 1)
+    assert isinstance(gate, Hold)
+    assert gate.why == TABLE_STALE
+    assert delivery.asked_ns == world.clock()
