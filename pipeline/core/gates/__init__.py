@@ -40,7 +40,6 @@ STALE_RECHECK_MS: Final = 10_000
 PAUSED_RECHECK_MS: Final = 600_000
 """A journey that is paused by its configuration is looked at again after so long."""
 
-_HOLDS_AS_PAUSED: Final = "paused"
 _RUNS: Final = ("live", "shadow")
 _UNASKED: Final = ("contract", "legal_obligation")
 
@@ -85,7 +84,7 @@ def of_run(run: Run, event: Event, known: Known, now_ms: int) -> Gate:
     route = run.route
     if known.erased_ms and event.type != ERASED_EVENT:
         return SkipReason.ERASED
-    if route.status not in _RUNS and route.status != _HOLDS_AS_PAUSED:
+    if route.status not in _RUNS and route.status != PAUSED:
         return SkipReason.STATUS
     if now_ms - event.time_ms > route.max_age_ms:
         return SkipReason.STALE
@@ -94,7 +93,7 @@ def of_run(run: Run, event: Event, known: Known, now_ms: int) -> Gate:
             return Hold(now_ms + STALE_RECHECK_MS, TABLE_STALE)
         if _cancelled(run, event, known.memory):
             return SkipReason.CANCELLED
-    return Hold(now_ms + PAUSED_RECHECK_MS, PAUSED) if route.status == _HOLDS_AS_PAUSED else None
+    return Hold(now_ms + PAUSED_RECHECK_MS, PAUSED) if route.status == PAUSED else None
 
 
 def of_step(delivery: Delivery, event: Event, datum: Datum, known: Known, policy: GatePolicy, now_ms: int) -> Gate:
