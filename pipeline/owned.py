@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import tzinfo
 
-    from pipeline.model import Attempt, Event, LedgerReason, Record, Route, Step, Trace
+    from pipeline.model import Attempt, Event, LedgerReason, Record, Result, Route, Step, Trace
 
 
 @dataclass(slots=True, eq=False)
@@ -34,7 +34,11 @@ class Flight:
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """One journey for one event. Owner: run/settle. Handed over when `moving` is zero and `waiting` is not empty."""
+    """One journey for one event. Owner: run/settle. Handed over when `moving` is zero and `waiting` is not empty.
+
+    Only a run with steps after others has `results`: how its steps ended, RETRYING for those that wait on a retry tier
+    (`retried` names all that ever did). It keeps its `datum` for the steps that are `ahead`: those not started.
+    """
 
     flight: Flight
     route: Route
@@ -47,6 +51,10 @@ class Run:
     sent: str = ""  # span ID of the latest hand-over to the next hop,
     sent_to: str = ""  # and the retry topic it went to
     cancels: tuple[str | None, ...] = ()  # correlation hashes of the trigger, for each of the route's `cancel_on`
+    results: dict[str, Result] | None = None
+    datum: Any = None
+    ahead: tuple[Step, ...] = ()
+    retried: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True, eq=False)

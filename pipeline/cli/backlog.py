@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pipeline.cli import screen
-from pipeline.core import journeys, outcome, payload
+from pipeline.core import outcome, payload, runstate
 from pipeline.model import value
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ def _held(config: Config, settings: Mapping[str, str], admin: Admin) -> Iterator
         begin = {number: at for (name, number), at in committed.items() if name == topic}
         with screen.progress(topic) as progress:
             for record in read_topic(settings, topic, begin=begin, progress=progress):
-                state = journeys.decode(record.header(journeys.STATE_HEADER))
-                if isinstance(state, journeys.Unreadable):
+                state = runstate.decode(record.header(runstate.STATE_HEADER))
+                if isinstance(state, runstate.Unreadable):
                     continue
                 for name, step in state.steps.items():
                     suffix = f"/{state.journey}/{name}".encode()

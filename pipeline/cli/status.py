@@ -124,7 +124,7 @@ def _input(admin: Admin, group: str, topic: str) -> Lag:
 def _tier(config: Config, settings: Mapping[str, str], topic: str, admin: Admin) -> Tier:
     from pipeline.adapters.kafka.reader import read_topic  # noqa: PLC0415
     from pipeline.config import topics  # noqa: PLC0415
-    from pipeline.core import journeys  # noqa: PLC0415
+    from pipeline.core import runstate  # noqa: PLC0415
 
     committed = admin.committed(topics.retry_group(config.group), [topic])
     ends = admin.watermarks([topic])
@@ -136,8 +136,8 @@ def _tier(config: Config, settings: Mapping[str, str], topic: str, admin: Admin)
     with screen.progress(topic) as progress:
         for record in read_topic(settings, topic, begin=begin, progress=progress) if waiting else ():
             oldest_ms = min(oldest_ms or record.timestamp_ms, record.timestamp_ms)
-            state = journeys.decode(record.header(journeys.STATE_HEADER))
-            if isinstance(state, journeys.RunState):
+            state = runstate.decode(record.header(runstate.STATE_HEADER))
+            if isinstance(state, runstate.RunState):
                 for name in (_destination(config, state.journey, step) for step in state.steps):
                     destinations[name] += 1
                     began_ms[name] = min(began_ms.get(name, state.started_ms), state.started_ms)

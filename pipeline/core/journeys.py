@@ -1,119 +1,85 @@
-"""Decides what of a run is handed over, to which retry tier, and how its state is written and read back.
+"""Decides which steps of a run start, and to which retry tier a run goes that has to wait.
 
-A handed-over run is one Kafka record: original key, bytes and headers, plus one header with this state. Format of the
-header: one version byte, CRC-32 (big endian) of what follows, then compact JSON. At most `STATE_BYTES_MAX`.
+A step starts with the run, or after others: each edge names a parent and the outcomes of it that let the step start.
+What is decided depends on how the parents ended, never on which of them ended first.
 """
 
 from __future__ import annotations
 
-import zlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import orjson
-
-from pipeline.model import value
+from pipeline.model import Kind, Outcome, Result, SkipReason, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-STATE_HEADER: Final = "hookline-run"
-STATE_VERSION: Final = 1
-STATE_BYTES_MAX: Final = 65_536
 PARK_PERIOD_MS: Final = 3_600_000
 """In so much time a parked run is written twice at most."""
 
-
-@value
-class StepState:
-    """A step that is still to be delivered. Times in Unix ms; `first_ms` 0 means never attempted."""
-
-    attempts: int
-    due_ms: int
-    first_ms: int
-    cls: str
-    status: int
+OF_THE_RUN: Final = frozenset({
+    SkipReason.STALE, SkipReason.CANCELLED, SkipReason.ERASED, SkipReason.HOLDOUT, SkipReason.ROLLOUT, SkipReason.ONCE,
+    SkipReason.DUPLICATE, SkipReason.STATUS,
+})  # fmt: skip
+"""Reasons that hold for a run as a whole: a step left over has them, not `upstream`."""
 
 
-@value
-class RunState:
-    """One journey for one event between two hops. `source` is the input position and its record timestamp."""
-
-    journey: str
-    hash: str
-    event_id: str
-    source: tuple[str, int, int, int]
-    deliveries: int
-    started_ms: int
-    hop: int
-    parks: int
-    due_ms: int
-    trace_id: str
-    sampled: bool
-    link: str
-    steps: Mapping[str, StepState]
+# ------------------------------------------------------------------------------------------------------ what starts
 
 
-@value
-class Unreadable:
-    """A state header that cannot be used. `newer`: written by a later version, so a later worker must read it."""
+def shape(steps: Iterable[Step]) -> tuple[int, tuple[Step, ...]]:
+    """Return how many steps start with the run and are waited for, and those that come after others.
 
-    newer: bool
-    detail: str
-
-
-def encode(state: RunState) -> bytes:
-    """Write the header's value."""
-    body = orjson.dumps(
-        {
-            "journey": state.journey, "hash": state.hash, "event": state.event_id, "source": state.source,
-            "n": state.deliveries, "started": state.started_ms, "hop": state.hop, "parks": state.parks,
-            "due": state.due_ms, "trace": state.trace_id, "sampled": state.sampled, "link": state.link,
-            "steps": {name: [s.attempts, s.due_ms, s.first_ms, s.cls, s.status] for name, s in state.steps.items()},
-        }
-    )  # fmt: skip
-    return bytes((STATE_VERSION,)) + zlib.crc32(body).to_bytes(4, "big") + body
+    Nothing waits for a `record` step: it is handed over by itself.
+    """
+    moving = 0
+    ahead: tuple[Step, ...] = ()
+    for step in steps:
+        if step.after:
+            ahead += (step,)
+        elif step.kind is not Kind.RECORD:
+            moving += 1
+    return moving, ahead
 
 
-def decode(header: bytes | None) -> RunState | Unreadable:
-    """Read a header's value; anything damaged, too long or not of this shape is Unreadable. Never raises."""
-    if header is None:
-        return Unreadable(newer=False, detail="no run state")
-    if not 5 < len(header) <= STATE_BYTES_MAX:  # noqa: PLR2004 - version and checksum
-        return Unreadable(newer=False, detail="run state of impossible length")
-    if header[0] != STATE_VERSION:
-        return Unreadable(newer=header[0] > STATE_VERSION, detail=f"run state version {header[0]}")
-    body = header[5:]
-    if zlib.crc32(body).to_bytes(4, "big") != header[1:5]:
-        return Unreadable(newer=False, detail="run state checksum")
-    try:
-        state = _shape(orjson.loads(body))
-    except (ValueError, KeyError, TypeError):
-        return Unreadable(newer=False, detail="run state shape")
-    return state if state.steps else Unreadable(newer=False, detail="run state without steps")
+def ready(step: Step, results: Mapping[str, Result], retried: Collection[str]) -> bool | None:
+    """Say whether a step starts: True now, False never (its parents ended otherwise), None not yet.
+
+    `results` has the final ones, and RETRYING for a parent that waits on a retry tier; `retried` names those that ever
+    did, so that an edge by `retrying` that was fulfilled once stays so.
+    """
+    undecided = False
+    for edge in step.after:
+        result = results.get(edge.parent)
+        ended = None if result is None or result.outcome is Outcome.RETRYING else result.outcome
+        if ended in edge.outcomes or (edge.parent in retried and Outcome.RETRYING in edge.outcomes):
+            if step.any_parent:
+                return True
+        elif ended is None:
+            undecided = True
+        elif not step.any_parent:
+            return False
+    return None if undecided else not step.any_parent
 
 
-def _shape(doc: Any) -> RunState:
-    topic, partition, offset, stamp = doc["source"]
-    steps = {
-        str(name): StepState(int(s[0]), int(s[1]), int(s[2]), str(s[3]), int(s[4])) for name, s in doc["steps"].items()
-    }
-    return RunState(
-        journey=str(doc["journey"]), hash=str(doc["hash"]), event_id=str(doc["event"]),
-        source=(str(topic), int(partition), int(offset), int(stamp)), deliveries=int(doc["n"]),
-        started_ms=int(doc["started"]), hop=int(doc["hop"]), parks=int(doc["parks"]), due_ms=int(doc["due"]),
-        trace_id=str(doc["trace"]), sampled=bool(doc["sampled"]), link=str(doc["link"]), steps=steps,
-    )  # fmt: skip
+def unknown(ahead: Iterable[Step], known: Collection[str]) -> set[str]:
+    """Return the parents that steps wait for in vain: the configuration changed, and no run knows them."""
+    return {edge.parent for step in ahead for edge in step.after} - set(known)
 
 
-def identity(state: RunState) -> int:
-    """Return what two copies of the same hop share: retry records repeated by a crash are dropped by it."""
-    return hash((state.source[:3], state.journey, state.hop, tuple(state.steps)))
+def before(names: Iterable[str], steps: Iterable[Step]) -> set[str]:
+    """Return all steps that these come after: what they may read the results of."""
+    parents = {step.name: [edge.parent for edge in step.after] for step in steps}
+    found: set[str] = set()
+    waiting = [parent for name in names for parent in parents.get(name, ())]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += parents.get(name, ())
+    return found
 
 
-def spread(state: RunState) -> int:
-    """Return a number that is the same for every hop of a run: copies of a hop land in the same partition."""
-    topic, partition, offset, _ = state.source
-    return zlib.crc32(f"{topic}/{partition}/{offset}/{state.journey}".encode())
+# ------------------------------------------------------------------------------------------------------ what waits
 
 
 def tier_for(wait_ms: int, tiers_ms: Sequence[int]) -> int:

@@ -19,7 +19,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
-from pipeline.core import journeys, switches
+from pipeline.core import runstate, switches
 from pipeline.run.orders import EARLY_S, Early
 
 if TYPE_CHECKING:
@@ -249,8 +249,8 @@ class Release:
 
     def _look_into(self, entry: _Entry, now_ms: int) -> None:
         """Note what a run waits for, and whether only because destinations were not well: then how often."""
-        state = journeys.decode(entry.record.header(journeys.STATE_HEADER))
-        if not isinstance(state, journeys.RunState):
+        state = runstate.decode(entry.record.header(runstate.STATE_HEADER))
+        if not isinstance(state, runstate.RunState):
             return
         entry.began_ms = state.started_ms
         entry.held = any(step.cls in switches.HELD for step in state.steps.values())

@@ -9,18 +9,33 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from pipeline.core import deadletter, journeys, outcome
+from pipeline.core import deadletter, journeys, outcome, payload, runstate
 from pipeline.errors import Bug
-from pipeline.model import Delivery, FailureClass, Flight, Kind, LedgerReason, Outcome, Run, SkipReason, Waiting, value
+from pipeline.model import (
+    Delivery,
+    FailureClass,
+    Flight,
+    Kind,
+    LedgerReason,
+    Outcome,
+    Result,
+    Run,
+    SkipReason,
+    Step,
+    Waiting,
+    value,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from pipeline.core.offsets import Tracker
     from pipeline.ports import Clock, Dice, Headers, Producer, Telemetry
 
 POSITION_BYTES: Final = 1_000
 """Counted for each open position and each of its deliveries beside the event's own bytes."""
+DATUM_TIMES: Final = 10
+"""A decoded event is about so many times as large as its bytes: counted for each run that keeps it."""
 PARK_MAX_MS: Final = 3_600_000
 """The highest tier parking climbs to."""
 
@@ -62,6 +77,8 @@ class Settlement:
         self._dice = dice
         self._customer_ref = customer_ref
         self._retry_partitions = tuple(producer.partitions(topic) for topic in topics.retry)
+        self.follow: Callable[[Run, int], None] = _nothing_follows
+        """Told of a run with steps after others, and the time (Unix ms), whenever one ended or waits: run/follow."""
 
     # ------------------------------------------------------------------------------------------- positions
 
@@ -74,6 +91,16 @@ class Settlement:
         size += size * deliveries
         self._flights[flight] = size
         self.unsettled_bytes += size
+
+    def keeps(self, flight: Flight, size: int) -> None:
+        """Count bytes that a run keeps beside its event's own as long as the position is open."""
+        if flight in self._flights:
+            self._flights[flight] += size
+            self.unsettled_bytes += size
+
+    def keeps_datum(self, flight: Flight) -> None:
+        """Count the decoded event, which a run keeps for its later steps."""
+        self.keeps(flight, DATUM_TIMES * len(flight.record.value or b""))
 
     def unsettled(self) -> int:
         """Return how many positions are open."""
@@ -136,34 +163,48 @@ class Settlement:
             self._telemetry.settled(delivery, outcome_, cls, now_ns)
         elif flight.trace.sampled or delivery.history:
             self._telemetry.settled(delivery, outcome_, cls, now_ns)
-        self._stopped_moving(delivery)
+        if run.results is not None:
+            run.results[delivery.step.name] = Result(outcome_, cls, delivery.status, delivery.response)
+            if delivery.response:
+                self.keeps(flight, _weight(delivery.response))
+        self._stopped_moving(delivery, now_ns)
 
     def later(self, delivery: Delivery, due_ms: int, cls: str, *, parked: bool) -> None:
         """Hand a delivery over to a retry tier, together with its run once nothing of that moves."""
         waiting = Waiting(delivery, due_ms, cls, parked)
         if delivery.step.kind is Kind.RECORD:
             # `record` never delays anything: the other steps' hand-over does not wait for it, nor it for them.
-            self._hand_over(delivery.run, [waiting])
+            self._hand_over(delivery.run, [waiting], ())
             return
         run = delivery.run
         if run.waiting is None:
             run.waiting = []
         run.waiting.append(waiting)
-        self._stopped_moving(delivery)
+        if run.results is not None and cls:  # without a class it was only put off: its worker stops, its time will come
+            run.results[delivery.step.name] = Result(Outcome.RETRYING, cls, delivery.status)
+            run.retried |= {delivery.step.name}
+        self._stopped_moving(delivery, self._clock())
 
-    def _stopped_moving(self, delivery: Delivery) -> None:
+    def _stopped_moving(self, delivery: Delivery, now_ns: int) -> None:
         if delivery.step.kind is Kind.RECORD:
-            return
+            return  # nothing waits for it, and nothing comes after it
         run = delivery.run
         run.moving -= 1
+        if run.results is not None:
+            self.follow(run, now_ns // 1_000_000)
+        elif run.waiting:
+            self.rest(run)
+
+    def rest(self, run: Run) -> None:
+        """Hand a run over if some of it waits and nothing of it moves any more."""
         if run.moving == 0 and run.waiting:
             waiting, run.waiting = run.waiting, None
-            self._hand_over(run, waiting)
+            self._hand_over(run, waiting, run.ahead)
 
     # --------------------------------------------------------------------------------------------- writing
 
-    def _hand_over(self, run: Run, waiting: list[Waiting]) -> None:
-        """Write one record for all waiting steps of the run, and a `retrying` outcome for each."""
+    def _hand_over(self, run: Run, waiting: list[Waiting], ahead: Sequence[Step]) -> None:
+        """Write one record for all waiting steps of the run and those ahead, and a `retrying` outcome for each."""
         flight = run.flight
         if flight.tracker.closed:
             return  # another worker's by now, who starts from the position: a record of ours would be a second run
@@ -178,17 +219,21 @@ class Settlement:
             tier = journeys.tier_for(due_ms - now_ms, tiers_ms)
         due_ms = max(due_ms, now_ms + tiers_ms[tier])
         link = f"{self._dice.getrandbits(64):016x}"
-        state = _run_state(run, waiting, due_ms, run.parks + 1 if parked else run.parks, link)
+        state = _run_state(run, waiting, ahead, due_ms, run.parks + 1 if parked else run.parks, link)
+        header = runstate.encode(state)
+        if header is None:
+            self._too_large(run, waiting, "state_too_large")
+            return
         headers = deadletter.original_headers(flight.record)
-        headers.append((journeys.STATE_HEADER, journeys.encode(state)))
+        headers.append((runstate.STATE_HEADER, header))
         flight.open += 1
         taken = self._producer.produce(
             self._topics.retry[tier], flight.record.key, flight.record.value, headers,
-            partial(self._acked, flight), journeys.spread(state) % self._retry_partitions[tier],
+            partial(self._acked, flight), runstate.spread(state) % self._retry_partitions[tier],
         )  # fmt: skip
         if not taken:
             flight.open -= 1
-            self._too_large(run, waiting)
+            self._too_large(run, waiting, "too_large_to_hand_over")
             return
         run.sent, run.sent_to = link, self._topics.retry[tier]
         for each in waiting:
@@ -196,12 +241,23 @@ class Settlement:
             self._write_outcome(each.delivery, Outcome.RETRYING, each.cls, now_ns, due_ms=max(due_ms, each.due_ms))
             if each.delivery.history or flight.trace.sampled:  # parked untried: nothing happened that a span could show
                 self._telemetry.settled(each.delivery, Outcome.RETRYING, each.cls, now_ns)
+        if ahead:
+            self._ahead(run, ahead, now_ns, due_ms)
 
-    def _too_large(self, run: Run, waiting: list[Waiting]) -> None:
+    def _ahead(self, run: Run, ahead: Sequence[Step], now_ns: int, due_ms: int) -> None:
+        """Account for the steps that went with the run unstarted: the next hop's from here on."""
+        run.ahead = ()
+        event = run.flight.event
+        assert event is not None
+        for step in ahead:
+            delivery = Delivery(payload.delivery_id(event.id, step.id_suffix), step, run, b"", b"", 0)
+            self._write_outcome(delivery, Outcome.RETRYING, SkipReason.UPSTREAM, now_ns, due_ms=due_ms)
+
+    def _too_large(self, run: Run, waiting: list[Waiting], detail: str) -> None:
         """A record that no retry topic takes cannot wait: its deliveries are dead, by reference."""
         run.moving += sum(each.delivery.step.kind is not Kind.RECORD for each in waiting)
         for each in waiting:
-            self.finish(each.delivery, Outcome.DEAD, FailureClass.CONFIG, "too_large_to_hand_over")
+            self.finish(each.delivery, Outcome.DEAD, FailureClass.CONFIG, detail)
 
     def _write_outcome(self, delivery: Delivery, outcome_: Outcome, reason: str, now_ns: int, *, due_ms: int) -> None:
         run = delivery.run
@@ -257,19 +313,35 @@ class Settlement:
 # ------------------------------------------------------------------------------------------- what is written
 
 
-def _run_state(run: Run, waiting: list[Waiting], due_ms: int, parks: int, link: str) -> journeys.RunState:
+def _run_state(
+    run: Run, waiting: list[Waiting], ahead: Sequence[Step], due_ms: int, parks: int, link: str
+) -> runstate.RunState:
     flight = run.flight
     event = flight.event
     assert event is not None
-    return journeys.RunState(
+    going = [*(each.delivery.step.name for each in waiting), *(step.name for step in ahead)]
+    needed = journeys.before(going, run.route.steps) if run.results else ()
+    return runstate.RunState(
         journey=run.route.journey, hash=run.route.hash, event_id=event.id, source=flight.source,
         deliveries=flight.deliveries, started_ms=run.started_ms, hop=run.hop + 1, parks=parks, due_ms=due_ms,
         trace_id=flight.trace.trace_id, sampled=flight.trace.sampled, link=link,
         steps={
-            each.delivery.step.name: journeys.StepState(
+            each.delivery.step.name: runstate.StepState(
                 each.delivery.attempts, each.due_ms, each.delivery.first_ns // 1_000_000, each.cls,
                 each.delivery.status,
             )
             for each in waiting
         },
+        ahead=tuple(step.name for step in ahead),
+        results={name: result for name, result in (run.results or {}).items() if name in needed},
+        retried=tuple(sorted(run.retried.intersection(needed))),
     )  # fmt: skip
+
+
+def _weight(response: Mapping[str, object]) -> int:
+    """Estimate the bytes of a kept response."""
+    return sum(100 + len(name) + len(str(kept)) for name, kept in response.items())
+
+
+def _nothing_follows(_run: Run, _now_ms: int) -> None:
+    raise Bug("a run has steps after others, and nobody starts them")

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from pipeline.cli import main
-from pipeline.core import journeys, switches
+from pipeline.core import runstate, switches
 from tests.support.broker import Outgoing
 from tests.support.folder import write_folder
 
@@ -48,11 +48,11 @@ def report(age_s: float = 0, state: str = "closed", unsettled: int = 0, queued: 
 
 
 def waiting_run(journey: str = "welcome", step: str = "hello") -> Outgoing:
-    state = journeys.RunState(
+    state = runstate.RunState(
         journey=journey, hash="0", event_id="e", source=("events", 0, 0, 0), deliveries=1, started_ms=0, hop=1, parks=0,
-        due_ms=0, trace_id="0" * 32, sampled=False, link="", steps={step: journeys.StepState(1, 0, 0, "timeout", 0)},
+        due_ms=0, trace_id="0" * 32, sampled=False, link="", steps={step: runstate.StepState(1, 0, 0, "timeout", 0)},
     )  # fmt: skip
-    return Outgoing(b"event", headers=[(journeys.STATE_HEADER, journeys.encode(state))])
+    return Outgoing(b"event", headers=[(runstate.STATE_HEADER, runstate.encode(state))])
 
 
 def test_before_the_first_worker_it_says_what_to_do(group, status):

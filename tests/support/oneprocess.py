@@ -9,7 +9,7 @@ import asyncio
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from pipeline.core import journeys, outcome
+from pipeline.core import outcome, runstate
 from pipeline.model import BreakerPolicy, Destination, Event, Kind, Plan, Record, RetryPolicy, Route, Step
 from pipeline.ports import LaneStats
 from pipeline.run.consume import Intake
@@ -70,8 +70,8 @@ class Broker(FakeProducer):
             last = self.records[-1]
             stamp_ms = self._wall_ns() // 1_000_000
             record = Record(topic, last.partition, last.offset, key, content, last.headers, stamp_ms)
-            state = journeys.decode(record.header(journeys.STATE_HEADER))
-            assert isinstance(state, journeys.RunState)
+            state = runstate.decode(record.header(runstate.STATE_HEADER))
+            assert isinstance(state, runstate.RunState)
             run = state.source[2]
             self.writes[run].append((self._loop.time(), state.parks > self._parks[run]))
             self._parks[run] = state.parks

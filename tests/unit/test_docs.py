@@ -25,7 +25,7 @@ from pipeline.config.load import load
 from pipeline.config.models import EnvFile
 from pipeline.config.policy import HooklineFile, Kafka
 from pipeline.config.secrets import Secrets
-from pipeline.core import deadletter, journeys, payload, verdict
+from pipeline.core import deadletter, payload, runstate, verdict
 from pipeline.model import Answer, Failure, FailureClass, RetryPolicy
 from pipeline.run import consume, release
 
@@ -131,7 +131,7 @@ def commands():
         ("retry records held in memory", release.HELD_RECORDS),
         ("retry records held in memory", release.HELD_BYTES // 2**20),
         ("request body", payload.BODY_BYTES_MAX // 2**20),
-        ("run state in a retry record", journeys.STATE_BYTES_MAX // 2**10),
+        ("run state in a retry record", runstate.STATE_BYTES_MAX // 2**10),
         ("a graceful stop", int(consume.LAST_ACKS_S)),
     ],
 )

@@ -1,52 +1,73 @@
-"""core/journeys: hand-over state survives the trip, damage is seen, tiers climb."""
+"""core/journeys: what starts depends on how the steps before ended; tiers climb."""
 
 from __future__ import annotations
 
 import dataclasses
-import zlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core import journeys
-from pipeline.core.journeys import RunState, StepState, Unreadable
+from pipeline.model import Edge, Kind, Outcome, Result
+from tests.unit.run.conftest import step
 
-STATE = RunState(
-    journey="j", hash="0123456789abcdef", event_id="e-1", source=("t", 3, 42, 1_700_000_000_000), deliveries=2,
-    started_ms=1, hop=1, parks=0, due_ms=5, trace_id="a" * 32, sampled=True, link="b" * 16,
-    steps={"crm": StepState(2, 5, 1, "timeout", 0), "log": StepState(0, 0, 0, "", 503)},
-)  # fmt: skip
 TIERS = (10_000, 60_000, 600_000, 3_600_000, 21_600_000)
+ENDED = ("delivered", "defaulted")
 
 
-def test_state_survives() -> None:
-    assert journeys.decode(journeys.encode(STATE)) == STATE
+def after(name, *, any_parent=False, **parents):
+    edges = tuple(Edge(parent, frozenset(map(Outcome, outcomes))) for parent, outcomes in parents.items())
+    return dataclasses.replace(step(name), after=edges, any_parent=any_parent)
 
 
-@given(st.integers(min_value=0), st.integers(0, 7))
-def test_one_damaged_bit_is_seen(position, bit) -> None:
-    header = bytearray(journeys.encode(STATE))
-    header[position % len(header)] ^= 1 << bit
-    assert isinstance(journeys.decode(bytes(header)), Unreadable)
+def results(**outcomes):
+    return {name: Result(Outcome(outcome), "", 0) for name, outcome in outcomes.items()}
 
 
-@given(st.binary(max_size=200))
-def test_foreign_bytes_are_unreadable(header) -> None:
-    assert isinstance(journeys.decode(header), Unreadable)
+@pytest.mark.parametrize(
+    ("ended", "every", "either"),
+    [
+        ({}, None, None),
+        ({"a": "delivered"}, None, True),
+        ({"a": "defaulted", "b": "delivered"}, True, True),
+        ({"a": "dead"}, False, None),
+        ({"a": "dead", "b": "delivered"}, False, True),
+        ({"a": "dead", "b": "skipped"}, False, False),
+        ({"a": "retrying"}, None, None),
+        ({"a": "retrying", "b": "rejected"}, False, None),
+    ],
+)
+def test_a_step_starts_when_all_its_parents_or_any_ended_as_its_edges_say(ended, every, either) -> None:
+    edges = {"a": ENDED, "b": ENDED}
+    assert journeys.ready(after("x", **edges), results(**ended), ()) is every
+    assert journeys.ready(after("x", any_parent=True, **edges), results(**ended), ()) is either
 
 
-def test_newer_state_is_told_apart_from_damage() -> None:
-    newer = bytes((journeys.STATE_VERSION + 1,)) + journeys.encode(STATE)[1:]
-    assert journeys.decode(newer) == Unreadable(newer=True, detail="run state version 2")
-    assert journeys.decode(None) == Unreadable(newer=False, detail="no run state")
-    assert isinstance(journeys.decode(bytes(journeys.STATE_BYTES_MAX + 1)), Unreadable)
+@pytest.mark.parametrize(
+    ("ended", "retried", "starts"),
+    [
+        ({}, (), None),
+        ({"a": "retrying"}, ("a",), True),
+        ({"a": "delivered"}, ("a",), True),
+        ({"a": "delivered"}, (), False),
+        ({}, ("a",), True),
+    ],
+)
+def test_an_edge_by_retrying_is_fulfilled_by_ever_having_waited(ended, retried, starts) -> None:
+    assert journeys.ready(after("x", a=["retrying"]), results(**ended), retried) is starts
 
 
-def test_valid_json_of_another_shape_is_unreadable() -> None:
-    for body in (b"[]", b"{}", b'{"source":[1]}', b'"x"'):
-        header = bytes((1,)) + zlib.crc32(body).to_bytes(4, "big") + body
-        assert isinstance(journeys.decode(header), Unreadable)
+def test_a_run_waits_for_the_steps_that_start_with_it_but_for_record_steps() -> None:
+    later = after("x", a=ENDED)
+    assert journeys.shape((step("a"), step("b", kind=Kind.RECORD), later)) == (1, (later,))
+
+
+def test_what_a_step_may_read_is_what_it_comes_after_however_far_back() -> None:
+    steps = (step("a"), step("z"), after("b", a=ENDED), after("c", b=ENDED), after("d", c=ENDED, z=ENDED))
+    assert journeys.before(["c"], steps) == {"a", "b"}
+    assert journeys.before(["d", "gone"], steps) == {"a", "b", "c", "z"}
+    assert journeys.unknown(steps[3:], {"c"}) == {"b", "z"}
 
 
 def test_the_tier_is_the_largest_not_longer_than_the_wait() -> None:
@@ -77,15 +98,3 @@ def test_with_a_tier_of_half_an_hour_or_more_a_parked_run_is_written_at_most_twi
         written.append(at_ms)
         at_ms += tiers[journeys.park_tier(parks, tiers, 3_600_000)] + slack_ms
     assert all(later - first >= 3_600_000 for first, later in zip(written, written[2:], strict=False))
-
-
-def test_copies_of_a_hop_have_one_identity_and_one_partition() -> None:
-    copy = journeys.decode(journeys.encode(STATE))
-    assert isinstance(copy, RunState)
-    assert journeys.identity(copy) == journeys.identity(STATE)
-    assert journeys.spread(copy) == journeys.spread(STATE)
-
-
-def test_a_run_without_steps_is_unreadable() -> None:
-    empty = dataclasses.replace(STATE, steps={})
-    assert journeys.decode(journeys.encode(empty)) == Unreadable(newer=False, detail="run state without steps")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 
 import pytest
 
-from pipeline.core import outcome
+from pipeline.core import outcome, runstate
 from pipeline.core.offsets import Tracker
 from pipeline.model import (
     BreakerPolicy,
@@ -16,20 +17,25 @@ from pipeline.model import (
     Event,
     Flight,
     Kind,
+    Plan,
     Record,
     RetryPolicy,
     Route,
     Run,
     Step,
     Trace,
+    Undecodable,
 )
 from pipeline.ports import LaneStats
 from pipeline.run.dispatch import Lane
+from pipeline.run.process import Process
 from pipeline.run.settle import OwnTopics, Settlement
 from pipeline.testing.fakes import FakeClock, FakeEndpoint, FakeProducer, FakeTelemetry, dice
 
 TIERS = (10_000, 60_000, 600_000)
 DAY = 86_400_000
+REF = 5
+FRAME = b"\x00\x00\x00\x00\x05"
 
 
 def step(name="crm", kind=Kind.UPDATE, destination="crm", in_process=(250, 1_000), **policy) -> Step:
@@ -109,3 +115,82 @@ async def world():
         with contextlib.suppress(asyncio.CancelledError):
             await lane.close()
     assert made.errors == []
+
+
+class Plans:
+    """A plan made by hand: the datum is the text after the frame, and names what the stages answer."""
+
+    def __init__(self, world, *steps) -> None:
+        self.world = world
+        self.steps = steps or (step(),)
+        self.condition = None
+        self.asked: list[str] = []
+
+    def __call__(self, topic, schema) -> Plan | Undecodable | None:
+        self.asked.append(topic)
+        route = Route("welcome", "h", DAY, self.condition, self.steps)
+        return Plan(self._read, self._envelope, {"signup": (route,)}) if schema == "known" else None
+
+    @staticmethod
+    def _read(value, start):
+        text = value[start:].decode()
+        return Undecodable("damaged") if text == "damaged" else text
+
+    def _envelope(self, datum, record) -> Event | Undecodable:
+        if datum == "nameless":
+            return Undecodable("missing id")
+        kind = "other" if datum == "other" else "signup"
+        return Event(f"e-{record.offset}", kind, record.timestamp_ms, "c", {})
+
+
+@pytest.fixture
+async def made(world):
+    world.lane(FakeEndpoint())
+    plans = Plans(world)
+    process = Process(plans, world.lanes, world.settlement, world.telemetry, event_flag_max_age_ms=DAY)
+    process.plans = plans
+    process.learn("in", REF, "known")
+    return process
+
+
+def take(world, process, text: str | None, **over):
+    offset = world.tracker.next
+    world.tracker.received(offset)
+    now_ms = world.clock() // 1_000_000
+    value = None if text is None else FRAME + text.encode()
+    record = Record("in", 0, offset, b"k", value, (), now_ms)
+    return process.record(dataclasses.replace(record, **over), world.tracker, world.clock())
+
+
+def retry_record(world, steps: dict[str, tuple[int, int]], **over) -> Record:
+    """A retry record as settle writes it; `steps` by name: attempts and how far off it is due."""
+    now_ms = world.clock() // 1_000_000
+    fields = {
+        "journey": "welcome", "hash": "h", "event_id": "e-7", "source": ("in", 3, 7, now_ms - 20_000), "deliveries": 2,
+        "started_ms": now_ms - 20_000, "hop": 2, "parks": 0, "due_ms": now_ms, "trace_id": "c" * 32, "sampled": False,
+        "link": "d" * 16,
+        "steps": {
+            name: runstate.StepState(attempts, now_ms + off_ms, now_ms - 10_000, "timeout", 0)
+            for name, (attempts, off_ms) in steps.items()
+        },
+    } | over  # fmt: skip
+    header = runstate.encode(runstate.RunState(**fields))
+    return Record("g.retry.10s", 0, 7, b"k", FRAME + b"hello", ((runstate.STATE_HEADER, header),), now_ms)
+
+
+@pytest.fixture
+async def workers():
+    """Makes workers of a configuration with steps after others: tests/support/followed."""
+    from tests.support.followed import Worker  # noqa: PLC0415 - which is made of what is here
+
+    made: list[Worker] = []
+
+    def worker(*steps) -> Worker:
+        made.append(Worker(*steps))
+        return made[-1]
+
+    yield worker
+    for each in made:
+        with contextlib.suppress(asyncio.CancelledError):
+            await each.lane.close()
+        assert each.world.errors == []

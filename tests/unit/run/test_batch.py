@@ -8,7 +8,7 @@ import json
 import pytest
 
 from pipeline.core import batch as rules
-from pipeline.core import journeys
+from pipeline.core import runstate
 from pipeline.core.offsets import Tracker
 from pipeline.core.payload import batch_id
 from pipeline.model import Answer, BatchPolicy, BreakerPolicy, Broken, Failure, FailureClass, SkipReason
@@ -313,7 +313,7 @@ async def test_an_item_whose_sender_is_refused_waits_a_tier_for_the_breaker_is_c
     assert {(row.outcome, row.reason, row.attempts) for row in world.outcomes()} == {("retrying", "auth", 0)}
     now_ms = world.clock() // 1_000_000
     for record in world.producer.of("g.retry.10s"):
-        state = journeys.decode(record.header(journeys.STATE_HEADER))
+        state = runstate.decode(record.header(runstate.STATE_HEADER))
         assert all(each.due_ms == now_ms + TIERS[0] for each in state.steps.values())  # so it is no early release's
 
 

@@ -12,8 +12,7 @@ from pipeline.errors import Bug
 from pipeline.model import Answer, BreakerPolicy, Event, Plan, Route
 from pipeline.run.process import Process
 from pipeline.testing.fakes import FakeEndpoint
-from tests.unit.run.conftest import DAY, step, until
-from tests.unit.run.test_process import FRAME, REF, retry_record
+from tests.unit.run.conftest import DAY, FRAME, REF, retry_record, step, until
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from pipeline.core import journeys
+from pipeline.core import runstate
 from pipeline.core.switches import DROP, RELEASE, Order
 from pipeline.model import Record
 from pipeline.run import release as release_module
@@ -139,12 +139,12 @@ class FakeLane:
 
 
 def parked(offset: int, stamp_ms: int, parks: int = 1, due_ms: int = 0, cls: str = "", **calls: str) -> Record:
-    state = journeys.RunState(
+    state = runstate.RunState(
         journey="j", hash="h", event_id="e", source=("in", 0, offset, 0), deliveries=1, started_ms=0, hop=1,
         parks=parks, due_ms=0, trace_id="", sampled=False, link="",
-        steps={name: journeys.StepState(0, due_ms, 0, cls, 0) for name in calls or {"crm": ""}},
+        steps={name: runstate.StepState(0, due_ms, 0, cls, 0) for name in calls or {"crm": ""}},
     )  # fmt: skip
-    headers = ((journeys.STATE_HEADER, journeys.encode(state)),)
+    headers = ((runstate.STATE_HEADER, runstate.encode(state)),)
     return Record("r.1m", 0, offset, None, b"v", headers, stamp_ms)
 
 

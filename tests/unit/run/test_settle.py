@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from pipeline.core import journeys
+from pipeline.core import runstate
 from pipeline.model import FailureClass, Flight, Kind, LedgerReason, Outcome, Record, SkipReason, Trace
 from pipeline.testing.fakes import FakeProducer
 from tests.unit.run.conftest import step, until
@@ -73,8 +73,8 @@ async def test_a_run_is_handed_over_once_nothing_of_it_moves(world) -> None:
     world.settlement.later(two, now_ms + 90_000, "server_error", parked=False)
     (record,) = world.producer.of("g.retry.1m")
     assert (record.key, record.value) == (b"key", b"value")
-    state = journeys.decode(record.header(journeys.STATE_HEADER))
-    assert isinstance(state, journeys.RunState)
+    state = runstate.decode(record.header(runstate.STATE_HEADER))
+    assert isinstance(state, runstate.RunState)
     assert set(state.steps) == {"one", "two"}
     assert state.steps["one"].attempts == 3
     assert (state.hop, state.source[:3], state.deliveries) == (1, ("in", 0, 0), 2)
@@ -88,7 +88,7 @@ async def test_a_settled_step_is_not_in_the_hand_over(world) -> None:
     world.settlement.later(one, world.clock() // 1_000_000 + 10_000, "timeout", parked=False)
     world.settlement.finish(two, Outcome.DELIVERED, "", "")
     (record,) = world.producer.of("g.retry.10s")
-    state = journeys.decode(record.header(journeys.STATE_HEADER))
+    state = runstate.decode(record.header(runstate.STATE_HEADER))
     assert list(state.steps) == ["one"]
 
 
@@ -111,7 +111,7 @@ async def test_parking_climbs_a_tier_each_time_and_uses_no_attempt(world) -> Non
         delivery.run.parks = parks
         world.settlement.later(delivery, world.clock() // 1_000_000, "auth", parked=True)
         tiers.append(world.producer.records[-2].topic)
-        state = journeys.decode(world.producer.records[-2].header(journeys.STATE_HEADER))
+        state = runstate.decode(world.producer.records[-2].header(runstate.STATE_HEADER))
         assert state.parks == parks + 1
         assert state.steps["crm"].attempts == 0
     assert tiers == ["g.retry.1m", "g.retry.10m", "g.retry.10m", "g.retry.10m"]  # by name: of 30 min, then 1 h

@@ -1,0 +1,161 @@
+"""Follows a run: starts its first steps, and each later one once those before it ended.
+
+Asks the gates about a step, builds what they allow, offers it to its lane. Synchronous; what a step that ends at once
+makes possible waits in a list for its turn, so that nothing is called from within itself.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from pipeline.core import gates, journeys, payload
+from pipeline.model import (
+    RESULTS,
+    Datum,
+    Delivery,
+    Event,
+    Flight,
+    Kind,
+    Outcome,
+    Refused,
+    Route,
+    Run,
+    SkipReason,
+    Step,
+)
+from pipeline.run.misses import TRIGGER, Misses
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipeline.run.dispatch import Lane
+    from pipeline.run.settle import Settlement
+
+
+class Follow:
+    """Of one worker. Nothing here waits or raises but for a bug of ours."""
+
+    def __init__(
+        self, lanes: Mapping[str, Lane], settlement: Settlement, misses: Misses, *, event_flag_max_age_ms: int
+    ) -> None:
+        self._lanes = lanes
+        self._settlement = settlement
+        self._misses = misses
+        self._flag_max_age_ms = event_flag_max_age_ms
+        self._turns: deque[Run] = deque()
+        self._turning = False
+        settlement.follow = self.ended
+
+    def begin(
+        self, flight: Flight, route: Route, event: Event, datum: Datum, refusal: SkipReason | None, headers: bytes,
+        now_ms: int,
+    ) -> None:  # fmt: skip
+        """Start a fresh run: those of its steps that come after no other, or end all of them for `refusal`."""
+        moving, ahead = journeys.shape(route.steps)
+        run = Run(flight, route, now_ms, moving=moving)
+        if refusal is not None:
+            self._misses.condition(route.journey, TRIGGER, event.id)
+            run.moving += len(ahead)
+        elif ahead:
+            self.keep(run, datum, ahead)
+        for step in route.steps:
+            if refusal is None and step.after:
+                continue
+            expires_ms = min(event.time_ms + step.max_age_ms, now_ms + step.retry.max_age_ms)
+            delivery = Delivery(payload.delivery_id(event.id, step.id_suffix), step, run, b"", headers, expires_ms)
+            reason = refusal or gates.ask(step, event, datum, now_ms, now_ms, self._flag_max_age_ms)
+            if reason is not None:
+                self.skip(delivery, reason, told=refusal is not None)
+            else:
+                self.offer(delivery, datum)
+
+    def keep(self, run: Run, datum: Datum, ahead: tuple[Step, ...]) -> None:
+        """Make a run keep what its later steps are made of."""
+        run.results, run.datum, run.ahead = {}, datum, ahead
+        self._settlement.keeps_datum(run.flight)
+
+    # ------------------------------------------------------------------------------------------- what is next
+
+    def ended(self, run: Run, now_ms: int) -> None:
+        """Start or end what the steps that ended so far decide; hand the run over if all of the rest waits."""
+        self._turns.append(run)
+        if self._turning:
+            return
+        self._turning = True
+        try:
+            while self._turns:
+                self._turn(self._turns.popleft(), now_ms)
+        finally:
+            self._turning = False
+
+    def _turn(self, run: Run, now_ms: int) -> None:
+        if run.flight.tracker.closed:
+            return  # another worker's by now, who starts from the position
+        results = run.results
+        assert results is not None
+        going = True
+        while going:
+            going = False
+            for step in run.ahead:
+                starts = journeys.ready(step, results, run.retried)
+                if starts is not None:
+                    going = True
+                    run.ahead = tuple(each for each in run.ahead if each is not step)
+                    self._next(run, step, now_ms, starts=starts)
+        self._settlement.rest(run)
+
+    def _next(self, run: Run, step: Step, now_ms: int, *, starts: bool) -> None:
+        """Start a step whose parents allow it, or end it."""
+        flight, datum = run.flight, run.datum
+        event = flight.event
+        assert event is not None
+        if step.kind is not Kind.RECORD:
+            run.moving += 1
+        expires_ms = min(event.time_ms + step.max_age_ms, now_ms + step.retry.max_age_ms)
+        name = payload.delivery_id(event.id, step.id_suffix)
+        delivery = Delivery(name, step, run, b"", payload.event_headers(event), expires_ms)
+        if starts and flight.tracker.leaving:  # nothing new starts here: its gates are asked where it does
+            self._settlement.later(delivery, now_ms, "", parked=False)
+            return
+        datum[RESULTS] = run.results
+        reason = gates.ask(step, event, datum, now_ms, run.started_ms, self._flag_max_age_ms)
+        if not starts:
+            self._settlement.skip(delivery, reason if reason in journeys.OF_THE_RUN else SkipReason.UPSTREAM)
+        elif reason is not None:
+            self.skip(delivery, reason, told=False)
+        else:
+            self.offer(delivery, datum)
+
+    # ------------------------------------------------------------------------------------------------ one step
+
+    def skip(self, delivery: Delivery, reason: SkipReason, *, told: bool) -> None:
+        """End a delivery that a gate or its condition refused; a condition that erred is noted unless `told`."""
+        if reason is SkipReason.CONDITION_ERROR and not told:
+            step, event = delivery.step, delivery.run.flight.event
+            assert event is not None
+            self._misses.condition(step.journey, f"steps.{step.name}.when", event.id)
+        self._settlement.skip(delivery, reason)
+
+    def offer(self, delivery: Delivery, datum: Datum) -> None:
+        """Build the request and offer the delivery to its lane; what cannot be built is dead."""
+        step = delivery.step
+        body = step.render(datum, delivery.run.started_ms)
+        if isinstance(body, Refused):
+            self._settlement.finish(delivery, Outcome.DEAD, body.cls, body.field)
+            return
+        if step.target is not None:
+            target = step.target(datum, delivery.run.started_ms)
+            if isinstance(target, Refused):
+                self._settlement.finish(delivery, Outcome.DEAD, target.cls, target.field)
+                return
+            delivery.target = target
+        if step.metadata is not None:
+            event = delivery.run.flight.event
+            assert event is not None
+            body = step.metadata(body, event, delivery.id)
+        delivery.body = body
+        if step.batch is None:
+            self._lanes[step.destination].offer(delivery)
+        else:
+            self._lanes[step.destination].gather(delivery, step.batch)

@@ -1,0 +1,157 @@
+"""Resumes a run that was handed over: asks everything again that may have changed while its steps waited."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+from pipeline.core import gates, journeys, outcome, payload, runstate, switches
+from pipeline.model import (
+    RESULTS,
+    Datum,
+    Delivery,
+    Event,
+    FailureClass,
+    Flight,
+    Kind,
+    Outcome,
+    Record,
+    Refused,
+    Result,
+    RetryPolicy,
+    Route,
+    Run,
+    SkipReason,
+    Step,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pipeline.core.switches import Order
+    from pipeline.run.follow import Follow
+    from pipeline.run.settle import Settlement
+
+HOPS_REMEMBERED: Final = 20_000
+"""Hand-overs remembered per worker, to drop the copies a crash between two writes leaves behind."""
+
+
+class Resume:
+    """Of one worker. Owner of the memory of hops. Nothing here waits or raises but for a bug of ours."""
+
+    def __init__(self, follow: Follow, settlement: Settlement, *, event_flag_max_age_ms: int) -> None:
+        self._follow = follow
+        self._settlement = settlement
+        self._flag_max_age_ms = event_flag_max_age_ms
+        self._hops: OrderedDict[int, tuple[str, int, int]] = OrderedDict()
+
+    def repeated(self, state: runstate.RunState, record: Record) -> bool:
+        """Whether another record brought this hop. The same record again does not repeat: its partition was away."""
+        hop = runstate.identity(state)
+        place = record.topic, record.partition, record.offset
+        known = self._hops.get(hop)
+        if known is not None:
+            return known != place
+        self._hops[hop] = place
+        if len(self._hops) > HOPS_REMEMBERED:
+            self._hops.popitem(last=False)
+        return False
+
+    def go_on(
+        self,
+        flight: Flight,
+        state: runstate.RunState,
+        route: Route | None,
+        event: Event,
+        datum: Datum,
+        told: Callable[[str, int, int, bool], Order | None] | None,
+        now_ms: int,
+    ) -> None:
+        """Take up the steps of a run that wait, and those that were not started. `route` None: its journey is gone."""
+        self._settlement.opened(flight, len(state.steps) + len(state.ahead))
+        known = {step.name: step for step in route.steps} if route is not None else {}
+        waiting = [(state.steps[name], known.get(name) or removed(state, name)) for name in state.steps]
+        run = Run(
+            flight, route or Route(state.journey, state.hash, 0, None, ()), state.started_ms, state.hop, state.parks,
+            moving=sum(step.kind is not Kind.RECORD for _, step in waiting), link=state.link,
+        )  # fmt: skip
+        if state.ahead or state.results:
+            self._restore(run, state, known, datum)
+        headers = payload.event_headers(event)
+        for was, step in waiting:
+            expires_ms = min(
+                event.time_ms + step.max_age_ms, (was.first_ms or state.started_ms) + step.retry.max_age_ms
+            )
+            delivery = Delivery(
+                payload.delivery_id(event.id, step.id_suffix), step, run, b"", headers, expires_ms, was.attempts,
+                was.first_ms * 1_000_000, due_ms=was.due_ms, status=was.status, last_cls=was.cls,
+            )  # fmt: skip
+            order = None
+            if told is not None:
+                held = was.cls in switches.HELD
+                order = told(step.destination, flight.record.timestamp_ms, state.started_ms, held)
+            if order is not None and order.verb == switches.DROP:
+                self._settlement.skip(delivery, SkipReason.DROPPED)
+                continue
+            if order is not None:  # released: what its wait was for counts no more
+                delivery.due_ms = 0
+            self._step(delivery, event, datum, now_ms, known=step.name in known)
+        if run.results is not None:
+            self._follow.ended(run, now_ms)
+
+    def _restore(self, run: Run, state: runstate.RunState, known: Mapping[str, Step], datum: Datum) -> None:
+        """Put a run back where it stopped. What the configuration does not have any more ends now."""
+        here = tuple(known[name] for name in state.ahead if name in known)
+        self._follow.keep(run, datum, here)
+        results = run.results
+        assert results is not None
+        results.update(state.results)
+        run.retried = frozenset(state.retried)
+        for parent in journeys.unknown(here, {*state.results, *state.steps, *state.ahead}):
+            results[parent] = Result(Outcome.SKIPPED, SkipReason.UPSTREAM, 0)
+        event = run.flight.event
+        assert event is not None
+        gone = [removed(state, name) for name in state.ahead if name not in known]
+        run.moving += len(gone)
+        for step in gone:
+            name = payload.delivery_id(event.id, step.id_suffix)
+            delivery = Delivery(name, step, run, b"", b"", 0)
+            self._settlement.finish(delivery, Outcome.DEAD, FailureClass.CONFIG, "step_removed")
+
+    def _step(self, delivery: Delivery, event: Event, datum: Datum, now_ms: int, *, known: bool) -> None:
+        settlement = self._settlement
+        if not known:
+            settlement.finish(delivery, Outcome.DEAD, FailureClass.CONFIG, "step_removed")
+        elif now_ms >= delivery.expires_ms:
+            settlement.finish(delivery, Outcome.DEAD, FailureClass.EXPIRED, delivery.last_cls)
+        elif delivery.due_ms - now_ms > settlement.smallest_tier_ms:
+            settlement.later(delivery, delivery.due_ms, delivery.last_cls, parked=False)
+        elif (reason := self._refusal(delivery, event, datum, now_ms)) is not None:
+            self._follow.skip(delivery, reason, told=False)
+        else:
+            if delivery.last_cls in switches.HELD:  # is over, or will be said again
+                delivery.last_cls = ""
+            self._follow.offer(delivery, datum)
+
+    def _refusal(self, delivery: Delivery, event: Event, datum: Datum, now_ms: int) -> SkipReason | None:
+        run = delivery.run
+        if run.results is not None:
+            datum[RESULTS] = run.results
+        return gates.ask(delivery.step, event, datum, now_ms, run.started_ms, self._flag_max_age_ms)
+
+
+def removed(state: runstate.RunState, name: str) -> Step:
+    """Stand in for a step that is not in the configuration any more, so that its delivery can be settled."""
+
+    def refused(_datum: object, _now_ms: int) -> Refused:
+        return Refused(FailureClass.CONFIG, "")
+
+    def no_head(*_: object) -> bytes:
+        return b""
+
+    return Step(
+        journey=state.journey, name=name, kind=Kind.UPDATE, destination="", operation="", method="", url_template="",
+        basis="", purpose="", channels=(), max_age_ms=0, id_suffix=f"/{state.journey}/{name}".encode(), when=None,
+        render=refused, head=no_head, retry=RetryPolicy(0, 0, retry_ambiguous=False, tiers_ms=(), on_status={}),
+        outcome_prefix=outcome.prefix(state.journey, state.hash, name, "", ""),
+    )  # fmt: skip

@@ -1,0 +1,88 @@
+"""run/resume: what waited goes on where it stopped, and everything that may have changed is asked again."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from pipeline.core import runstate
+from pipeline.model import Kind, Record
+from tests.unit.run.conftest import FRAME, REF, retry_record, step, until
+
+
+def resume(world, process, record: Record) -> None:
+    world.tracker.received(7)
+    assert process.retry(record, world.tracker, world.clock()) is None
+
+
+async def test_only_what_waits_is_sent_again_under_its_input_position(world, made) -> None:
+    made.plans.steps = (step("one"), step("two"))
+    made.learn("in", REF, "known")
+    resume(world, made, retry_record(world, {"two": (3, 0)}))
+    await until(lambda: world.tracker.watermark() == 8)
+    (row,) = world.outcomes()
+    assert (row.step, row.outcome, row.attempts, row.hop) == ("two", "delivered", 4, 2)
+    assert (row.topic, row.partition, row.offset, row.deliveries) == ("in", 3, 7, 2)
+    assert row.trace_id == "c" * 32
+
+
+async def test_the_schema_of_a_retry_record_is_wanted_for_its_input_topic(world, made) -> None:
+    world.tracker.received(7)
+    record = dataclasses.replace(retry_record(world, {"crm": (1, 0)}), value=b"\x00\x00\x00\x00\x09hello")
+    assert made.retry(record, world.tracker, world.clock()) == ("in", 9)
+    made.learn("in", 9, "known")
+    assert made.retry(record, world.tracker, world.clock()) is None
+    await until(lambda: world.tracker.watermark() == 8)
+
+
+async def test_a_retry_is_mapped_under_its_input_position_and_its_own_now(world, made) -> None:
+    seen = []
+    made.plans.steps = (dataclasses.replace(step(), render=lambda _datum, now_ms: seen.append(now_ms) or b"{}"),)
+    made.learn("in", REF, "known")
+    resume(world, made, retry_record(world, {"crm": (1, 0)}))
+    await until(lambda: world.tracker.watermark() == 8)
+    (row,) = world.outcomes()
+    assert (row.event_id, row.record_time_ms) == ("e-7", world.clock() // 1_000_000 - 20_000)
+    assert seen == [world.clock() // 1_000_000 - 20_000]
+
+
+async def test_a_copy_of_a_hop_is_dropped(world, made) -> None:
+    record = retry_record(world, {"crm": (1, 0)})
+    resume(world, made, record)
+    world.tracker.received(8)
+    made.retry(dataclasses.replace(record, offset=8), world.tracker, world.clock())
+    await until(lambda: world.tracker.watermark() == 9)
+    assert len(world.outcomes()) == 1
+
+
+async def test_what_is_due_much_later_hops_on_without_an_attempt(world, made) -> None:
+    resume(world, made, retry_record(world, {"crm": (1, 70_000)}))
+    (record,) = world.producer.of("g.retry.1m")
+    state = runstate.decode(record.header(runstate.STATE_HEADER))
+    assert (state.hop, state.steps["crm"].attempts) == (3, 1)
+
+
+async def test_what_is_past_its_age_is_dead_not_stale(world, made) -> None:
+    made.plans.steps = (step(max_age_ms=5_000),)
+    made.learn("in", REF, "known")
+    resume(world, made, retry_record(world, {"crm": (1, 0)}))
+    assert [(row.outcome, row.reason) for row in world.outcomes()] == [("dead", "expired")]
+
+
+async def test_a_removed_step_is_dead_with_the_reason(world, made) -> None:
+    resume(world, made, retry_record(world, {"gone": (1, 0)}))
+    await until(lambda: world.tracker.watermark() == 8)
+    assert [(row.step, row.outcome, row.reason) for row in world.outcomes()] == [("gone", "dead", "config")]
+
+
+async def test_damaged_state_is_dead_with_its_bytes(world, made) -> None:
+    record = dataclasses.replace(retry_record(world, {"crm": (1, 0)}), headers=((runstate.STATE_HEADER, b"junk"),))
+    resume(world, made, record)
+    await until(lambda: world.tracker.watermark() == 8)
+    assert world.producer.of("g.dead")[0].value == FRAME + b"hello"
+
+
+async def test_a_record_step_that_waits_does_not_hold_the_run(world, made) -> None:
+    made.plans.steps = (step("one", kind=Kind.RECORD), step("two"))
+    made.learn("in", REF, "known")
+    resume(world, made, retry_record(world, {"one": (1, 70_000), "two": (1, 70_000)}))
+    assert len(world.producer.of("g.retry.1m")) == 2
