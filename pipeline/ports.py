@@ -15,6 +15,7 @@ from pipeline.model import (
     FailureClass,
     Flight,
     Known,
+    Mark,
     Memory,
     Outcome,
     Record,
@@ -234,6 +235,18 @@ class Tables(Protocol):
         """Return what the tables say, with `memory` None. Never waits, never raises: what cannot be read is `stale`."""
 
 
+class Marks(Protocol):
+    """Writes what journeys mark of a customer."""
+
+    def write(self, customer_id: str, mark: Mark, now_ms: int, acked: Acked) -> bool:
+        """Write one mark; `acked` runs on a later turn of the loop, once it is durable and Tables know of it here.
+
+        A word on consent that is older than one that is known changes nothing, and is acked. `now_ms` is when a
+        suppression begins that does not say so. False: it cannot be written, and never will (a NUL in the customer ID,
+        a reason's ID that is empty or begins with `hookline:`); `acked` is not called then.
+        """
+
+
 class Memories(Protocol):
     """What is remembered of customers, kept by partition of the input."""
 
@@ -354,6 +367,7 @@ __all__ = [
     "Found",
     "Headers",
     "LaneStats",
+    "Marks",
     "Memories",
     "Notice",
     "Producer",

@@ -24,11 +24,12 @@ INTRODUCTION = """\
 <!-- Generated from schemas/*.avsc by docs/_mkdocs/generate.py: change those, then run it. -->
 
 Hookline's own Avro schemas. `LifecycleEvent` is the format events may come in without a mapping; `DeliveryOutcome` and
-`Ledger` are what `<group>.outcomes` holds, in Avro single-object encoding: the bytes `C3 01`, the schema's CRC-64-AVRO
-fingerprint (little endian), and the record.
+`Ledger` are what `<group>.outcomes` holds, `Consent` and `Suppression` what the [tables](tables.md) are made of. All are
+written in Avro single-object encoding: the bytes `C3 01`, the schema's CRC-64-AVRO fingerprint (little endian), and the
+record.
 """
 
-FILES = ("lifecycle_event.avsc", "outcome.avsc", "ledger.avsc")
+FILES = ("lifecycle_event.avsc", "outcome.avsc", "ledger.avsc", "consent.avsc", "suppression.avsc")
 
 
 def schemas_page() -> str:
@@ -54,7 +55,7 @@ def _rows(record: dict[str, Any], prefix: str) -> list[str]:
             doc += f" Class: `{field['hookline.class']}`."
         default = f" = {json.dumps(field['default'])}" if "default" in field else ""
         rows.append(f"| `{name}` | {_type(kind)}{default} | {doc} |")
-        nested = kind.get("items", kind) if isinstance(kind, dict) else kind
+        nested = kind.get("items", kind.get("values", kind)) if isinstance(kind, dict) else kind
         if isinstance(nested, dict) and nested.get("type") == "record":
             rows += _rows(nested, f"{name}[]." if kind is not nested else f"{name}.")
     return rows

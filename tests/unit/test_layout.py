@@ -30,6 +30,7 @@ BANNED_TEXT = {
 READ_WHOLE = ("unit/config/test_load.py", "declares keys: read as part of whole folders")
 ELSEWHERE = {
     "adapters/kafka/admin": ("integration/test_admin.py", "what it asks only a real broker can answer"),
+    "adapters/kafka/compacted": ("contract/test_tables.py", "follows topics of a real Kafka"),
     "adapters/kafka/place": ("integration/test_progress.py", "asks a real broker"),
     "adapters/kafka/producer": ("contract/test_producer.py", "shares its contract with the fake"),
     "adapters/kafka/reader": ("integration/test_reader.py", "what it reads only a real broker can hold"),
@@ -64,6 +65,7 @@ ELSEWHERE = {
     "config/section": READ_WHOLE,
     "run/seat": ("unit/run/test_dispatch.py", "a lane's seats: every test of a lane goes through them"),
     "testing/fakes": ("contract/test_sender.py", "a fake is proved by the contract of what it stands for"),
+    "testing/marks": ("contract/test_tables.py", "a fake is proved by the contract of what it stands for"),
     "testing/registry": ("contract/test_schemas.py", "a fake is proved by the contract of what it stands for"),
 }
 """Modules proved by another test: `pipeline/<key>.py` or the package's own files, the test under tests/, and why."""

@@ -35,11 +35,16 @@ def places(settings: Mapping[str, str], group: str, keys: Iterable[_Key]) -> dic
     cluster_id: str | None = client.list_topics(keys[0][0], timeout=REQUEST_S).cluster_id
     if cluster_id is None or is_embedded(cluster_id):
         return {}
-    names = sorted({topic for topic, _ in keys})
-    asked = client.describe_topics(TopicCollection(names), request_timeout=REQUEST_S)
-    ids = {}
-    for name, future in asked.items():
-        topic_id = str(future.result(REQUEST_S).topic_id)
-        if topic_id and topic_id != _NO_ID:
-            ids[name] = topic_id
+    ids = _ids(client, {topic for topic, _ in keys})
     return {key: progress.identity(cluster_id, ids[key[0]], group, key[1]) for key in keys if key[0] in ids}
+
+
+def topic_ids(settings: Mapping[str, str], topics: Iterable[str]) -> dict[str, str]:
+    """Return the topics' IDs; topics of a broker without any are left out. Blocks and raises as `places`."""
+    return _ids(AdminClient({**settings, "log_level": 0}), topics)
+
+
+def _ids(client: AdminClient, topics: Iterable[str]) -> dict[str, str]:
+    asked = client.describe_topics(TopicCollection(sorted(topics)), request_timeout=REQUEST_S)
+    found = {name: str(future.result(REQUEST_S).topic_id) for name, future in asked.items()}
+    return {name: topic_id for name, topic_id in found.items() if topic_id and topic_id != _NO_ID}

@@ -1,0 +1,211 @@
+"""Keeps the file at the end of the two topics: in one worker of a machine at a time, in a thread of its own.
+
+Whoever has the folder's lock follows; the others look for the lock, and go on with the same file when a follower is
+gone. While the end cannot be reached or seen, `caught_up_ms` stands still, and gates hold once that is too long ago.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Final
+
+from pipeline.adapters.kafka.compacted import GoneError
+from pipeline.adapters.tables.folder import LeftError
+from pipeline.adapters.tables.store import BusyError, DamagedError, Store
+from pipeline.errors import BrokerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pipeline.adapters.kafka.compacted import Compacted
+    from pipeline.adapters.tables.folder import Folder
+    from pipeline.adapters.tables.records import Records
+
+LOOK_S: Final = 1.0
+"""How often a worker that does not follow tries to."""
+ASK_S: Final = 1.0
+"""How often the broker is asked where the topics end."""
+AGAIN_S: Final = 1.0
+"""Wait after trouble with the broker or the disk."""
+PROGRESS_S: Final = 5.0
+"""Between two lines on how far the first reading is."""
+STOP_S: Final = 5.0
+"""Bound on the thread's end."""
+OLD_MS: Final = 43_200_000
+"""A file that was at the end longer ago than this is not gone on with. Kafka keeps a tombstone for delete.retention.ms
+(a day, and `topics check` asks for no less): an older file may have missed a withdrawal that nobody can read any more.
+"""
+
+CAUGHT_UP: Final = "caught_up_ms"
+"""When the file was last known to be at the end of both topics, Unix ms."""
+
+
+class Follower:
+    """Built and started on any thread; all work is done on its own. `open_topics` blocks, and raises BrokerError."""
+
+    def __init__(
+        self,
+        folder: Folder,
+        open_topics: Callable[[], Compacted],
+        records: Records,
+        clock: Callable[[], int],
+        log: Callable[..., None],
+        fatal: Callable[[BaseException], None],
+    ) -> None:
+        """`clock` is Unix ns; `fatal` is told, on the thread, of a bug of ours: then nothing is followed any more."""
+        self._folder = folder
+        self._open_topics = open_topics
+        self._records = records
+        self._clock = clock
+        self._log = log
+        self._fatal = fatal
+        self._stopping = threading.Event()
+        self._renew = False
+        self._said = ""
+        self._thread = threading.Thread(target=self._run, name="follow-tables", daemon=True)
+
+    def start(self) -> None:
+        """Begin. Does not block."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; blocks for STOP_S at most. Whoever waits for the lock follows within LOOK_S."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join(STOP_S)
+
+    # --------------------------------------------------------------------------------------------- the thread
+
+    def _run(self) -> None:
+        wait_s = 0.0
+        try:
+            while not self._stopping.wait(wait_s):
+                wait_s = LOOK_S
+                if self._folder.lock():
+                    wait_s = self._turn()
+        except Exception as error:  # noqa: BLE001 - our bug: a worker whose tables nobody follows must not look well
+            self._fatal(error)
+        finally:
+            self._folder.unlock()
+
+    def _turn(self) -> float:
+        """Follow until something is wrong; return how long to wait before it is tried again."""
+        try:
+            self._follow()
+        except (DamagedError, GoneError, LeftError) as error:
+            self._renew = True
+            self._log("warning", "tables_read_anew", why=str(error) or "the topics are others than those read")
+            return AGAIN_S
+        except (BrokerError, BusyError, OSError) as error:
+            # The text of an OSError has a path in it, which is nobody's business in a log that is sent elsewhere.
+            said = error.strerror or "" if isinstance(error, OSError) else str(error).splitlines()[0]
+            if said != self._said:
+                self._log("warning", "tables_not_followed", detail=said)
+            self._said = said
+        return AGAIN_S
+
+    def _follow(self) -> None:
+        topics = self._open_topics()
+        try:
+            store = self._store(topics.place)
+            try:
+                self._keep_up(topics, store)
+            finally:
+                store.close()
+        finally:
+            topics.close()
+
+    def _store(self, place: str) -> Store:
+        """Open the file there is if it can be gone on with, else make a new one."""
+        file = self._folder.current()
+        if file is not None and place and not self._renew and file.exists():
+            try:
+                store = Store(file)
+            except DamagedError as error:
+                self._log("warning", "tables_read_anew", why=str(error))
+            else:
+                if not self._folder.accused(file) and self._usable(store, place):
+                    return store
+                store.close()
+        return self._new(place)
+
+    def _new(self, place: str) -> Store:
+        file: Path = self._folder.fresh()
+        store = Store(file, create=True)
+        try:
+            store.note(place=place, begun_ms=str(self._now_ms()))
+            self._folder.turn_to(file)
+        except BaseException:
+            store.close()
+            file.unlink(missing_ok=True)
+            raise
+        self._renew = False
+        return store
+
+    def _usable(self, store: Store, place: str) -> bool:
+        """Whether a file can be gone on with; says why not."""
+        why = ""
+        try:
+            last_ms = int(store.fact(CAUGHT_UP) or store.fact("begun_ms") or 0)
+            if store.fact("place") != place:
+                why = "the topics are others than those read"
+            elif not 0 <= self._now_ms() - last_ms < OLD_MS:
+                why = "it is too old to go on with"
+            else:
+                store.check()
+        except (DamagedError, ValueError) as error:
+            why = f"damaged: {type(error).__name__}"
+        if why:
+            self._log("warning", "tables_read_anew", why=why)
+        return not why
+
+    def _keep_up(self, topics: Compacted, store: Store) -> None:
+        progress = _Progress(topics.begin(store.positions()), self._log)
+        ask_s = 0.0
+        while not self._stopping.is_set():
+            records, moved = topics.take()
+            if moved:
+                changes = [change for record in records if (change := self._records.change(record)) is not None]
+                store.apply(changes, moved)
+            now_s = time.monotonic()
+            if now_s >= ask_s:
+                ask_s = now_s + ASK_S
+                self._folder.hold(store.path)
+                asked_ms = self._now_ms()  # before the question: what it is answered with may be older, never younger
+                left = topics.behind()
+                progress.note(left)
+                if left == 0:
+                    store.note(**{CAUGHT_UP: str(asked_ms)})
+                    self._said = ""
+
+    def _now_ms(self) -> int:
+        return self._clock() // 1_000_000
+
+
+class _Progress:
+    """Says how far the first reading is, and when it is done."""
+
+    def __init__(self, total: int, log: Callable[..., None]) -> None:
+        self._total = total
+        self._log = log
+        self._began_s = time.monotonic()
+        self._next_s = self._began_s + PROGRESS_S
+        self._done = False
+
+    def note(self, left: int) -> None:
+        """Take how many offsets are still to be read."""
+        now_s = time.monotonic()
+        took_s = now_s - self._began_s
+        if left == 0 and not self._done:
+            self._done = True
+            self._log("info", "tables_caught_up", records=self._total, seconds=round(took_s, 1))
+        elif left and not self._done and now_s >= self._next_s:
+            self._next_s = now_s + PROGRESS_S
+            per_s = max(self._total - left, 0) / took_s
+            eta_s = round(left / per_s) if per_s else None
+            self._log(
+                "info", "tables_catching_up", records=self._total - left, of=self._total, per_s=round(per_s),
+                eta_s=eta_s,
+            )  # fmt: skip

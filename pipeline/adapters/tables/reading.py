@@ -1,0 +1,105 @@
+"""Answers what the tables say of a customer, from the file that some worker of the machine keeps up to date."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from pipeline.adapters.tables.follower import CAUGHT_UP
+from pipeline.adapters.tables.store import BusyError, DamagedError, Store
+from pipeline.core import tables
+from pipeline.model import Known
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pipeline.adapters.tables.folder import Folder
+
+LOOK_S: Final = 0.25
+"""How often it is looked which file counts, and when that was last at the end of its topics."""
+NEVER_MS: Final = 1 << 53
+"""How far a table is behind that cannot be read at all."""
+_NO_TABLE: Final = Known({}, stale_ms=NEVER_MS)
+
+
+class FileTables:
+    """Implements ports.Tables. Lives on the loop; a look-up takes 5 µs and reads the disk at worst."""
+
+    def __init__(self, folder: Folder, clock: Callable[[], int], log: Callable[..., None]) -> None:
+        """`clock` is Unix ns. Nothing is read before `start`."""
+        self._folder = folder
+        self._clock = clock
+        self._log = log
+        self._file: Path | None = None
+        self._store: Store | None = None
+        self._caught_up_ms = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Look now, and every LOOK_S from now on."""
+        self._look()
+        self._timer = asyncio.get_running_loop().call_later(LOOK_S, self.start)
+
+    async def whole(self, enough_ms: int) -> None:
+        """Wait until the tables are no more than `enough_ms` behind. Waits as long as that takes: cancel it."""
+        while self.stale_ms() > enough_ms:
+            await asyncio.sleep(LOOK_S)
+
+    def known(self, customer_id: str) -> Known:
+        """See ports.Tables."""
+        if self._store is None:
+            return _NO_TABLE
+        try:
+            entries = self._store.entries(customer_id)
+        except (DamagedError, BusyError) as error:
+            self._failed(error)
+            return _NO_TABLE
+        return tables.known(entries, self.stale_ms())
+
+    def stale_ms(self) -> int:
+        """Return how far the tables may be behind; a clock that was put back counts as much."""
+        return abs(self._clock() // 1_000_000 - self._caught_up_ms) if self._store is not None else NEVER_MS
+
+    def has(self, topic: str, partition: int, offset: int) -> bool:
+        """Whether a record is in the file."""
+        if self._store is None:
+            return False
+        try:
+            return self._store.positions().get((topic, partition), 0) > offset
+        except (DamagedError, BusyError) as error:
+            self._failed(error)
+            return False
+
+    def close(self) -> None:
+        """Close the file; idempotent."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._leave()
+
+    # ---------------------------------------------------------------------------------------------- the file
+
+    def _look(self) -> None:
+        try:
+            file = self._folder.current()
+            if file != self._file or self._store is None:
+                self._leave()
+                if file is None:
+                    return
+                self._store, self._file = Store(file), file
+            self._caught_up_ms = int(self._store.fact(CAUGHT_UP) or 0)
+        except (DamagedError, BusyError, ValueError) as error:
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        """Answer nothing from this file until the next look; a damaged one is to be made anew by whoever follows."""
+        file = self._file or self._folder.current()
+        if not isinstance(error, BusyError) and file is not None and not self._folder.accused(file):
+            self._log("warning", "tables_damaged", code=str(error))
+            self._folder.accuse(file)
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._store is not None:
+            self._store.close()
+        self._store, self._file, self._caught_up_ms = None, None, 0
