@@ -36,7 +36,8 @@ def problems(*folders: Path) -> list[str]:
 
 async def test_hooklines_own_schemas_are_there() -> None:
     folders = Folders((packaged(),))
-    assert set(folders.readers) == {"hookline.LifecycleEvent", "hookline.DeliveryOutcome", "hookline.Ledger"}
+    names = ("LifecycleEvent", "DeliveryOutcome", "Ledger", "Consent", "Suppression")
+    assert set(folders.readers) == {f"hookline.{name}" for name in names}
     known = KnownSchemas(folders)
     for schema in known.reader_schemas().values():
         assert await known.fetch(decode.fingerprint(schema)) == Found(schema)
