@@ -20,9 +20,12 @@ from pipeline.cli import (
     dead,
     demo,
     destination,
+    fmt,
+    new,
     pause,
     produce,
     run,
+    schema,
     status,
     topics,
     trace,
@@ -35,9 +38,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMMANDS: Final = (
-    demo, run, validate, produce, topics, trace, status, affected, pause, destination, waiting, dead, account, bench,
+    demo, run,
+    new, validate, fmt, schema,
+    produce, topics, trace, status, affected, pause, destination, waiting, dead, account, bench,
 )  # fmt: skip
-"""In the order of `--help`: try it, run it, look into it, measure it."""
+"""In the order of `--help`: try it, run it, change it, look into it, measure it."""
 
 OK: Final = 0
 PROBLEMS: Final = 1

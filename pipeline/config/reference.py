@@ -44,8 +44,8 @@ A journey's and a destination's file is named like it. Hidden files are passed o
 
 `hookline validate` finds every problem at once, each as `file:line:column: field: message (hint)`, and needs no
 secrets. What is broken is left out and the rest is still checked, so that one mistake neither hides others nor is told
-twice. `hookline validate --schema journey` (or `destination`, `hookline`, `shared`, `env`) prints the JSON Schema for
-your editor.
+twice. `hookline schema journey` (or `destination`, `hookline`, `shared`, `env`) prints the JSON Schema for your editor,
+and `hookline fmt` gives files their one layout: [change a configuration](../howto/change-a-configuration.md).
 
 ## How values are written
 

@@ -132,7 +132,7 @@ class _Walk:
         if node is UNREAD:
             self.unread.add(path)
             return None
-        section, container = _expected(annotation)
+        section, container = expected(annotation)
         if section is not None and isinstance(node, dict):
             return self._section(section, node, path)
         if container is None:
@@ -220,13 +220,13 @@ class _Walk:
         return any(each[: len(path)] == path for each in self.unread)
 
 
-def _expected(annotation: Any) -> tuple[type[Section] | None, Any]:
+def expected(annotation: Any) -> tuple[type[Section] | None, Any]:
     """Say what a field takes: a section, a list or mapping of what, or neither (free)."""
     origin = get_origin(annotation)
     if origin is Annotated:
-        return _expected(get_args(annotation)[0])
+        return expected(get_args(annotation)[0])
     if origin in (Union, types.UnionType):
-        found = [_expected(each) for each in get_args(annotation) if each is not types.NoneType]
+        found = [expected(each) for each in get_args(annotation) if each is not types.NoneType]
         return next((each for each in found if each != (None, None)), (None, None))
     if isinstance(annotation, type) and origin is None and issubclass(annotation, Section):
         return annotation, None

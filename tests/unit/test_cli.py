@@ -14,7 +14,8 @@ from pipeline.errors import BrokerError, ConfigError, TopicMissing
 from pipeline.model import Problem
 
 NAMES = [
-    "demo", "run", "validate", "produce", "topics", "trace", "status", "affected", "pause", "destination", "waiting",
+    "demo", "run", "new", "validate", "fmt", "schema",
+    "produce", "topics", "trace", "status", "affected", "pause", "destination", "waiting",
     "dead", "account", "bench",
 ]  # fmt: skip
 
