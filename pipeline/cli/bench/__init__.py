@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import sys
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.cli import options, screen
 from pipeline.cli.bench import figures
+from pipeline.cli.bench.beside import Beside
 
 if TYPE_CHECKING:
     import argparse
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
     from pipeline.cli.bench.figures import Round, Scenario, Target
 
 BOOTSTRAP: Final = "KAFKA_BOOTSTRAP"
-EVENTS: Final = 100_000
-EVENTS_QUICK: Final = 20_000
+EVENTS: Final = 200_000
+"""Fewer, and a Python worker's start-up, imports alone a second, weighs on what is left."""
 EVENTS_MIN: Final = 1_000
 ROUNDS: Final = 3
 NOTE: Final = (
@@ -44,13 +46,16 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         description="Measure one worker process, everything switched on, on a backlog of events it makes in Kafka, "
         "against a receiver of its own: A with a receiver that answers at once and 256 requests in flight, B with one "
         "that takes 100 ms and 1,000 in flight. Figures are printed beside their targets and never judged: the exit "
-        "code is 0. Its topics are deleted again.",
+        "code is 0. In a checkout, peers that do the same work are built and run in turn on the same backlog: Go by "
+        "hand, Parallel Consumer, FastStream, and a plain loop; one whose tools are missing is left out, and said so. "
+        "Its topics are deleted again.",
     )
     parser.add_argument(
         "--bootstrap", metavar="HOST:PORT", default=os.environ.get(BOOTSTRAP, ""),
         help=f"a real Kafka, without security (default: {BOOTSTRAP} of the environment)",
     )  # fmt: skip
-    parser.add_argument("--quick", action="store_true", help=f"one round of {EVENTS_QUICK:,} events")
+    parser.add_argument("--quick", action="store_true", help="one round of A, and the two peers with targets only")
+    parser.add_argument("--no-peers", action="store_true", help="measure no peers")
     parser.add_argument(
         "--rounds", type=options.whole(1), metavar="N", help=f"rounds of each scenario (default: {ROUNDS})"
     )
@@ -63,10 +68,10 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.set_defaults(run=execute)
 
 
-def scenarios(latency_ms: int | None, in_flight: int | None) -> tuple[Scenario, ...]:
-    """Return what to measure: A and B, or the one that was asked for."""
+def scenarios(latency_ms: int | None, in_flight: int | None, *, quick: bool = False) -> tuple[Scenario, ...]:
+    """Return what to measure: A and B (A if it is to be quick), or the one that was asked for."""
     if latency_ms is None and in_flight is None:
-        return figures.FAST, figures.SLOW
+        return (figures.FAST,) if quick else (figures.FAST, figures.SLOW)
     like = figures.SLOW if latency_ms else figures.FAST
     return (figures.Scenario("own", latency_ms or 0, in_flight or like.in_flight),)
 
@@ -83,19 +88,31 @@ def execute(args: argparse.Namespace) -> int:
         raise options.refuse(
             "bench", "reads a process's CPU time and memory from /proc, which this system does not have"
         )
-    events = args.events or (EVENTS_QUICK if args.quick else EVENTS)
+    events = args.events or EVENTS
     rounds = args.rounds or (1 if args.quick else ROUNDS)
-    measured = _measure(args.bootstrap, events, rounds, scenarios(args.latency, args.in_flight))
+    with _progress() as show:
+        beside = Beside(quick=args.quick, wanted=not args.no_peers, show=show)
+        wanted = scenarios(args.latency, args.in_flight, quick=args.quick)
+        measured, compared = _measure(args.bootstrap, events, rounds, wanted, beside, show)
     if args.json:
-        screen.print_json(_document(measured, events))
+        print(
+            json.dumps(_document(measured, events) | beside.document(compared))
+        )  # one line: whoever reads it takes the last one
     else:
         _print(measured, events, rounds)
+        beside.print(compared)
     return 0
 
 
 def _measure(
-    bootstrap: str, events: int, rounds: int, wanted: Sequence[Scenario]
-) -> dict[str, tuple[Scenario, list[Round]]]:
+    bootstrap: str,
+    events: int,
+    rounds: int,
+    wanted: Sequence[Scenario],
+    beside: Beside,
+    show: Callable[[str, int, int], None],
+) -> tuple[dict[str, tuple[Scenario, list[Round]]], dict[str, list[Round]]]:
+    """Measure in turn; return our rounds, and the same as peers are measured."""
     from pipeline.adapters.kafka.admin import Admin  # noqa: PLC0415 - keep `hookline --help` fast
     from pipeline.cli.bench import scene  # noqa: PLC0415
     from pipeline.cli.bench.measure import Bench  # noqa: PLC0415
@@ -104,19 +121,19 @@ def _measure(
     topic = f"bench-{uuid.uuid4().hex[:8]}"
     measured: dict[str, tuple[Scenario, list[Round]]] = {each.name: (each, []) for each in wanted}
     with tempfile.TemporaryDirectory(prefix="hookline-bench-") as folder:
-        bench = Bench(bootstrap, topic, events, Path(folder), admin)
+        bench = Bench(bootstrap, topic, events, Path(folder), admin, beside.receiver)
         try:
             admin.create(topic, scene.PARTITIONS, {"message.timestamp.type": "LogAppendTime"})
-            with _progress() as show:
-                scene.fill(bootstrap, topic, events, lambda done, of: show("publishing the backlog", done, of))
-                # In turn, so that what else the machine does falls on all of them.
-                for number in range(rounds):
-                    for scenario, found in measured.values():
-                        what = f"{scenario.name}, round {number + 1} of {rounds}"
-                        found.append(bench.round(scenario, lambda done, of, what=what: show(what, done, of)))  # type: ignore[misc]
+            scene.fill(bootstrap, topic, events, lambda done, of: show("publishing the backlog", done, of))
+            # In turn, so that what else the machine does falls on all of them.
+            for number in range(rounds):
+                for scenario, found in measured.values():
+                    what = f"{scenario.name}, round {number + 1} of {rounds}"
+                    found.append(bench.round(scenario, lambda done, of, what=what: show(what, done, of)))  # type: ignore[misc]
+                    beside.round(scenario, bootstrap, topic, events, Path(folder), what)
         finally:
             admin.delete([name for name in admin.partitions() if name == topic or name.startswith(f"{topic}.")])
-    return measured
+    return measured, bench.compared
 
 
 @contextmanager

@@ -95,6 +95,22 @@ def read(samples: Sequence[Sample], events: int, requests: int, peak_mb: float) 
     return Round(deliveries, requests, last.at_s - first.at_s, last.cpu_s - first.cpu_s, peak_mb)
 
 
+def over(samples: Sequence[Sample], requests: int, peak_mb: float) -> Round:
+    """Return the figures of all that was delivered: from the last look before the first delivery to the last one.
+
+    `written` are deliveries here, and a start is left out for whoever is compared; what a runtime does to get faster
+    while it works is not.
+    """
+    first = next((each for each in reversed(samples) if each.written == 0), samples[0])
+    last = next(each for each in samples if each.written == samples[-1].written)
+    return Round(last.written - first.written, requests, last.at_s - first.at_s, last.cpu_s - first.cpu_s, peak_mb)
+
+
+def ratio(ours: Sequence[Round], theirs: Sequence[Round]) -> float:
+    """Return our deliveries per CPU-second divided by theirs: the median of the rounds, each of which ran in turn."""
+    return float(median(mine.per_cpu_s / other.per_cpu_s for mine, other in zip(ours, theirs, strict=True)))
+
+
 def middle(rounds: Sequence[Round], name: str) -> float:
     """Return the median of one figure over the rounds."""
     return float(median(getattr(each, name) for each in rounds))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pipeline.cli.bench import scene
-from pipeline.cli.bench.figures import Round, Sample, read
+from pipeline.cli.bench.figures import Round, Sample, over, read
 from pipeline.errors import BrokerError, TopicMissing
 
 if TYPE_CHECKING:
@@ -33,7 +33,19 @@ LOG_CHARS: Final = 2_000
 class Bench:
     """A backlog on one topic, and workers run over it, each with a group of its own."""
 
-    def __init__(self, bootstrap: str, topic: str, events: int, folder: Path, admin: Admin) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        topic: str,
+        events: int,
+        folder: Path,
+        admin: Admin,
+        receiver: Callable[[int], scene.Far] = scene.Receiver,
+    ) -> None:
+        """`receiver(delay_ms)` starts the far side."""
+        self.compared: dict[str, list[Round]] = {}
+        """By scenario, each round again as peers are measured: all but the start."""
+        self._receiver = receiver
         self._bootstrap = bootstrap
         self._topic = topic
         self._events = events
@@ -46,7 +58,7 @@ class Bench:
         group = f"{self._topic}.{scenario.name.lower()}{len(self.groups)}"
         self.groups.append(group)
         folder = self._folder / group
-        receiver, sink = scene.Receiver(scenario.latency_ms), scene.Receiver(0)
+        receiver, sink = self._receiver(scenario.latency_ms), scene.Receiver(0)
         try:
             scene.write(folder, scene.documents(group, self._topic, self._bootstrap, scenario, receiver.url, sink.url))
             os.environ.update(scene.ENVIRON)
@@ -55,6 +67,8 @@ class Bench:
         finally:
             receiver.stop()
             sink.stop()
+        delivered = [Sample(each.at_s, each.cpu_s, min(each.written, self._events)) for each in samples]
+        self.compared.setdefault(scenario.name, []).append(over(delivered, receiver.requests, peak_mb))
         return read(samples, self._events, receiver.requests, peak_mb)
 
     def _watched(self, folder: Path, group: str, progress: Callable[[int, int], None]) -> tuple[list[Sample], float]:

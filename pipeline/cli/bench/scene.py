@@ -11,7 +11,7 @@ import sys
 import time
 import uuid
 from random import Random
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pipeline.errors import BrokerError
 
@@ -151,6 +151,16 @@ def create_topics(folder: Path) -> None:
     )  # fmt: skip
     if done.returncode:
         raise BrokerError(f"topics create failed: {(done.stderr or done.stdout).strip()}")
+
+
+class Far(Protocol):
+    """What requests go to. `requests` is known once it was stopped."""
+
+    url: str
+    requests: int
+
+    def stop(self) -> None:
+        """End it; idempotent."""
 
 
 class Receiver:

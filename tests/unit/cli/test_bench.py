@@ -10,7 +10,8 @@ import time
 import pytest
 
 from pipeline.cli import USAGE, bench, main
-from pipeline.cli.bench import figures, measure, scene
+from pipeline.cli.bench import figures, measure, peers, scene
+from pipeline.cli.bench.beside import Beside
 from pipeline.cli.bench.figures import PEAK_MB, PER_S, Round, Sample
 
 
@@ -35,6 +36,30 @@ def test_a_run_over_between_two_looks_is_taken_whole():
     samples = line((0, 1, 0), (1, 2, 0), (2, 5, 1_000))
     found = figures.read(samples, 1_000, 1_000, 1.0)
     assert (found.deliveries, found.seconds, found.cpu_s) == (1_000, 1, 3)
+
+
+def test_a_comparison_leaves_out_the_start_alone():
+    samples = line((0, 1, 0), (1, 3, 0), (2, 5, 400), (3, 6, 1_000), (9, 8, 1_000))
+    found = figures.over(samples, 1_002, 70.0)
+    assert (found.deliveries, found.cpu_s, found.seconds, found.requests) == (1_000, 3, 2, 1_002)
+
+
+def test_a_ratio_is_of_what_ran_in_turn():
+    ours = [Round(100, 100, 1.0, cpu_s, 1.0) for cpu_s in (1.0, 4.0, 2.0)]
+    theirs = [Round(100, 100, 1.0, cpu_s, 1.0) for cpu_s in (2.0, 8.0, 1.0)]
+    assert figures.ratio(ours, theirs) == 2.0
+
+
+def test_a_peer_without_its_tools_is_left_out_and_says_so(monkeypatch):
+    monkeypatch.setattr(peers.shutil, "which", lambda _name: None)
+    beside = Beside(quick=True, wanted=True, show=lambda *_: None)
+    assert beside.skipped == {"go": "needs go", "parallel_consumer": "needs the receiver, which is built with go"}
+    assert beside.document({"A": []})["ratios"] == {}
+
+
+def test_outside_a_checkout_there_are_no_peers(monkeypatch, tmp_path):
+    monkeypatch.setattr(peers, "SOURCES", tmp_path)
+    assert peers.ready(peers.GO) == "its sources are only in a checkout"
 
 
 def test_figures_of_rounds_are_medians():
