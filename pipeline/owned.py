@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import tzinfo
 
-    from pipeline.model import Attempt, Event, LedgerReason, Record, Result, Route, Step, Trace
+    from pipeline.model import Attempt, Event, LedgerReason, Record, Refused, Result, Route, Step, Trace
 
 
 @dataclass(slots=True, eq=False)
@@ -63,6 +63,7 @@ class Delivery:
 
     `target` is path and query below the base URL, b"" those that no event changes. `response` has the declared fields
     of the answer that took it, `excerpt` the beginning of the last error response, if the destination keeps any.
+    `fallback` is what its step's `default` made, to be its response if it gets none.
     """
 
     id: str
@@ -84,6 +85,9 @@ class Delivery:
     excerpt: bytes = b""
     zones: tuple[tzinfo, ...] = ()  # the customer's, for each of the step's `quiet`
     asked_ns: int = 0  # when gates last let it pass
+    fallback: Mapping[str, object] | Refused | None = None
+    budget: Any = None  # asyncio.TimerHandle: of a `decide` that was offered to its lane
+    over: bool = False  # ended by its budget, before its lane was done with it
 
 
 @dataclass(slots=True)

@@ -52,9 +52,19 @@ class Backlog:
         heapq.heappush(self.delayed, (due_ms, next(self._tie), delivery))
 
     def due(self, now_ms: int) -> Iterator[Delivery]:
-        """Yield what has become due, the longest due first."""
+        """Yield what has become due, the longest due first, but what ended meanwhile."""
         while self.delayed and self.delayed[0][0] <= now_ms:
-            yield heapq.heappop(self.delayed)[2]
+            delivery = heapq.heappop(self.delayed)[2]
+            if not delivery.over:
+                yield delivery
+
+    def drop(self, delivery: Delivery) -> bool:
+        """Let a delivery wait for its turn no more; False if it did not."""
+        for queue in (self.firsts, self.retries):
+            if delivery in queue:
+                queue.remove(delivery)
+                return True
+        return False
 
     def take(self, limit: int) -> Delivery:
         """Take the next delivery of those that wait, in a lane with so many slots; there must be one."""

@@ -204,6 +204,12 @@ class Lane:
         for delivery in dropped:
             self._settler.finish(delivery, Outcome.SKIPPED, SkipReason.DROPPED, "")
 
+    def withdraw(self, delivery: Delivery) -> None:
+        """Let a delivery wait no more, and end an attempt of it that is under way."""
+        if not self._backlog.drop(delivery):
+            for seat in [each for each in self._seats if each.delivery is delivery]:
+                seat.give_up(delivery, self._clock())
+
     def disable(self, delivery: Delivery) -> None:
         """Tell that the delivery's operation is gone; see `disabled`."""
         if self.disabled is not None:
@@ -337,8 +343,8 @@ class Lane:
         return f"{self._dice.getrandbits(64):016x}"
 
     def owned(self, delivery: Delivery) -> bool:
-        """Whether the partition is still this worker's; if not, the attempt is over before anything was sent."""
-        if delivery.run.flight.tracker.closed:
+        """Whether it may still be sent: its partition is this worker's, its budget not spent. If not, it is let go."""
+        if delivery.run.flight.tracker.closed or delivery.over:
             self._backlog.retrying.discard(delivery)
             self._health.abandoned(delivery)
             return False
@@ -352,13 +358,9 @@ class Lane:
         traceparent = format_traceparent(trace.trace_id, span_id, trace.sampled)
         delivery.sent_ns = now_ns = self._clock()
         return delivery.step.head(
-            delivery.id,
-            delivery.event_headers + lines,
-            traceparent,
-            now_ns // 1_000_000_000,
-            delivery.body,
+            delivery.id, delivery.event_headers + lines, traceparent, now_ns // 1_000_000_000, delivery.body,
             delivery.target,
-        )
+        )  # fmt: skip
 
     # ------------------------------------------------------------------------------------------- the sweep
 

@@ -24,6 +24,7 @@ from pipeline.model import (
     SkipReason,
     Step,
 )
+from pipeline.run.budget import Budgets
 from pipeline.run.misses import TRIGGER, Misses
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Follow:
         self._lanes = lanes
         self._settlement = settlement
         self._misses = misses
+        self._budgets = Budgets(lanes, settlement)
         self._flag_max_age_ms = event_flag_max_age_ms
         self._turns: deque[Run] = deque()
         self._turning = False
@@ -140,16 +142,21 @@ class Follow:
     def offer(self, delivery: Delivery, datum: Datum) -> None:
         """Build the request and offer the delivery to its lane; what cannot be built is dead."""
         step = delivery.step
-        body = step.render(datum, delivery.run.started_ms)
+        started_ms = delivery.run.started_ms
+        body = step.render(datum, started_ms)
         if isinstance(body, Refused):
             self._settlement.finish(delivery, Outcome.DEAD, body.cls, body.field)
             return
         if step.target is not None:
-            target = step.target(datum, delivery.run.started_ms)
+            target = step.target(datum, started_ms)
             if isinstance(target, Refused):
                 self._settlement.finish(delivery, Outcome.DEAD, target.cls, target.field)
                 return
             delivery.target = target
+        if step.default is not None:
+            delivery.fallback = step.default(datum, started_ms)
+            if step.budget_ms:
+                self._budgets.start(delivery)
         if step.metadata is not None:
             event = delivery.run.flight.event
             assert event is not None

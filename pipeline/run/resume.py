@@ -123,6 +123,8 @@ class Resume:
         if not known:
             settlement.finish(delivery, Outcome.DEAD, FailureClass.CONFIG, "step_removed")
         elif now_ms >= delivery.expires_ms:
+            if delivery.step.default is not None:
+                delivery.fallback = delivery.step.default(_seen(datum, delivery.run), delivery.run.started_ms)
             settlement.finish(delivery, Outcome.DEAD, FailureClass.EXPIRED, delivery.last_cls)
         elif delivery.due_ms - now_ms > settlement.smallest_tier_ms:
             settlement.later(delivery, delivery.due_ms, delivery.last_cls, parked=False)
@@ -135,9 +137,15 @@ class Resume:
 
     def _refusal(self, delivery: Delivery, event: Event, datum: Datum, now_ms: int) -> SkipReason | None:
         run = delivery.run
-        if run.results is not None:
-            datum[RESULTS] = run.results
-        return gates.ask(delivery.step, event, datum, now_ms, run.started_ms, self._flag_max_age_ms)
+        seen = _seen(datum, run)
+        return gates.ask(delivery.step, event, seen, now_ms, run.started_ms, self._flag_max_age_ms)
+
+
+def _seen(datum: Datum, run: Run) -> Datum:
+    """Give the event as a step of this run sees it: with the results of those before."""
+    if run.results is not None:
+        datum[RESULTS] = run.results
+    return datum
 
 
 def removed(state: runstate.RunState, name: str) -> Step:

@@ -83,6 +83,11 @@ class Seat:
             self._aborted = cls
             self.task.cancel()
 
+    def give_up(self, delivery: Delivery, now_ns: int) -> None:
+        """End the attempt of a delivery whose budget is spent; it is remembered, for the delivery ends before it."""
+        remember(delivery, self._span_id, now_ns, 0, FailureClass.TIMEOUT)
+        self.abort(FailureClass.TIMEOUT)
+
     def sweep(self, now_s: float) -> None:
         """Abort an overdue attempt; end a seat that was idle for IDLE_S."""
         if self.until_s >= now_s:

@@ -18,6 +18,7 @@ from pipeline.model import (
     Kind,
     LedgerReason,
     Outcome,
+    Refused,
     Result,
     Run,
     SkipReason,
@@ -38,6 +39,7 @@ DATUM_TIMES: Final = 10
 """A decoded event is about so many times as large as its bytes: counted for each run that keeps it."""
 PARK_MAX_MS: Final = 3_600_000
 """The highest tier parking climbs to."""
+_FAILED: Final = (Outcome.REJECTED, Outcome.DEAD)
 
 
 @value
@@ -73,7 +75,7 @@ class Settlement:
         self._topics = topics
         self._producer = producer
         self._telemetry = telemetry
-        self._clock = clock
+        self.clock = self._clock = clock
         self._dice = dice
         self._customer_ref = customer_ref
         self._retry_partitions = tuple(producer.partitions(topic) for topic in topics.retry)
@@ -146,7 +148,16 @@ class Settlement:
         self.finish(delivery, Outcome.SKIPPED, reason, "")
 
     def finish(self, delivery: Delivery, outcome_: Outcome, cls: str, detail: str) -> None:
-        """Settle a delivery for good: its outcome, and a dead letter for `rejected` and `dead`."""
+        """Settle a delivery for good: its outcome, and a dead letter for `rejected` and `dead`.
+
+        One that has a default ends by it instead of by a failure.
+        """
+        if delivery.over:
+            return  # its budget was spent before: this is too late
+        if delivery.budget is not None:
+            delivery.budget.cancel()
+        if delivery.fallback is not None and (outcome_ in _FAILED or cls == FailureClass.CONTRACT):
+            outcome_, cls, detail = _by_default(delivery, delivery.fallback, cls, detail)
         run = delivery.run
         flight = run.flight
         now_ns = self._clock()
@@ -158,8 +169,9 @@ class Settlement:
             self._dead_letter(flight, deadletter.for_delivery(delivery, outcome_, cls, detail, now_ns))
             self._log_failure(f"delivery_{outcome_.value}", delivery, cls, detail)
             self._telemetry.settled(delivery, outcome_, cls, now_ns)
-        elif cls == FailureClass.CONTRACT:
-            self._log_failure("contract_broken", delivery, cls, detail)
+        elif outcome_ is Outcome.DEFAULTED or cls == FailureClass.CONTRACT:
+            name = "delivery_defaulted" if outcome_ is Outcome.DEFAULTED else "contract_broken"
+            self._log_failure(name, delivery, cls, detail)
             self._telemetry.settled(delivery, outcome_, cls, now_ns)
         elif flight.trace.sampled or delivery.history:
             self._telemetry.settled(delivery, outcome_, cls, now_ns)
@@ -170,7 +182,15 @@ class Settlement:
         self._stopped_moving(delivery, now_ns)
 
     def later(self, delivery: Delivery, due_ms: int, cls: str, *, parked: bool) -> None:
-        """Hand a delivery over to a retry tier, together with its run once nothing of that moves."""
+        """Hand a delivery over to a retry tier, together with its run once nothing of that moves.
+
+        A `decide` that its lane took does not wait: it ends by its default.
+        """
+        if delivery.over:
+            return
+        if delivery.budget is not None:
+            self.finish(delivery, Outcome.DEAD, cls, "no_time_to_wait")
+            return
         waiting = Waiting(delivery, due_ms, cls, parked)
         if delivery.step.kind is Kind.RECORD:
             # `record` never delays anything: the other steps' hand-over does not wait for it, nor it for them.
@@ -336,6 +356,17 @@ def _run_state(
         results={name: result for name, result in (run.results or {}).items() if name in needed},
         retried=tuple(sorted(run.retried.intersection(needed))),
     )  # fmt: skip
+
+
+def _by_default(
+    delivery: Delivery, fallback: Mapping[str, object] | Refused, cls: str, detail: str
+) -> tuple[Outcome, str, str]:
+    """Let the default be a delivery's response; one that could not be made is why it is dead."""
+    if isinstance(fallback, Refused):
+        return Outcome.DEAD, fallback.cls, fallback.field
+    delivery.response = fallback
+    in_time = delivery.budget is None or cls not in ("", FailureClass.EXPIRED)  # what a decide's time ends is late
+    return Outcome.DEFAULTED, cls if in_time else FailureClass.TIMEOUT, detail
 
 
 def _weight(response: Mapping[str, object]) -> int:

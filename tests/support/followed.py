@@ -28,13 +28,13 @@ def after(name: str, *parents: str | tuple[str, ...], any_parent=False, **over):
 class Worker:
     """A world with a process and an endpoint that answers by the step a request is of: 204 unless told."""
 
-    def __init__(self, *steps) -> None:
-        self.world = World()
+    def __init__(self, *steps, clock=None, **limits) -> None:
+        self.world = World(clock)
         self.answers: dict[str, Answer | None] = {}
         self.sent: list[str] = []
         self.seen: dict[str, dict] = {}
         self.endpoint = FakeEndpoint(self._answer)
-        self.lane = self.world.lane(self.endpoint)
+        self.lane = self.world.lane(self.endpoint, **limits)
         named = [dataclasses.replace(each, render=self._render(each.name, each.render)) for each in steps]
         plans = Plans(self.world, *named)
         plans._read = lambda value, start: {"text": value[start:].decode()}
@@ -90,6 +90,15 @@ class Worker:
 def answering(name: str, **fields):
     """A step whose response has these fields."""
     return dataclasses.replace(step(name), response=lambda _answer: fields, keep_bytes=100)
+
+
+def decide(name: str, *parents, budget_ms=800, **over):
+    """A step with a budget, after others if any; its response and default have `code`."""
+    made = dataclasses.replace(
+        after(name, *parents, kind=Kind.DECIDE, in_process=(250, 1_000)), budget_ms=budget_ms, keep_bytes=100,
+        response=lambda answer: {"code": answer.body.decode()}, default=lambda *_: {"code": "default"},
+    )  # fmt: skip
+    return dataclasses.replace(made, **over)
 
 
 def waits(worker: Worker, *names: str) -> None:

@@ -43,7 +43,7 @@ TEXT_CHARS_MAX: Final = 200
 _SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
 _STATE: Final = TraceState()
 _UNSET: Final = Status(StatusCode.UNSET)
-_FAILED: Final = frozenset({Outcome.REJECTED, Outcome.DEAD, Outcome.RETRYING})
+_FAILED: Final = frozenset({Outcome.REJECTED, Outcome.DEAD, Outcome.DEFAULTED, Outcome.RETRYING})
 _DEAD_LETTERED: Final = frozenset({Outcome.REJECTED, Outcome.DEAD})
 
 _Attributes = dict[str, str | int]

@@ -53,8 +53,8 @@ def step(name="crm", kind=Kind.UPDATE, destination="crm", in_process=(250, 1_000
 class World:
     """One settlement and its lanes over fakes."""
 
-    def __init__(self) -> None:
-        self.clock = FakeClock()
+    def __init__(self, clock=None) -> None:
+        self.clock = clock or FakeClock()
         self.producer = FakeProducer({"g.retry.10s": 2, "g.retry.1m": 2, "g.retry.10m": 2})
         self.telemetry = FakeTelemetry()
         self.dice = dice()

@@ -1,0 +1,43 @@
+"""Budgets: a `decide` is answered in time or has its default, whatever its destination does.
+
+One timer for each delivery with a budget, from when it could start. Wherever the delivery is when it fires (waiting for
+a seat, waiting to be tried again, under way), it ends there and then; what its lane says of it later counts no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from pipeline.model import Delivery, FailureClass, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipeline.run.dispatch import Lane
+    from pipeline.run.settle import Settlement
+
+SPENT: Final = "budget_spent"
+"""Detail of what ended so."""
+
+
+class Budgets:
+    """Of one worker. A timer is the loop's: a delivery ends at most a turn of the loop after its budget."""
+
+    def __init__(self, lanes: Mapping[str, Lane], settlement: Settlement) -> None:
+        self._lanes = lanes
+        self._settlement = settlement
+
+    def start(self, delivery: Delivery) -> None:
+        """Let a delivery that could start now have its step's budget; before it is offered to its lane."""
+        budget_ms = delivery.step.budget_ms
+        # No retry is planned for later than this: so one that does not fit ends the delivery at once.
+        delivery.expires_ms = min(delivery.expires_ms, self._settlement.clock() // 1_000_000 + budget_ms)
+        delivery.budget = asyncio.get_running_loop().call_later(budget_ms / 1_000, self._spent, delivery)
+
+    def _spent(self, delivery: Delivery) -> None:
+        if delivery.run.flight.tracker.closed:
+            return  # another worker's by now
+        self._lanes[delivery.step.destination].withdraw(delivery)
+        self._settlement.finish(delivery, Outcome.DEAD, FailureClass.TIMEOUT, SPENT)
+        delivery.over = True
