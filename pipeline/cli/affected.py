@@ -125,7 +125,7 @@ def _ages(config: Config, destination: str) -> dict[tuple[str, str], tuple[int, 
         )
         for journey in config.journeys.values()
         for step in journey.steps
-        if step.call.partition(".")[0] == destination
+        if step.destination == destination
     }
 
 

@@ -58,7 +58,7 @@ def _held(config: Config, settings: Mapping[str, str], admin: Admin) -> Iterator
     from pipeline.adapters.kafka.reader import read_topic  # noqa: PLC0415 - commands import what is heavy once they run
     from pipeline.config import topics, units  # noqa: PLC0415
 
-    calls = {(journey.name, step.name): step.call for journey in config.journeys.values() for step in journey.steps}
+    calls, suffixes = _steps(config)
     known = admin.partitions()
     names = [topic for topic in topics.retry_topics(config) if topic in known]
     names += topics.removed_retry_topics(config, known)
@@ -72,12 +72,19 @@ def _held(config: Config, settings: Mapping[str, str], admin: Admin) -> Iterator
                 if isinstance(state, runstate.Unreadable):
                     continue
                 for name, step in state.steps.items():
-                    suffix = f"/{state.journey}/{name}".encode()
+                    suffix = suffixes.get((state.journey, name), f"/{state.journey}/{name}").encode()
                     yield WaitingStep(
                         topic, record.timestamp_ms, max(step.due_ms, record.timestamp_ms + delay_ms), state.started_ms,
                         state.event_id, payload.delivery_id(state.event_id, suffix), state.journey, name,
                         calls.get((state.journey, name), ""), step.cls, step.attempts, state.hop,
                     )  # fmt: skip
+
+
+def _steps(config: Config) -> tuple[dict[tuple[str, str], str], dict[tuple[str, str], str]]:
+    """Return what each step calls, and the end of its delivery IDs' names, by (journey, step)."""
+    steps = [(journey, step) for journey in config.journeys.values() for step in journey.steps]
+    calls = {(journey.name, step.name): step.call or "" for journey, step in steps}
+    return calls, {(journey.name, step.name): f"/{journey.first_name}/{step.first_name}" for journey, step in steps}
 
 
 def _hops(config: Config, settings: Mapping[str, str], since_ms: int) -> dict[str, int]:

@@ -97,9 +97,9 @@ def _called(config: Config, scope: str, name: str) -> list[str]:
     if scope == "destination":
         return [name]
     found = {
-        step.call.partition(".")[0]
+        step.destination
         for journey in config.journeys.values()
         for step in journey.steps
-        if name in (journey.name, f"{journey.name}.{step.name}")
+        if step.destination and name in (journey.name, f"{journey.name}.{step.name}")
     }
     return sorted(found)

@@ -151,7 +151,7 @@ def _destination(config: Config, journey: str, step: str) -> str:
     """Return the destination a waiting step calls; "" if the configuration does not have the step any more."""
     known = config.journeys.get(journey)
     found = [each for each in known.steps if each.name == step] if known is not None else []
-    return found[0].call.partition(".")[0] if found else ""
+    return found[0].destination if found else ""
 
 
 # ------------------------------------------------------------------------------------------------------- printing

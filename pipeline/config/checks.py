@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from pipeline.config import payloads, topics
+from pipeline.config import defaults, graph, payloads, topics
 from pipeline.config.calls import Call
 from pipeline.config.section import suggestion
 
@@ -45,21 +45,30 @@ def check(
             problems.extend(_destination(destination, f"destinations/{name}.yaml", contracts, places))
     for journey in journeys.values():
         if journey is not None:
-            problems.extend(_Journey(journey, main, destinations, contracts, places).problems())
+            problems.extend(_Journey(journey, main, destinations, journeys, contracts, places).problems())
     return problems
 
 
 def class_problem(
-    config: Config, call: str, file: str, path: Path, field_class: str | None, *, in_url: bool = False
+    config: Config,
+    call: str,
+    file: str,
+    path: Path,
+    field_class: str | None,
+    *,
+    in_url: bool = False,
+    named_in: str = "",
 ) -> Problem | None:
     """Refuse a value that the destination of `call` must not be sent; None if it may.
 
     `file` and `path` say where the value is written; `field_class` is the class of the event field it sends, from the
     Avro schema or `Config.class_of`, and None if the field has none; `in_url` says that it is part of path or query.
+    `named_in` is where a class could be named, if not in hookline.yaml.
     """
     destination = config.destinations[call.partition(".")[0]]
     if field_class is None:
-        hint = "name its class in hookline.yaml's classes; public is not personal"
+        where = named_in or "hookline.yaml's classes"
+        hint = f"name its class in {where}; public is not personal"
         return config.problem(file, path, "sends text of no class", hint)
     if in_url and field_class == "contact":
         hint = "logs on the way keep URLs; send it in the body, or send another identifier"
@@ -181,12 +190,14 @@ class _Journey:
         journey: JourneyConfig,
         main: HooklineFile | None,
         destinations: Mapping[str, DestinationConfig | None],
+        journeys: Mapping[str, JourneyConfig | None],
         contracts: Contracts,
         places: Places,
     ) -> None:
         self.journey = journey
         self.main = main
         self.destinations = destinations
+        self.journeys = journeys
         self.contracts = contracts
         self.places = places
 
@@ -196,13 +207,53 @@ class _Journey:
         if journey.purpose is None and journey.basis in NEEDS_PURPOSE:
             yield self._problem(("basis",), f"needs a `purpose` with {journey.basis}")
         yield from self._event_types()
-        names: list[str] = []
+        yield from self._older_names()
+        yield from self._alerts(("on_failure", "alert"), journey.on_failure.alert)
+        names: dict[str, int] = {}
         for index, step in enumerate(journey.steps):
             path = ("steps", index)
             if step.name in names:
-                yield self._problem((*path, "step"), "is here twice", f"see steps[{names.index(step.name)}]")
-            names.append(step.name)
+                yield self._problem((*path, "step"), "is here twice", f"see steps[{names[step.name]}]")
+            names.setdefault(step.name, index)
             yield from self._step(step, path)
+        for index, step in enumerate(journey.steps):
+            for at, name in enumerate(step.formerly):
+                if name in names:
+                    hint = f"steps[{names[name]}] has it; two steps must not share delivery IDs"
+                    yield self._problem(("steps", index, "formerly", at), "is the name of a step", hint)
+                names.setdefault(name, index)
+        yield from graph.problems(journey, self.places)
+
+    def _older_names(self) -> Iterator[Problem]:
+        """Refuse an older name that another journey has, or had: their delivery IDs would be the same."""
+        others = {name: each for name, each in self.journeys.items() if name != self.journey.name and each is not None}
+        for index, name in enumerate(self.journey.formerly):
+            had = next((each.name for each in others.values() if name in (each.name, *each.formerly)), None)
+            if name == self.journey.name:
+                yield self._problem(("formerly", index), "is its name still")
+            elif had is not None:
+                hint = "two journeys must not share delivery IDs"
+                yield self._problem(("formerly", index), f"is, or was, the name of journey {had}", hint)
+
+    def _alerts(self, path: Path, names: Iterable[str]) -> Iterator[Problem]:
+        for index, name in enumerate(names):
+            if self.main is not None and name not in self.main.alerts:
+                known = ", ".join(self.main.alerts) or "none"
+                hint = suggestion(name, self.main.alerts) or f"known are: {known}"
+                yield self._problem((*path, index), "is no alert of hookline.yaml", hint)
+
+    def _mark(self, step: StepConfig, path: Path) -> Iterator[Problem]:
+        mark = step.mark
+        assert mark is not None
+        if mark.consent is not None:
+            yield from self._purpose((*path, "consent", "purpose"), mark.consent.purpose)
+        if mark.suppress is not None and mark.suppress.journey is not None:
+            name = mark.suppress.journey
+            if name not in self.journeys:
+                hint = suggestion(name, self.journeys) or "each is a file journeys/NAME.yaml"
+                yield self._problem((*path, "suppress", "journey"), "there is no such journey", hint)
+        if mark.suppress is not None and mark.suppress.until is not None:
+            yield from self._known_type((*path, "suppress", "until", "event"), mark.suppress.until.event)
 
     def _step(self, step: StepConfig, path: Path) -> Iterator[Problem]:
         journey = self.journey
@@ -215,12 +266,17 @@ class _Journey:
             yield self._problem((*path, "basis"), "consent is given for a channel, and no step reaches any", hint)
         if step.max_age_ms is not None and step.max_age_ms > journey.trigger.max_age_ms:
             yield self._problem((*path, "max_age"), "is longer than the trigger's")
-        yield from self._call(step, path)
+        if step.on_failure is not None:
+            yield from self._alerts((*path, "on_failure", "alert"), step.on_failure.alert)
+        if step.call is None:
+            yield from self._mark(step, (*path, "mark"))
+            return
+        yield from self._call(step, step.call, path)
         if step.payload is not None:
             yield from payloads.payload_problems(step.payload, journey.file, (*path, "payload"), self.places)
 
-    def _call(self, step: StepConfig, path: Path) -> Iterator[Problem]:
-        name, _, operation = step.call.partition(".")
+    def _call(self, step: StepConfig, call: str, path: Path) -> Iterator[Problem]:
+        name, _, operation = call.partition(".")
         if name not in self.destinations:
             hint = suggestion(name, self.destinations) or "each is a file destinations/NAME.yaml"
             yield self._problem((*path, "call"), "there is no such destination", hint)
@@ -233,16 +289,22 @@ class _Journey:
             yield self._problem((*path, "call"), f"{name} has no such operation", hint)
             return
         called = destination.operations[operation]
+        if called.batch is not None and step.kind in ("enrich", "decide"):
+            hint = f"call an operation of {name} without batch, or make it an update"
+            yield self._problem((*path, "kind"), f"{step.kind} needs an answer of its own, and {call} is batched", hint)
+        if step.default is not None:
+            yield from defaults.problems(step.default, call, called, self.journey.file, (*path, "default"), self.places)
         yield from Call(self.journey.name, step, called, path, self.contracts, self.places).problems()
 
     def _event_types(self) -> Iterator[Problem]:
-        types = None if self.main is None else known_types(self.main.events)
         for index, event_type in enumerate(self.journey.trigger.events):
-            if types is not None and event_type not in types:
-                hint = suggestion(event_type, types) or "known are: " + ", ".join(sorted(types))
-                yield self._problem(
-                    ("trigger", "events", index), "no `events` entry of hookline.yaml makes this type", hint
-                )
+            yield from self._known_type(("trigger", "events", index), event_type)
+
+    def _known_type(self, path: Path, event_type: str) -> Iterator[Problem]:
+        types = None if self.main is None else known_types(self.main.events)
+        if types is not None and event_type not in types:
+            hint = suggestion(event_type, types) or "known are: " + ", ".join(sorted(types))
+            yield self._problem(path, "no `events` entry of hookline.yaml makes this type", hint)
 
     def _purpose(self, path: Path, purpose: str | None) -> Iterator[Problem]:
         if self.main is not None and purpose is not None and purpose not in self.main.purposes:

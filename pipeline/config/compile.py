@@ -12,23 +12,43 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from pipeline.config import steps
+from pipeline.config.batching import Request
 from pipeline.config.mapping import EventParts
 from pipeline.config.request import Requests
 from pipeline.config.scope import EventScope
 from pipeline.core import decode, envelope, outcome, types
 from pipeline.errors import ConfigError
-from pipeline.model import Destination, GatePolicy, Kind, Plan, Problem, Route, Step, Undecodable, value
+from pipeline.model import (
+    Destination,
+    Edge,
+    GatePolicy,
+    Kind,
+    Outcome,
+    Plan,
+    Problem,
+    Route,
+    Step,
+    Undecodable,
+    value,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pipeline.config.batching import Request
     from pipeline.config.credentials import Access
     from pipeline.config.models import Config, EventMapping, JourneyConfig, StepConfig
     from pipeline.config.secrets import Secrets
 
 _MAIN: Final = "hookline.yaml"
 _HASH_DIGITS: Final = 16
+
+
+def _no_head(*_: object) -> bytes:
+    return b""
+
+
+_CALLS_NOBODY: Final = Request("", "", _no_head, None, 0, 0)
+"""What a mark has for a request."""
 
 
 @value
@@ -132,6 +152,7 @@ class _Plans:
             (journey.name, step.name): requests.request(step.call, journey.name, step.name)
             for journey in config.journeys.values()
             for step in journey.steps
+            if step.call is not None
         }
         self._known: dict[int, tuple[envelope.Envelope, dict[str, tuple[Route, ...]]]] = {}
 
@@ -181,33 +202,42 @@ class _Plans:
         return Route(journey.name, hash_, journey.trigger.max_age_ms, parts.condition, made)
 
     def _step(self, journey: JourneyConfig, step: StepConfig, parts: steps.StepParts) -> Step:
-        destination, _, operation = step.call.partition(".")
-        request: Request = self._requests[journey.name, step.name]
         basis = journey.basis_of(step)
+        request = self._requests[journey.name, step.name] if step.call is not None else _CALLS_NOBODY
+        retry = self.requests.retry(step.call) if step.call is not None else self.requests.retry_of_marks()
         return Step(
             journey=journey.name,
             name=step.name,
-            kind=Kind(step.kind),
-            destination=destination,
-            operation=operation,
+            kind=Kind(step.kind or Kind.MARK),
+            destination=step.destination,
+            operation=step.operation,
             method=request.method,
             url_template=request.url_template,
             basis=basis,
             purpose=journey.purpose_of(step),
             channels=_channels(journey, step, basis),
             max_age_ms=min(step.max_age_ms or journey.trigger.max_age_ms, journey.trigger.max_age_ms),
-            id_suffix=f"/{journey.name}/{step.name}".encode(),
+            id_suffix=f"/{journey.first_name}/{step.first_name}".encode(),
             when=parts.when,
             render=parts.render,
             head=request.head,
-            retry=self.requests.retry(step.call),
-            outcome_prefix=outcome.prefix(journey.name, self._hashes[journey.name], step.name, destination, operation),
+            retry=retry,
+            outcome_prefix=outcome.prefix(
+                journey.name, self._hashes[journey.name], step.name, step.destination, step.operation
+            ),
             target=parts.target,
             metadata=parts.metadata,
             response=request.response,
             keep_bytes=request.keep_bytes,
             excerpt_bytes=request.excerpt_bytes,
-            batch=self.requests.batch(step.call),
+            batch=self.requests.batch(step.call) if step.call is not None else None,
+            after=tuple(Edge(name, frozenset(map(Outcome, outcomes))) for name, outcomes in step.after.items()),
+            any_parent=step.join == "any",
+            budget_ms=step.budget_ms or 0,
+            default=parts.default,
+            deadline=parts.deadline,
+            mark=parts.mark,
+            alerts=journey.alerts_of(step),
         )
 
 

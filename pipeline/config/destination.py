@@ -37,9 +37,6 @@ RESPONSE_BYTES_MAX: Final = 16 * 1024 * 1024
 EXCERPT_BYTES_MAX: Final = 16 * 1024
 
 PersonalClass = Literal["identifier", "contact", "free_text"]
-DataClass = Literal["identifier", "contact", "free_text", "public"]
-"""Classes of a field. `public` is not personal data and may be sent to every destination."""
-
 StatusVerdict = Literal["delivered", "rejected", "retry", "hold", "disable"]
 
 

@@ -1,20 +1,39 @@
-"""What `journeys/NAME.yaml` may say: a trigger and the independent steps it starts."""
+"""What `journeys/NAME.yaml` may say: a trigger, the steps it starts, and which of them come after which."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping  # noqa: TC003 - pydantic reads annotations at run time
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from pipeline.config.section import DurationMs, EventType, Expression, Items, Later, Line, Name, Section, Shown, refuse
+from pipeline.config.mark import MarkConfig  # noqa: TC001 - pydantic reads annotations at run time
+from pipeline.config.section import (
+    DurationMs,
+    EventType,
+    Expression,
+    Items,
+    Label,
+    Later,
+    Line,
+    Name,
+    Section,
+    Shown,
+    refuse,
+)
 
 STEPS_MAX: Final = 100
 EVENTS_MAX: Final = 100
+NAMES_MAX: Final = 20
+"""Older names of a journey or a step, and alerts of one."""
+BUDGET_MS_MAX: Final = 60_000
+"""Longest budget of a `decide`; what may take longer is an `enrich`."""
+
+GOES_ON: Final = ("delivered", "defaulted")
+"""Outcomes after which a step goes on where nothing else is said."""
 
 Basis = Literal["consent", "contract", "legitimate_interest", "legal_obligation"]
 
-_INDEPENDENT: Final = "steps are independent"
 _STATELESS: Final = "journeys keep no state"
 
 
@@ -30,6 +49,34 @@ def _channel(given: object) -> object:
     return given
 
 
+def _after(given: object) -> object:
+    """Read `a`, `[a, b]` and `{a: [outcome, ...]}` as the last."""
+    if isinstance(given, str):
+        return {given: GOES_ON}
+    if isinstance(given, (list, tuple)):
+        if not all(isinstance(each, str) for each in given):
+            refuse("must be a step, a list of steps, or a mapping of steps to outcomes", "{a: [delivered]}")
+        return dict.fromkeys(given, GOES_ON)
+    return given
+
+
+OutcomeWord = Literal["delivered", "defaulted", "rejected", "dead", "skipped", "retrying"]
+Outcomes = Annotated[Items[OutcomeWord], Field(min_length=1)]
+After = Annotated[
+    Mapping[Name, Outcomes],
+    BeforeValidator(
+        _after, json_schema_input_type=Name | tuple[Name, ...] | Mapping[Name, Annotated[Items[OutcomeWord], Field()]]
+    ),
+    Shown("name, list of names, or names with outcomes"),
+]
+
+
+class OnFailure(Section):
+    """What else is done when a delivery fails for good."""
+
+    alert: Items[Label] = Field((), max_length=NAMES_MAX, description="Who is told: names of hookline.yaml's `alerts`.")
+
+
 class Trigger(Section):
     """What starts the journey."""
 
@@ -41,48 +88,103 @@ class Trigger(Section):
 
 
 class StepConfig(Section):
-    """One webhook action."""
+    """One webhook action, or a mark in our own tables."""
 
     name: Name = Field(alias="step", description="Name of the step, unique in the journey.")
-    call: Annotated[str, BeforeValidator(_call), Shown("destination.operation")] = Field(
-        description="Destination and operation to call."
+    formerly: Items[Name] = Field((), max_length=NAMES_MAX, description="Older names: delivery IDs keep the first one.")
+    call: Annotated[str | None, BeforeValidator(_call), Shown("destination.operation")] = Field(
+        None, description="Destination and operation to call; this or `mark`."
     )
-    kind: Literal["update", "record"] = Field(
-        description="`update` changes another system; `record` is a log and never delays anything."
+    mark: MarkConfig | None = Field(None, description="What to write to our own tables instead.")
+    kind: Literal["update", "enrich", "decide", "record"] | None = Field(
+        None,
+        description="Required with `call`. `update` changes another system; `enrich` keeps the response for later "
+        "steps; `decide` has to answer within its budget; `record` is a log and never delays anything.",
     )
-    when: Expression | None = Field(None, description="CEL condition on the event; default: always.")
+    after: After = Field(
+        default={},
+        description="Steps this one waits for: `a` is `{a: [delivered, defaulted]}`. Default: starts with the run.",
+    )
+    join: Literal["all", "any"] = Field("all", description="Whether all steps of `after` are needed, or one is enough.")
+    when: Expression | None = Field(None, description="CEL condition, asked when it could start; default: always.")
     reaches: Annotated[
         Name | None, BeforeValidator(_channel), WithJsonSchema({"type": "string"}), Shown("`none` or a channel")
     ] = Field(None, description="Channel on which the customer is contacted: email, sms, push or another.")
     basis: Basis | None = Field(None, description="Legal basis; default the journey's.")
     purpose: Name | None = Field(None, description="Purpose; default the journey's.")
+    budget_ms: DurationMs | None = Field(
+        None, alias="budget", description="Required for `decide`: time to the answer from when the step could start."
+    )
     max_age_ms: DurationMs | None = Field(None, alias="max_age", description="Default the trigger's.")
+    deadline: Annotated[Line | None, Shown("`${CEL}` or RFC 3339 time")] = Field(
+        None, description="Past it the step is skipped(expired), at retries too. Default, and where absent: none."
+    )
     payload: Mapping[str, Any] | None = Field(
         None,
         description="Body of the request: plain YAML is a literal, `${CEL}` a value. A key that ends in `?` is left "
         "out when its value is absent. Required unless the operation's body is none.",
     )
+    default: Mapping[str, Any] | None = Field(
+        None,
+        description="Response that later steps read when there is none of use. Required for `decide`, allowed for "
+        "`enrich`; has the fields of the operation's `response`.",
+    )
+    on_failure: OnFailure | None = Field(None, description="Default the journey's.")
 
-    later: ClassVar[Mapping[str, Later]] = {
-        "after": Later(_INDEPENDENT, accepted=([],)),
-        "join": Later(_INDEPENDENT, accepted=("all",)),
-        "formerly": Later("steps keep their names", accepted=([],)),
-        "ordering": Later("deliveries are not ordered", accepted=("none",)),
-        "budget": Later("there are no decide steps"),
-        "default": Later("there are no decide or enrich steps"),
-        "deadline": Later("use max_age"),
-        "mark": Later("each step calls a destination", instead_of=("call", "kind")),
-        "on_failure": Later("failures raise no alerts"),
-    }
-    later_values: ClassVar[Mapping[str, Mapping[str, str]]] = {
-        "kind": {"enrich": "no step reads answers", "decide": "no step reads answers"},
-    }
+    later: ClassVar[Mapping[str, Later]] = {"ordering": Later("deliveries are not ordered", accepted=("none",))}
+
+    @model_validator(mode="after")
+    def _call_or_mark(self) -> StepConfig:
+        if (self.call is None) == (self.mark is None):
+            refuse("needs `call` or `mark`, and not both")
+        if self.call is not None and self.kind is None:
+            refuse("needs `kind`", "update, enrich, decide or record")
+        if self.mark is not None:
+            for key, given in (
+                ("kind", self.kind), ("reaches", self.reaches), ("payload", self.payload), ("budget", self.budget_ms),
+                ("default", self.default),
+            ):  # fmt: skip
+                if given is not None:
+                    refuse(f"has `{key}`, which a mark has no use for: it calls nobody")
+        return self
+
+    @model_validator(mode="after")
+    def _fitting_its_kind(self) -> StepConfig:
+        if self.kind == "decide":
+            if self.budget_ms is None:
+                refuse("needs `budget`: a decide answers within it", "such as budget: 800ms")
+            if self.default is None:
+                refuse("needs `default`: what counts when no answer comes in time", "default: {} if nothing is read")
+            if self.budget_ms > BUDGET_MS_MAX:
+                refuse(f"has a `budget` of more than {BUDGET_MS_MAX // 1_000}s", "use kind: enrich")
+        elif self.mark is None:
+            if self.budget_ms is not None:
+                refuse("has a `budget`, which only a decide has")
+            if self.default is not None and self.kind != "enrich":
+                refuse("has a `default`, which only decide and enrich have")
+        return self
+
+    @property
+    def destination(self) -> str:
+        """Name of the destination it calls; "" for a mark."""
+        return (self.call or "").partition(".")[0]
+
+    @property
+    def operation(self) -> str:
+        """Name of the operation it calls; "" for a mark."""
+        return (self.call or "").partition(".")[2]
+
+    @property
+    def first_name(self) -> str:
+        """The name that delivery IDs keep."""
+        return self.formerly[0] if self.formerly else self.name
 
 
 class JourneyConfig(Section):
     """One journey: a trigger and its steps."""
 
     name: Name = Field(alias="journey", description="Name of the journey; equals the file name.")
+    formerly: Items[Name] = Field((), max_length=NAMES_MAX, description="Older names: delivery IDs keep the first one.")
     status: Literal["draft", "live"] = Field("draft", description="`draft` never runs.")
     owner: Line = Field(description="Who answers for it.")
     goal: Line = Field(description="One sentence.")
@@ -92,15 +194,14 @@ class JourneyConfig(Section):
         None, description="One of hookline.yaml's `purposes`; required with basis consent and legitimate_interest."
     )
     trigger: Trigger = Field(description="What starts it.")
+    on_failure: OnFailure = Field(OnFailure.model_validate({}), description="For all steps that do not say it.")
     steps: Items[StepConfig] = Field(min_length=1, max_length=STEPS_MAX, description="What it does.")
 
     later: ClassVar[Mapping[str, Later]] = {
-        "formerly": Later("journeys keep their names", accepted=([],)),
         "rollout": Later("all customers enter", accepted=("100%",)),
         "holdout": Later("all customers enter", accepted=("0%",)),
         "cancel_on": Later(_STATELESS, accepted=([],)),
         "success": Later("successes are not measured"),
-        "on_failure": Later("failures raise no alerts", accepted=({"alert": []},)),
     }
     later_values: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "status": {"shadow": "journeys are draft or live", "paused": "journeys are draft or live"},
@@ -118,3 +219,12 @@ class JourneyConfig(Section):
     def purpose_of(self, step: StepConfig) -> str:
         """Return the step's purpose, else the journey's, else ""."""
         return step.purpose or self.purpose or ""
+
+    def alerts_of(self, step: StepConfig) -> tuple[str, ...]:
+        """Return who is told of the step's failures: its own alerts, else the journey's."""
+        return (step.on_failure or self.on_failure).alert
+
+    @property
+    def first_name(self) -> str:
+        """The name that delivery IDs keep."""
+        return self.formerly[0] if self.formerly else self.name

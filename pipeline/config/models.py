@@ -88,11 +88,12 @@ class Config(HooklineFile):
         return self.places.problem(file, path, message, hint)
 
     def calls(self) -> dict[tuple[str, str], str]:
-        """Return the destination each step calls, by (journey, step)."""
+        """Return the destination each step calls, by (journey, step); marks call none."""
         return {
-            (name, step.name): step.call.partition(".")[0]
+            (name, step.name): step.destination
             for name, journey in self.journeys.items()
             for step in journey.steps
+            if step.destination
         }
 
     def class_of(self, field: str) -> str | None:

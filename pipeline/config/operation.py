@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, mod
 
 from pipeline.config.auth import HeaderName, secret_flaw
 from pipeline.config.batch import Batch, Pointer
-from pipeline.config.section import Items, Name, Section, Shown, none_word, refuse
+from pipeline.config.section import DataClass, Items, Name, Section, Shown, none_word, refuse
 from pipeline.core import contract, expressions, urltext
 
 PARAMETERS_MAX: Final = 16
@@ -114,6 +114,12 @@ class ResponseField(Section):
     )
     one_of: Items[Literals] = Field((), description="The only values it may have.")
     optional: bool = Field(False, description="Whether it may be missing, or null.")
+    cls: DataClass | None = Field(
+        None,
+        alias="class",
+        description="Personal-data class, as of an event's field. Text without one cannot be sent on, unless `one_of` "
+        "names all it can be.",
+    )
 
     @model_validator(mode="after")
     def _fitting(self) -> ResponseField:

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from pipeline.model import Problem
 
 _ROOTS: Final = re.compile(r"(event|steps|tables|trigger|record)\.[A-Za-z_]")
-_WHOLE: Final = re.compile(r"\$\{\s*event(\.(customer|properties|source|consent))?\s*\}")
-_STEPS: Final = re.compile(r"\$\{\s*steps\.")
+_WHOLE: Final = re.compile(
+    r"\$\{\s*(event(\.(customer|properties|source|consent))?|steps(\.[A-Za-z0-9_]+(\.response)?)?)\s*\}"
+)
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _EACH_KEYS: Final = ("each", "as", "item")
 
@@ -77,8 +78,6 @@ def _key(key: object, siblings: Mapping[str, object], file: str, path: Path, pla
 def _text(text: str, file: str, path: Path, places: Places) -> Iterator[Problem]:
     if _WHOLE.search(text):
         yield places.problem(file, path, "sends a whole object", "name the fields that are needed, one by one")
-    elif _STEPS.search(text):
-        yield places.problem(file, path, "`steps` is not supported in this release: steps are independent")
     else:
         yield from _literals(text, file, path, places)
 

@@ -11,13 +11,14 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, mo
 
 from pipeline.config import units
 from pipeline.config.auth import Url  # noqa: TC001 - pydantic reads annotations at run time
-from pipeline.config.destination import DataClass  # noqa: TC001 - pydantic reads annotations at run time
 from pipeline.config.identity import EntryIdentity, Identity
 from pipeline.config.section import (
+    DataClass,
     DurationMs,
     FieldPath,
     FileRef,
     Items,
+    Label,
     Later,
     Line,
     Name,
@@ -213,6 +214,15 @@ class Consent(Section):
     }
 
 
+class Alert(Section):
+    """Somebody who is told of failures."""
+
+    url: SecretRef = Field(description="Where: the URL of a chat, a mailbox, a pager; it is a secret.")
+    digest_ms: DurationMs = Field(
+        300_000, alias="digest", description="After the first message, all that follows in so much time is one message."
+    )
+
+
 class RejectionBrake(Section):
     """When a destination that rejects much is left alone, so that one mistake does not dead-letter the stream."""
 
@@ -269,11 +279,11 @@ class HooklineFile(Section):
     consent: Consent = Field(Consent.model_validate({}), description="When consent counts.")
     brakes: Brakes = Field(Brakes.model_validate({}), description="When much goes wrong.")
     telemetry: Telemetry = Field(Telemetry.model_validate({}), description="Traces and metrics.")
+    alerts: Mapping[Label, Alert] = Field(default={}, description="Who can be told, by the name that journeys use.")
 
     later: ClassVar[Mapping[str, Later]] = {
         "caps": Later("there are no caps", accepted=([],)),
         "quiet_hours": Later("there are no quiet hours", accepted=([],)),
-        "alerts": Later("failures raise no alerts", accepted=({},)),
     }
 
     @field_validator("retry_tiers")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pipeline.config import batching
+from pipeline.config import batching, defaults
 from pipeline.config.batching import Request
 from pipeline.config.credentials import USER_AGENT, Access, resolve
 from pipeline.core import contract, payload, urltext
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 GONE: Final = 410
 """RFC 9110, 15.5.11: likely permanent. Without path parameters the operation itself is meant."""
+MARK_ATTEMPTS_MAX: Final = 8
+MARK_AGE_MS_MAX: Final = 86_400_000
+"""As `retry` of a destination by default: a mark is a write to our own broker."""
 _CONTENT_TYPES: Final = {
     "json": "application/json", "ndjson": "application/x-ndjson", "form": "application/x-www-form-urlencoded"
 }  # fmt: skip
@@ -104,10 +107,7 @@ class Requests:
     def _reader(self, operation: Operation) -> Callable[[Answer], Mapping[str, object] | Broken] | None:
         if not operation.reads_response:
             return None
-        fields = [
-            contract.Field(name, contract.tokens(each.at) or (), each.type, each.one_of, each.optional)
-            for name, each in operation.response.items()
-        ]
+        fields = [defaults.field(name, each) for name, each in operation.response.items()]
         schema = operation.response_schema
         return contract.reader(None if schema is None else self._config.contracts[schema].check, fields)
 
@@ -125,6 +125,11 @@ class Requests:
             tiers_ms=tuple(tier.ms for tier in self._config.retry_tiers),
             on_status=on_status,
         )
+
+    def retry_of_marks(self) -> RetryPolicy:
+        """Return when marks are tried again that could not be written: as destinations by default are."""
+        tiers_ms = tuple(tier.ms for tier in self._config.retry_tiers)
+        return RetryPolicy(MARK_ATTEMPTS_MAX, MARK_AGE_MS_MAX, retry_ambiguous=True, tiers_ms=tiers_ms, on_status={})
 
 
 def _query(operation: Operation) -> str:

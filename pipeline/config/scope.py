@@ -26,6 +26,10 @@ PUBLIC: Final = "public"
 _FACTS: Final = frozenset({"id", "type", "time", "source"})
 """Parts that say no more about a person than a request's headers do; `source` says nothing by definition."""
 
+_ELSEWHERE: Final = {
+    "steps": "only a step can read the steps before it",
+    "trigger": "only a `match` knows the event that started the run as `trigger`; elsewhere it is `event`",
+}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -124,7 +128,7 @@ class EventScope:
         if names[0] == "tables":
             return _table(self._config.tables, names)
         if names[0] in ("steps", "trigger"):
-            return Unknown(0, f"`{names[0]}` is not supported in this release", ())
+            return Unknown(0, _ELSEWHERE[names[0]], ("event",))
         if names[0] == "record":
             return Unknown(0, "journeys read the event, not the record", ("event",))
         return self._identifiers.read(names, self._find(names)) if names[0] == "event" else None

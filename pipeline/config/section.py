@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from ipaddress import ip_network
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, NoReturn, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Strict, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -24,6 +24,7 @@ EXPRESSION_MAX_CHARS: Final = 4_000
 NAME_MAX_CHARS: Final = 64
 
 NAME_PATTERN: Final = r"^[a-z][a-z0-9_]{0,63}$"
+LABEL_PATTERN: Final = r"^[a-z][a-z0-9_-]{0,63}$"
 TYPE_PATTERN: Final = r"^[A-Za-z][A-Za-z0-9_.:-]{0,127}$"
 REFERENCE_PATTERN: Final = r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:[^\s\x00][^\x00]*)$"
 FIELD_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
@@ -133,6 +134,9 @@ SizeBytes = Annotated[int, BeforeValidator(_size), _string_schema(units.SIZE_PAT
 RatePerS = Annotated[float, BeforeValidator(_rate), _string_schema(units.RATE_PATTERN), Shown("rate", "{:g}/s".format)]
 Share = Annotated[float, BeforeValidator(_share), _string_schema(units.SHARE_PATTERN), Shown("share", units.share_text)]
 
+DataClass = Literal["identifier", "contact", "free_text", "public"]
+"""Classes of a field. `public` is not personal data and may be sent to every destination."""
+
 Items = Annotated[tuple[_T, ...], Strict(False)]
 """A YAML list as a tuple."""
 
@@ -141,6 +145,15 @@ def _name(text: str) -> str:
     if _NAME.fullmatch(text) is None:
         refuse(
             "must be a name: lower-case letters, digits and underscores, a letter first",
+            f"at most {NAME_MAX_CHARS} characters",
+        )
+    return text
+
+
+def _label(text: str) -> str:
+    if re.fullmatch(LABEL_PATTERN, text, re.ASCII) is None:
+        refuse(
+            "must be lower-case letters, digits, hyphens and underscores, a letter first",
             f"at most {NAME_MAX_CHARS} characters",
         )
     return text
@@ -199,6 +212,7 @@ def _network(text: str) -> str:
 
 
 Name = Annotated[str, BeforeValidator(_text(_name)), _string_schema(NAME_PATTERN), Shown("name")]
+Label = Annotated[str, BeforeValidator(_text(_label)), _string_schema(LABEL_PATTERN), Shown("name")]
 Line = Annotated[str, BeforeValidator(_text(_line)), WithJsonSchema({"type": "string"}), Shown("text")]
 EventType = Annotated[str, BeforeValidator(_text(_event_type)), _string_schema(TYPE_PATTERN), Shown("event type")]
 FieldPath = Annotated[str, BeforeValidator(_text(_field_path)), _string_schema(FIELD_PATTERN), Shown("field path")]

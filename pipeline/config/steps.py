@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from pipeline.config import defaults, marking
 from pipeline.config.checks import class_problem
 from pipeline.config.operation import METADATA_KEY
+from pipeline.config.results import StepScope
 from pipeline.config.scope import PUBLIC, ItemScope, Listed, Scope
 from pipeline.core import expressions, payload, types, urltext
 from pipeline.core.expressions import Expression, Flaw, Test, Variable
-from pipeline.model import Datum, Event, Refused, value
+from pipeline.model import Datum, Event, Mark, Refused, value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
-    from pipeline.config.models import Config, JourneyConfig, Operation, Path
+    from pipeline.config.models import Config, JourneyConfig, Operation, Path, StepConfig
     from pipeline.core.contract import Check
     from pipeline.model import Problem
 
@@ -34,6 +36,9 @@ class StepParts:
     render: Callable[[Datum, int], bytes | Refused]
     target: Callable[[Datum, int], bytes | Refused] | None = None
     metadata: Callable[[bytes, Event, str], bytes] | None = None
+    default: Callable[[Datum, int], Mapping[str, object] | Refused] | None = None
+    deadline: Callable[[Datum, int], object] | None = None
+    mark: Callable[[Datum, int], Mark | Refused] | None = None
 
 
 @value
@@ -84,27 +89,53 @@ class JourneyCompiler:
 
     def compile(self) -> JourneyParts:
         """Compile all; `problems` then holds all that is wrong. What is wrong errs or is absent when run."""
-        condition = self._test(self._journey.trigger.when, ("trigger", "when"))
+        condition = self._test(self._journey.trigger.when, ("trigger", "when"), self._scope)
         steps = tuple(self._step(index) for index in range(len(self._journey.steps)))
         return JourneyParts(condition, steps)
 
     def _step(self, index: int) -> StepParts:
-        step = self._journey.steps[index]
-        destination, _, name = step.call.partition(".")
-        operation = self._config.destinations[destination].operations[name]
-        path: Path = ("steps", index, "payload")
-        spot = Spot(self._journey.file, path, "", step.call, flat=operation.body == "form")
+        step, path = self._journey.steps[index], ("steps", index)
+        scope = StepScope(self._scope, self._journey, step, self._operation)
+        when = self._test(step.when, (*path, "when"), scope)
+        deadline = None
+        if step.deadline is not None:
+            deadline = marking.time(step.deadline, scope, (*path, "deadline"), self._flawed_here) or _no_moment
+        if step.call is None:
+            assert step.mark is not None
+            made = marking.compiled(
+                step.mark,
+                scope,
+                lambda below, text, flaws: self._flawed_here((*path, "mark", *below), text, flaws),
+            )
+            return StepParts(when, _empty, deadline=deadline, mark=made)
+        operation = self._operation(step.call)
+        spot = Spot(self._journey.file, (*path, "payload"), "", step.call, flat=operation.body == "form")
         given = dict(step.payload or {})
         taken = {each: given.pop(each) for each in operation.parameters if each in given}
-        body = None if operation.body == "none" else self._mapping(given, spot, self._scope)
+        body = None if operation.body == "none" else self._mapping(given, spot, scope)
         metadata = None
         if operation.metadata == "headers_and_body":
             metadata = payload.metadata(self._journey.name, step.name)
         return StepParts(
-            self._test(step.when, ("steps", index, "when")),
+            when,
             payload.render(body, _WRITERS[operation.body], self._contract(operation, step.name)),
-            self._target(operation, name, taken, spot) if operation.changes_target else None,
+            self._target(operation, step.operation, taken, spot, scope) if operation.changes_target else None,
             metadata,
+            self._default(step, operation, (*path, "default"), scope),
+            deadline,
+        )
+
+    def _operation(self, call: str) -> Operation:
+        destination, _, name = call.partition(".")
+        return self._config.destinations[destination].operations[name]
+
+    def _default(
+        self, step: StepConfig, operation: Operation, path: Path, scope: Scope
+    ) -> Callable[[Datum, int], Mapping[str, object] | Refused] | None:
+        if step.default is None:
+            return None
+        return defaults.compiled(
+            step.default, operation, scope, lambda key, text, flaws: self._flawed_here((*path, key), text, flaws)
         )
 
     def _contract(self, operation: Operation, step: str) -> Check | None:
@@ -120,12 +151,12 @@ class JourneyCompiler:
     # ------------------------------------------------------------------------------------------------------ target
 
     def _target(
-        self, operation: Operation, name: str, taken: dict[str, Any], spot: Spot
+        self, operation: Operation, name: str, taken: dict[str, Any], spot: Spot, scope: Scope
     ) -> Callable[[Datum, int], bytes | Refused]:
         """Compile path and query. What stands in the destination's file is placed there, once for all who call it."""
         path = [
             self._parameter(
-                taken.get(text), Spot(spot.file, (*spot.path, text), text, spot.call, flat=True, in_url=True)
+                taken.get(text), Spot(spot.file, (*spot.path, text), text, spot.call, flat=True, in_url=True), scope
             )
             if is_parameter
             else text
@@ -136,11 +167,11 @@ class JourneyCompiler:
         for key, given in operation.query.items():
             bare = key.removesuffix("?")
             at = Spot(file, ("operations", name, "query", key), f"query.{bare}", spot.call, flat=True, in_url=True)
-            query.append((bare, key.endswith("?"), self._parameter(given, at)))
+            query.append((bare, key.endswith("?"), self._parameter(given, at, self._scope)))
         return urltext.target(path, query)
 
-    def _parameter(self, given: Any, spot: Spot) -> urltext.Parameter:
-        part = self._part(given, spot, self._scope)
+    def _parameter(self, given: Any, spot: Spot, scope: Scope) -> urltext.Parameter:
+        part = self._part(given, spot, scope)
         if isinstance(part, payload.Constant):
             content = part.content
             return urltext.Parameter(spot.field, lambda _datum, _now_ms: content)
@@ -149,14 +180,17 @@ class JourneyCompiler:
     def _flawed(self, file: str, path: Path, text: object, flaws: Iterable[Flaw]) -> None:
         self.problems.extend(problem(self._config, file, path, text, flaw) for flaw in flaws)
 
-    def _test(self, text: str | None, path: Path) -> Test | None:
+    def _flawed_here(self, path: Path, text: object, flaws: Iterable[Flaw]) -> None:
+        self._flawed(self._journey.file, path, text, flaws)
+
+    def _test(self, text: str | None, path: Path, scope: Scope) -> Test | None:
         if text is None or text.strip() == "true":
             return None
-        made = expressions.condition(text, self._scope)
+        made = expressions.condition(text, scope)
         test = made[0]
         if isinstance(test, Flaw):
             flaws = [flaw for flaw in made if isinstance(flaw, Flaw)]
-            self._flawed(self._journey.file, path, text, flaws)
+            self._flawed_here(path, text, flaws)
             return _errs
         return test
 
@@ -226,11 +260,19 @@ class JourneyCompiler:
         elif self._classes:
             for variable in made.variables:
                 refused = class_problem(
-                    self._config, spot.call, spot.file, spot.path, _class(variable), in_url=spot.in_url
-                )
+                    self._config, spot.call, spot.file, spot.path, _class(variable), in_url=spot.in_url,
+                    named_in=self._named_in(variable),
+                )  # fmt: skip
                 if refused is not None:
                     self.problems.append(refused)
         return len(self.problems) == before
+
+    def _named_in(self, variable: Variable) -> str:
+        """Say where the class of a response's field is named; "" for a field of the event."""
+        root, _, rest = variable.path.partition(".")
+        name = rest.partition(".")[0]
+        called = [each.destination for each in self._journey.steps if each.name == name] if root == "steps" else []
+        return f"`class` of the field in destinations/{called[0]}.yaml" if called else ""
 
 
 def _class(variable: Variable) -> str | None:
@@ -240,3 +282,12 @@ def _class(variable: Variable) -> str | None:
 
 def _errs(_datum: Datum, _now_ms: int) -> bool | None:
     return None
+
+
+def _no_moment(_datum: Datum, _now_ms: int) -> object:
+    return None
+
+
+def _empty(_datum: Datum, _now_ms: int) -> bytes:
+    """Stand in for the payload of a mark, which sends none."""
+    return b""

@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 import jsonschema_rs
 import orjson
 
-from pipeline.model import ABSENT, Answer, Broken, value
+from pipeline.model import ABSENT, Answer, Broken, Datum, FailureClass, Getter, Refused, value
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 OTHER_NAME: Final = "*"
@@ -216,16 +216,16 @@ def reader(check: Check | None, fields: Sequence[Field]) -> Callable[[Answer], M
             return Broken("# json")
         if check is not None and (flaw := check(document)):
             return Broken(flaw)
-        kept: dict[str, object] = {}
+        response: dict[str, object] = {}
         for field in fields:
             found = _at(document, field.tokens)
             if found is ABSENT and field.optional:
                 continue
-            made, keyword = (ABSENT, "required") if found is ABSENT else _typed(found, field)
+            made, keyword = (ABSENT, "required") if found is ABSENT else kept(found, field)
             if keyword:
                 return Broken(f"{pointer(field.tokens)} {keyword}")
-            kept[field.name] = made
-        return kept
+            response[field.name] = made
+        return response
 
     return read
 
@@ -253,8 +253,35 @@ def _at(document: object, tokens: tuple[str, ...]) -> object:
     return ABSENT if document is None else document
 
 
-def _typed(found: object, field: Field) -> tuple[object, str]:
-    """Return a value as its field's type and "", or the keyword that it breaks."""
+def fallback(
+    constant: Mapping[str, object], computed: Sequence[tuple[Field, Getter]]
+) -> Callable[[Datum, int], Mapping[str, object] | Refused]:
+    """Return what makes a response where none came: constant fields, and such as the event's values decide.
+
+    A required field whose value is absent is Refused(missing_field), one of another type Refused(schema).
+    """
+    if not computed:
+        return lambda _datum, _now_ms: constant
+
+    def made(datum: Datum, now_ms: int) -> Mapping[str, object] | Refused:
+        response = dict(constant)
+        for field, get in computed:
+            found = get(datum, now_ms)
+            if found is ABSENT and field.optional:
+                continue
+            if found is ABSENT or found is None:
+                cls = FailureClass.MISSING_FIELD if found is ABSENT else FailureClass.CONDITION_ERROR
+                return Refused(cls, f"default.{field.name}")
+            response[field.name], keyword = kept(found, field)
+            if keyword:
+                return Refused(FailureClass.SCHEMA, f"default.{field.name}")
+        return response
+
+    return made
+
+
+def kept(found: object, field: Field) -> tuple[object, str]:
+    """Return a value as its field's type and "", or ABSENT and the keyword that it breaks."""
     made = _READ[field.type](found)
     if made is ABSENT:
         return ABSENT, "format" if field.type == "timestamp" and isinstance(found, str) else "type"

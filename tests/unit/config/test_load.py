@@ -90,7 +90,7 @@ def test_every_problem_of_every_file_at_once(folder: Folder) -> None:
     folder.change("hookline.yaml", "purposes:", "purpose:")
     folder.change("journeys/welcome.yaml", "status: live", "status: lively")
     folder.change("journeys/welcome.yaml", "max_age: 2h", "max_age: 2 hours")
-    folder.change("journeys/welcome.yaml", "kind: update", "kind: enrich")
+    folder.change("journeys/welcome.yaml", "kind: update", "kind: enrichment")
     folder.change("journeys/welcome.yaml", "goal: Say hello\n", "")
     folder.change("destinations/crm.yaml", "idempotency: delivery_id", "idempotency: maybe")
     folder.add("destinations/crm.yaml", "timeout: 10\nowner: twice\n")
@@ -107,7 +107,8 @@ def test_every_problem_of_every_file_at_once(folder: Folder) -> None:
         "journeys/welcome.yaml:1:1: goal: is required",
         "journeys/welcome.yaml:2:9: status: must be one of: draft, live (did you mean live)",
         "journeys/welcome.yaml:8:12: trigger.max_age: must be a duration such as 800ms, 2s, 10m, 1h or 7d",
-        "journeys/welcome.yaml:12:11: steps[0].kind: `enrich` is not supported in this release: no step reads answers",
+        "journeys/welcome.yaml:12:11: steps[0].kind: must be one of: update, enrich, decide, record (did you mean "
+        + "enrich)",
     ]
 
 

@@ -41,8 +41,8 @@ LEAF = "customer: ${event.customer.id}"
             "15:10: steps[0].payload.a: sends a whole object (name the fields that are needed, one by one)",
         ),
         (
-            "a: ${steps.x.response.code}",
-            "15:10: steps[0].payload.a: `steps` is not supported in this release: steps are independent",
+            "a: ${steps.x.response}",
+            "15:10: steps[0].payload.a: sends a whole object (name the fields that are needed, one by one)",
         ),
         ("'${event.type}': 1", "15:7: steps[0].payload.${event.type}: a key cannot be computed"),
         ("12: 1", "15:7: steps[0].payload[12]: must be text (put it in quotes)"),

@@ -9,32 +9,18 @@ import pytest
 if TYPE_CHECKING:
     from tests.unit.config.conftest import Folder
 
-INDEPENDENT = "steps are independent"
-
 JOURNEY_KEYS = {
-    "formerly: [greeting]": "journeys keep their names",
     "rollout: 50%": "all customers enter",
     "holdout: 10%": "all customers enter",
     "cancel_on: [{event: signup.undone}]": "journeys keep no state",
     "success: {event: order.placed, within: 7d}": "successes are not measured",
-    "on_failure: {alert: [oncall]}": "failures raise no alerts",
 }
 STEP_KEYS = {
-    "after: first": INDEPENDENT,
-    "after: {first: [delivered]}": INDEPENDENT,
-    "join: any": INDEPENDENT,
-    "formerly: [greet]": "steps keep their names",
     "ordering: key": "deliveries are not ordered",
-    "budget: 800ms": "there are no decide steps",
-    "default: {code: ''}": "there are no decide or enrich steps",
-    "deadline: ${event.properties.until}": "use max_age",
-    "mark: {unsuppress: {id: x}}": "each step calls a destination",
-    "on_failure: {alert: [oncall]}": "failures raise no alerts",
 }
 MAIN_KEYS = {
     "caps: [{category: promotional, max: 3}]": "there are no caps",
     "quiet_hours: [{channels: [sms]}]": "there are no quiet hours",
-    "alerts: {oncall: {url: env:ALERT}}": "failures raise no alerts",
 }
 
 
@@ -56,11 +42,6 @@ def test_step_keys(folder: Folder, line: str, why: str) -> None:
     assert problem.endswith(refused(line, why))
 
 
-def test_a_step_without_call(folder: Folder) -> None:
-    folder.add("journeys/welcome.yaml", "  - step: ours\n    mark: {consent: {channel: email, state: denied}}\n")
-    assert folder.problem().endswith("`mark` is not supported in this release: each step calls a destination")
-
-
 def test_once(folder: Folder) -> None:
     folder.change("journeys/welcome.yaml", "max_age: 2h", 'max_age: 2h\n  once: {key: "${event.id}", per: 30d}')
     assert folder.problem() == (
@@ -72,12 +53,6 @@ def test_once(folder: Folder) -> None:
 def test_statuses(folder: Folder, status: str) -> None:
     problem = folder.change("journeys/welcome.yaml", "live", status).problem()
     assert problem.endswith(f"status: `{status}` is not supported in this release: journeys are draft or live")
-
-
-@pytest.mark.parametrize("kind", ["enrich", "decide"])
-def test_kinds(folder: Folder, kind: str) -> None:
-    problem = folder.change("journeys/welcome.yaml", "kind: update", f"kind: {kind}").problem()
-    assert problem.endswith(f"steps[0].kind: `{kind}` is not supported in this release: no step reads answers")
 
 
 @pytest.mark.parametrize(("line", "why"), MAIN_KEYS.items())

@@ -54,7 +54,7 @@ def test_a_flawed_condition_errs_and_a_flawed_value_refuses_its_delivery(orders)
     orders.change("journeys/welcome.yaml", "size(event.properties.lines) > 0", "size(event.properties.lins) > 0")
     orders.change("journeys/welcome.yaml", "customer: ${event.customer.id}", "customer: ${event.custmer.id}")
     parts, problems = made(orders)
-    assert [problem.split(": ")[1] for problem in problems] == ["steps[0].payload.customer", "steps[0].when"]
+    assert [problem.split(": ")[1] for problem in problems] == ["steps[0].when", "steps[0].payload.customer"]
     assert parts.steps[0].when(DATUM, 0) is None
     assert parts.steps[0].render(DATUM, 0) == Refused(FailureClass.CONFIG, "customer")
 
