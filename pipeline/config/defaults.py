@@ -66,9 +66,9 @@ def compiled(
     constant: dict[str, object] = {}
     computed: list[tuple[contract.Field, Getter]] = []
     for name, part in given.items():
-        wanted = field(name, operation.response[name])
-        if part is None:
+        if part is None or name not in operation.response:  # the latter was refused as such
             continue
+        wanted = field(name, operation.response[name])
         if not _computed(part):
             constant[name] = contract.kept(part, wanted)[0]
             continue

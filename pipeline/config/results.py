@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.config.graph import ancestors, ends
+from pipeline.config.salvage import UNREAD
 from pipeline.config.scope import PUBLIC, Listed, Scope
 from pipeline.core import moment, types
 from pipeline.core.expressions import Unknown, Variable
@@ -72,6 +73,8 @@ class StepScope:
     def _response(self, step: StepConfig, names: tuple[str, ...]) -> Variable | Unknown:
         fields = self._operation(step.call).response if step.call is not None else {}
         path = ".".join(names)
+        if step.call is not None and self._operation(step.call) is UNREAD:
+            return Variable(path, "dyn", _absent, _absent, cls=PUBLIC)
         if step.kind not in ("enrich", "decide"):
             return Unknown(2, f"`{step.name}` keeps no response: only enrich and decide do", FACTS[:3])
         if len(names) == 3:  # noqa: PLR2004 - the whole response
@@ -156,6 +159,10 @@ def _converted(get: Getter, convert: Callable[[Any], object]) -> Getter:
         return found if found is ABSENT else convert(found)
 
     return converted
+
+
+def _absent(_datum: Datum, _now_ms: int) -> object:
+    return ABSENT
 
 
 def _present(found: object) -> object:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 Destinations: TypeAlias = "Mapping[str, DestinationConfig | None]"
 Journeys: TypeAlias = "Mapping[str, JourneyConfig | None]"
 
-_OPERATION: Final = Operation.model_validate({})
+UNREAD: Final = Operation.model_validate({})
+"""Stands for an operation that could not be read: whatever is asked of its response is there."""
+
 _DESTINATION: Final = DestinationConfig.model_validate(
     {
         "destination": "unread",
@@ -49,10 +51,12 @@ def destinations(given: Destinations, called: Mapping[str, JourneyConfig]) -> di
     made = {name: each for name, each in given.items() if each is not None}
     for journey in called.values():
         for step in journey.steps:
-            name, _, operation = step.call.partition(".")
+            name, operation = step.destination, step.operation
+            if not name:
+                continue
             known = made.get(name) or _DESTINATION.model_copy(update={"name": name, "operations": {}})
             if operation not in known.operations:
-                known = known.model_copy(update={"operations": {**known.operations, operation: _OPERATION}})
+                known = known.model_copy(update={"operations": {**known.operations, operation: UNREAD}})
             made[name] = known
     return made
 

@@ -32,7 +32,7 @@ def suppress(
         hashed = match(datum, now_ms)
         if isinstance(hashed, Refused):
             return hashed
-        return Suppress(id_, scope, of, until_event, hashed, now_ms + at_most_ms)
+        return Suppress(id_, scope, of, until_event, hashed, now_ms + at_most_ms, now_ms)
 
     return mark
 

@@ -34,7 +34,7 @@ UNTIL = "until: {event: ticket.closed, match: event.properties.ticket == trigger
         ("{consent: {purpose: marketing, state: granted, at: '${event.customer.email}'}}",
          Refused(FailureClass.MISSING_FIELD, "consent.at")),
         ("{suppress: {channel: email, id: 'o${event.properties.total}', at_most: 1s}}",
-         Suppress("o129.50", "channel", "email", "", "", 1_007)),
+         Suppress("o129.50", "channel", "email", "", "", 1_007, 7)),
     ],
 )  # fmt: skip
 def test_marks(orders, mark, expected):

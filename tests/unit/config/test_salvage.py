@@ -98,3 +98,12 @@ steps:
     kind: update
     payload: {customer: "${event.customer.id}"}
 """
+
+
+def test_answers_of_what_could_not_be_read_are_not_missed(folder: Folder) -> None:
+    folder.add(
+        WELCOME,
+        "  - {step: ask, call: nobody.ask, kind: enrich, payload: {a: 1}}\n"
+        "  - {step: ours, mark: {unsuppress: {id: '${steps.ask.response.code}'}}, after: ask}\n",
+    )
+    assert all_problems(folder) == [f"{WELCOME}: steps[1].call"]
