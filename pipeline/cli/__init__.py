@@ -23,6 +23,7 @@ from pipeline.cli import (
     fmt,
     new,
     pause,
+    plan,
     produce,
     run,
     schema,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 COMMANDS: Final = (
     demo, run,
-    new, validate, fmt, schema,
+    new, validate, fmt, schema, plan,
     produce, topics, trace, status, affected, pause, destination, waiting, dead, account, bench,
 )  # fmt: skip
 """In the order of `--help`: try it, run it, change it, look into it, measure it."""

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pipeline.config.credentials import Access
     from pipeline.config.models import Config, EventMapping, JourneyConfig, StepConfig
     from pipeline.config.secrets import Secrets
+    from pipeline.config.sent import Sent
 
 _MAIN: Final = "hookline.yaml"
 _HASH_DIGITS: Final = 16
@@ -84,6 +85,16 @@ def check(config: Config, reader_schemas: Mapping[str, Any] | None = None) -> tu
     return tuple(sorted(problems.values(), key=lambda each: (each.file, each.line, each.column, each.message)))
 
 
+def sent(config: Config, reader_schemas: Mapping[str, Any]) -> tuple[Sent, ...]:
+    """Return every value of an event that a step sends, each once, in the order of the configuration."""
+    found: dict[Sent, None] = {}
+    for index, mapping in enumerate(config.events):
+        schema = reader_schemas.get(mapping.record or "")
+        found |= dict.fromkeys(_Entry(config, index, mapping, schema, strict=schema is not None).sent)
+    places = {(name, step.name): at for name, each in config.journeys.items() for at, step in enumerate(each.steps)}
+    return tuple(sorted(found, key=lambda each: (each.journey, places[each.journey, each.step])))
+
+
 def compile(  # noqa: A001 - the word of the command line
     config: Config, secrets: Secrets, reader_schemas: Mapping[str, Any] | None = None
 ) -> Compiled:
@@ -125,12 +136,14 @@ class _Entry:
         ]
         self.envelope = envelope.envelope(parts.parts)
         self.journeys: list[tuple[JourneyConfig, steps.JourneyParts]] = []
+        self.sent: list[Sent] = []
         literal = mapping.type if mapping.type is not None and "${" not in mapping.type else None
         for journey in config.journeys.values():
             if literal is None or literal in journey.trigger.events:
                 compiler = steps.JourneyCompiler(config, journey, scope, strict=strict, classes=schema is not None)
                 self.journeys.append((journey, compiler.compile()))
                 self.problems += compiler.problems
+                self.sent += compiler.sent
 
 
 def _at(mapping: EventMapping, path: tuple[str | int, ...]) -> object:

@@ -11,6 +11,7 @@ from pipeline.config.checks import class_problem
 from pipeline.config.operation import METADATA_KEY
 from pipeline.config.results import StepScope
 from pipeline.config.scope import PUBLIC, ItemScope, Listed, Scope
+from pipeline.config.sent import UNCLASSIFIED, Sent
 from pipeline.core import expressions, payload, types, urltext
 from pipeline.core.expressions import Expression, Flaw, Test, Variable
 from pipeline.model import Datum, Event, Mark, Refused, value
@@ -81,6 +82,7 @@ class JourneyCompiler:
 
     def __init__(self, config: Config, journey: JourneyConfig, scope: Scope, *, strict: bool, classes: bool) -> None:
         self.problems: list[Problem] = []
+        self.sent: list[Sent] = []
         self._config = config
         self._journey = journey
         self._scope = scope
@@ -95,6 +97,7 @@ class JourneyCompiler:
 
     def _step(self, index: int) -> StepParts:
         step, path = self._journey.steps[index], ("steps", index)
+        self._sender = step.name
         scope = StepScope(self._scope, self._journey, step, self._operation)
         when = self._test(step.when, (*path, "when"), scope)
         deadline = None
@@ -249,6 +252,9 @@ class JourneyCompiler:
 
     def _may_send(self, made: Expression, text: str, spot: Spot) -> bool:
         before = len(self.problems)
+        for each in made.variables:
+            name = (self._journey.name, self._sender, spot.call, spot.field)
+            self.sent.append(Sent(*name, each.path, _class(each) or UNCLASSIFIED))
         if made.bare is not None and not made.bare.leaf and not made.bare.path.startswith("tables."):
             hint = "name the fields that are needed, one by one"
             self._flawed(spot.file, spot.path, text, [Flaw(0, f"`{made.bare.path}` is a whole object", hint)])
