@@ -22,6 +22,7 @@ from pipeline.cli import (
     destination,
     fmt,
     new,
+    pages,
     pause,
     plan,
     produce,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 COMMANDS: Final = (
     demo, run,
-    new, validate, fmt, schema, plan,
+    new, validate, fmt, schema, plan, pages,
     produce, topics, trace, status, affected, pause, destination, waiting, dead, account, bench,
 )  # fmt: skip
 """In the order of `--help`: try it, run it, change it, look into it, measure it."""

@@ -14,7 +14,7 @@ from pipeline.errors import BrokerError, ConfigError, TopicMissing
 from pipeline.model import Problem
 
 NAMES = [
-    "demo", "run", "new", "validate", "fmt", "schema", "plan",
+    "demo", "run", "new", "validate", "fmt", "schema", "plan", "pages",
     "produce", "topics", "trace", "status", "affected", "pause", "destination", "waiting",
     "dead", "account", "bench",
 ]  # fmt: skip
