@@ -80,5 +80,16 @@ def _add(
 def _message(name: str, schemas: Mapping[str, Any]) -> dict[str, Any]:
     made: dict[str, Any] = {"name": name, "contentType": "avro/binary"}
     if name in schemas:
-        made["payload"] = {"schemaFormat": AVRO, "schema": schemas[name]}
+        made["payload"] = {"schemaFormat": AVRO, "schema": _spelled(schemas[name])}
     return made
+
+
+def _spelled(schema: Any) -> Any:
+    """Return an Avro schema with namespaces apart from names: AsyncAPI takes no full names where a type is defined."""
+    if isinstance(schema, list):
+        return [_spelled(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {key: part if key in ("default", "symbols") else _spelled(part) for key, part in schema.items()}
+    namespace, _, name = str(schema.get("name", "")).rpartition(".")
+    return {**made, "name": name, "namespace": namespace} if namespace else made

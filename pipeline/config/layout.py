@@ -34,7 +34,7 @@ ORDER: Final = {
         "cancel_on", "holdout", "success", "on_failure", "steps",
     ),
     "StepConfig": (
-        "step", "formerly", "call", "mark", "kind", "after", "join", "when", "reaches", "basis", "purpose", "ordering",
+        "step", "formerly", "after", "join", "when", "call", "mark", "kind", "reaches", "basis", "purpose", "ordering",
         "budget", "max_age", "deadline", "payload", "default", "on_failure",
     ),
     "HooklineFile": (

@@ -158,7 +158,7 @@ def _diagram(of: JourneyConfig) -> Iterator[str]:
     yield "```mermaid\nflowchart TD"
     yield f'  start(["{" or ".join(of.trigger.events)}"])'
     for step in of.steps:
-        does = f"{step.kind}: {step.call}" if step.call else "mark"
+        does = f"{step.kind}: {step.call}" if step.call else f"mark: {_marks(step)}"
         yield f'  s_{step.name}["{step.name}<br/>{does}"]'
     for step in of.steps:
         if not step.after:
@@ -184,13 +184,17 @@ def _step_row(of: JourneyConfig, step: StepConfig) -> tuple[str, ...]:
     return (
         step.name,
         step.kind or "mark",
-        _call(step.call) if step.call else "writes to our own tables",
+        _call(step.call) if step.call else f"writes {_marks(step)} to our own tables",
         _code(step.when),
         step.reaches or "",
         of.basis_of(step) + (f", {purpose}" if purpose else ""),
         "; ".join(each for each in limits if each),
         (fails + (f"tells {alerts}" if alerts else "")).rstrip("; "),
     )
+
+
+def _marks(step: StepConfig) -> str:
+    return next((key for key in type(step.mark).model_fields if getattr(step.mark, key)), "") if step.mark else ""
 
 
 def _call(call: str) -> str:

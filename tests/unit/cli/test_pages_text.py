@@ -1,0 +1,131 @@
+"""The pages say who, what for, on which basis, in which order, and what is sent where and kept how long."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+
+import pytest
+
+from pipeline.cli.pages import text
+from pipeline.config import files
+from pipeline.config.compile import sent
+from pipeline.config.load import load
+from tests.unit.config.conftest import DESTINATION, Folder
+
+READERS = {"hookline.LifecycleEvent": json.loads(pathlib.Path("schemas/lifecycle_event.avsc").read_text("utf-8"))}
+GRAPH = """\
+journey: end
+status: live
+owner: lifecycle@shop.example
+goal: Show every kind of edge | and mark
+category: service
+basis: consent
+purpose: marketing
+trigger: {events: [signup.completed, signup.imported], when: "event.type != '' || true", max_age: 2h}
+steps:
+  - step: score
+    call: crm.note
+    kind: decide
+    budget: 800ms
+    payload: {customer: "${event.customer.id}"}
+    default: {level: low}
+  - step: tell
+    after: score
+    when: steps.score.response.level == "high"
+    call: crm.note
+    kind: update
+    reaches: email
+    payload: {a: "${event.customer.id}"}
+  - step: otherwise
+    after: {score: [dead, skipped]}
+    call: crm.note
+    kind: update
+    payload: {a: 1}
+  - step: log
+    after: [tell, otherwise]
+    join: any
+    call: crm.note
+    kind: record
+    payload: {a: 1}
+"""
+
+
+@pytest.fixture
+def known(tmp_path: pathlib.Path) -> text.Known:
+    folder = Folder(tmp_path)
+    (tmp_path / "journeys/welcome.yaml").unlink()
+    folder.write("journeys/end.yaml", GRAPH)
+    operation = "note: {path: /notes, response: {level: {at: /level, type: string, class: public}}}"
+    folder.write(
+        "destinations/crm.yaml",
+        DESTINATION.replace("note: {path: /notes}", operation)
+        + "data: {region: eu, retention: 730d}\nauth: {bearer: {token: env:CRM_TOKEN}}\nlimits: {rate: 10/s}\n",
+    )
+    folder.write(
+        "destinations/chat.yaml",
+        DESTINATION.replace("crm", "chat").replace(
+            "https://chat.example", "{secret: env:CHAT_URL, host: hooks.chat.example}"
+        ),
+    )
+    config = load(tmp_path, None)
+    return text.Known(config, files.read(tmp_path).trees, sent(config, READERS))
+
+
+def rows(page: str) -> list[list[str]]:
+    lines = [line for line in page.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+def test_a_journey(known: text.Known) -> None:
+    page = text.journey(known, "end")
+    assert "# end\n\nShow every kind of edge | and mark\n" in page
+    facts = dict(row for row in rows(page) if len(row) == 2)
+    assert facts["owner"] == "lifecycle@shop.example"
+    assert facts["basis"] == "consent, purpose marketing"
+    assert facts["starts with"] == "signup.completed, signup.imported"
+    assert facts["if"] == "`event.type != '' \\|\\| true`"
+    assert [
+        "score",
+        "[crm](../destinations/crm.md).note",
+        "`customer`",
+        "`event.customer.id`",
+        "identifier",
+        "eu",
+        "730d",
+    ] in rows(page)
+
+
+def test_its_diagram(known: text.Known) -> None:
+    [diagram] = re.findall(r"```mermaid\n(.*?)```", text.journey(known, "end"), re.DOTALL)
+    assert [line.strip() for line in diagram.splitlines()[5:]] == [
+        's_log["log<br/>record: crm.note"]',
+        "start --> s_score",
+        "s_score --> s_tell",
+        "s_score -->|dead, skipped| s_otherwise",
+        "s_tell -.-> s_log",
+        "s_otherwise -.-> s_log",
+    ]
+
+
+def test_a_destination_shows_no_secret(known: text.Known) -> None:
+    page = text.destination(known, "crm")
+    facts = dict(row for row in rows(page) if len(row) == 2)
+    assert facts["where"] == "`https://crm.example`"
+    assert (facts["lets us in by"], facts["region"], facts["kept"], facts["at most"]) == ("bearer", "eu", "730d", "10/s")
+    assert "CRM_TOKEN" not in page
+    hidden = text.destination(known, "chat")
+    assert "`hooks.chat.example` (the URL is a secret)" in hidden
+    assert "CHAT_URL" not in hidden
+
+
+def test_what_nobody_sends(known: text.Known) -> None:
+    assert text.destination(known, "chat").endswith("## What it is sent\n\nNothing.\n")
+
+
+def test_the_first_page(known: text.Known) -> None:
+    page = text.index(known)
+    assert ["[end](journeys/end.md)", "live", "Show every kind of edge \\| and mark", "lifecycle@shop.example",
+            "service", "consent"] in rows(page)  # fmt: skip
+    assert ["[crm](destinations/crm.md)", "sales@shop.example", "identifier", "eu", "730d"] in rows(page)
