@@ -77,6 +77,8 @@ class Heartbeat:
             },
             "misses": self._misses(),
             "applied": {str(partition): offset for partition, offset in self._applied.items()},
+            "config": reload.running if (reload := self._worker.reload) is not None else "",
+            "refused": list(reload.refused) if reload is not None else [],
             "lanes": {name: _lane(lane.stats) for name, lane in self._worker.lanes.items()},
         }
 

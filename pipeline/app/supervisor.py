@@ -37,8 +37,12 @@ class Supervisor:
         self._code = 0
 
     def run(self) -> int:
-        """Supervise until told to stop by SIGTERM or SIGINT (a second one kills); return the worst exit code."""
+        """Supervise until told to stop by SIGTERM or SIGINT (a second one kills); return the worst exit code.
+
+        SIGHUP is passed on.
+        """
         previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        previous[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._on_hangup)
         try:
             while not self._signals:
                 self._start_due()
@@ -84,6 +88,12 @@ class Supervisor:
         for process in self._processes.values():
             if process.poll() is None:
                 process.terminate()
+
+    def _on_hangup(self, _number: int, _frame: FrameType | None) -> None:
+        """Have every worker look at its configuration."""
+        for process in self._processes.values():
+            if process.poll() is None:
+                process.send_signal(signal.SIGHUP)
 
     def _wait(self) -> int:
         deadline_s = time.monotonic() + KILL_AFTER_S

@@ -7,8 +7,6 @@ import gc
 import hashlib
 import os
 import random
-import signal
-import socket
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,13 +39,12 @@ from pipeline.run.watch import Watch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pipeline.app.reload import Reload
     from pipeline.config.models import Config
     from pipeline.run.misses import Misses
 
 DRAIN_S: Final = 20.0
 """Default of one deadline for everything a graceful stop does, acks included."""
-SAME_SIGNAL_S: Final = 1.0
-"""A terminal and systemd signal a whole group: the supervisor's own signal to its workers then comes second."""
 FLUSH_S: Final = 5.0
 """Bound on the last acks after the intakes are closed."""
 GC_THRESHOLD: Final = 50_000
@@ -57,10 +54,13 @@ GC_THRESHOLD: Final = 50_000
 class Worker:
     """One process's worth of Hookline. Build on the running loop, `run` once."""
 
-    def __init__(self, config: Config, *, worker_id: str, drain_s: float = DRAIN_S) -> None:
+    def __init__(
+        self, config: Config, *, worker_id: str, drain_s: float = DRAIN_S, reload: Reload | None = None
+    ) -> None:
         """Read secrets and compile the configuration; nothing is contacted yet. Raises ConfigError."""
         secrets = self._secrets = Secrets(config.folder)
         self._config = config
+        self.reload = reload
         self._worker_id = worker_id
         self._drain_s = drain_s
         self._settings = kafka_settings(config, secrets)
@@ -296,32 +296,6 @@ def customer_reference(group: str) -> Callable[[str], str]:
         return around.hexdigest()[:32]
 
     return reference
-
-
-def worker_identity(index: int) -> str:
-    """Name a worker so that a human finds it: host, process, index."""
-    return f"{socket.gethostname()}-{os.getpid()}-{index}"
-
-
-async def work(config: Config, *, index: int = 0, drain_s: float = DRAIN_S, supervised: bool = False) -> None:
-    """Run one worker until SIGTERM or SIGINT; a second one ends the process at once, uncommitted (exit 1)."""
-    worker = Worker(config, worker_id=worker_identity(index), drain_s=drain_s)
-    loop = asyncio.get_running_loop()
-    asked_s = 0.0
-
-    def on_signal() -> None:
-        nonlocal asked_s
-        if asked_s and supervised and loop.time() - asked_s < SAME_SIGNAL_S:
-            return
-        if asked_s:
-            worker.telemetry.log("warning", "worker_killed", reason="second signal")
-            os._exit(1)
-        asked_s = loop.time()
-        worker.stop()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
-    await worker.run()
 
 
 def _first_line(error: BaseException) -> str:

@@ -113,8 +113,8 @@ def _asked(given: str | None, question: str, default: str) -> str:
 
 def _written(folder: Path, kind: str, name: str, text: str) -> int:
     """Write the file unless it is there, and say what is left to do."""
+    from pipeline.app.check import checked  # noqa: PLC0415
     from pipeline.cli.schema import FOLDER  # noqa: PLC0415
-    from pipeline.cli.validate import checked  # noqa: PLC0415
 
     file = f"{kind}/{name}.yaml"
     path = folder / file

@@ -67,7 +67,7 @@ def execute(args: argparse.Namespace) -> int:
 def _side(folder: Path, env: str | None, *, strict: bool) -> Side:
     """Read one side. The old one may have problems by the rules of today: it is compared as far as it can be read."""
     from pipeline.adapters.schemas import Folders, packaged  # noqa: PLC0415
-    from pipeline.cli.validate import checked  # noqa: PLC0415
+    from pipeline.app.check import checked  # noqa: PLC0415
     from pipeline.config import files  # noqa: PLC0415
     from pipeline.config.compile import sent  # noqa: PLC0415
     from pipeline.config.difference import Side  # noqa: PLC0415

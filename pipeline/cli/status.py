@@ -6,12 +6,14 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.cli import options, screen, switching
+from pipeline.cli import options, screen, switching, workers
 from pipeline.model import value
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+
+    from rich.console import Console
 
     from pipeline.adapters.kafka.admin import Admin
     from pipeline.config.models import Config
@@ -36,7 +38,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="show how destinations, workers and backlogs are",
         description="Show each destination's state, since when, what waits for it and how long that will take; the "
         "retry tiers; the lag of the inputs; the workers; who holds what back and why; what to do next. Exit code 1 if "
-        "anything needs attention: a breaker that is not closed, a pause, a disabled operation, no worker, one gone.",
+        "anything needs attention: a breaker that is not closed, a pause, a disabled operation, no worker, one gone, a "
+        "changed configuration that a worker refused.",
     )
     options.add_config(parser)
     options.add_json(parser)
@@ -200,17 +203,10 @@ def _document(config: Config, seen: Seen) -> dict[str, Any]:
         "input": {"lag": lag, "unread": unread, "unsettled": unsettled, "topics": seen.inputs},
         "misses": seen.fleet.misses(seen.now_ms),
         "workers": [
-            {"alive": alive, **_worker(each)}
+            {"alive": alive, **workers.document(each)}
             for alive, some in ((True, seen.fleet.alive(seen.now_ms)), (False, seen.fleet.stale(seen.now_ms)))
             for each in some
         ],
-    }  # fmt: skip
-
-
-def _worker(report: WorkerReport) -> dict[str, Any]:
-    return {
-        "id": report.id, "at_ms": report.at_ms, "host": report.host, "pid": report.pid, "version": report.version,
-        "unsettled": report.unsettled, "oldest_ms": report.oldest_ms, "assigned": report.assigned,
     }  # fmt: skip
 
 
@@ -224,26 +220,38 @@ def _print(config: Config, seen: Seen) -> None:
     out.print(f"input lag {screen.count(lag)}: {screen.count(unread)} unread, {screen.count(unsettled)} unsettled")
     for line in _misses(seen):
         out.print(f"[yellow]{line}[/]")
-    alive, stale = seen.fleet.alive(seen.now_ms), seen.fleet.stale(seen.now_ms)
-    if alive or stale:
-        out.print(_workers(seen, alive, stale))
-    if not alive:
-        out.print(f"[yellow]{_nobody(config, seen, stale)}[/]")
-    for each in seen.switches.on():
-        if each.scope in ("journey", "step"):
-            command = f"hookline resume {each.scope} {each.name}"
-            out.print(f"{each.scope} {screen.cell(each.name)} is paused; when that is over: {screen.cell(command)}")
+    _print_workers(out, config, seen)
+    for line in _paused(seen):
+        out.print(line)
     for state, waiting, _ in _rows(config, seen):
         if advice := _advice(config, seen, state, waiting):
             advice += f"; for example: hookline trace {state.last_event_id}" if state.last_event_id else ""
             out.print(f"[bold]{screen.cell(state.name)}[/]: {screen.cell(advice)}", soft_wrap=True)
 
 
+def _print_workers(out: Console, config: Config, seen: Seen) -> None:
+    alive, stale = seen.fleet.alive(seen.now_ms), seen.fleet.stale(seen.now_ms)
+    if alive or stale:
+        out.print(workers.table(alive, stale, seen.now_ms))
+    if not alive:
+        out.print(f"[yellow]{_nobody(config, seen, stale)}[/]")
+    for line in workers.refused(alive):
+        out.print(line, soft_wrap=True)
+
+
+def _paused(seen: Seen) -> Iterator[str]:
+    for each in seen.switches.on():
+        if each.scope in ("journey", "step"):
+            command = f"hookline resume {each.scope} {each.name}"
+            yield f"{each.scope} {screen.cell(each.name)} is paused; when that is over: {screen.cell(command)}"
+
+
 def _attention(config: Config, seen: Seen) -> bool:
     """Whether anything needs somebody to look at it."""
     states = {state.state for state, _, _ in _rows(config, seen)}
-    gone = seen.fleet.stale(seen.now_ms) or not seen.fleet.alive(seen.now_ms)
-    return bool(states & {"open", "half-open"} or seen.switches.on() or gone)
+    alive = seen.fleet.alive(seen.now_ms)
+    gone = seen.fleet.stale(seen.now_ms) or not alive
+    return bool(states & {"open", "half-open"} or seen.switches.on() or gone or any(each.refused for each in alive))
 
 
 def _oldest_ms(seen: Seen, destination: str) -> int:
@@ -345,21 +353,6 @@ def _backlog(seen: Seen) -> Any:
     shown = screen.table("retry tier", "waiting runs", "oldest", right=("waiting runs",))
     for tier in seen.tiers:
         shown.add_row(tier.topic, screen.count(tier.waiting), _ago(seen.now_ms, tier.oldest_ms))
-    return shown
-
-
-def _workers(seen: Seen, alive: tuple[WorkerReport, ...], stale: tuple[WorkerReport, ...]) -> Any:
-    shown = screen.table(
-        "worker", "host", "pid", "version", "reported", "partitions", "unsettled", "oldest", right=("pid", "unsettled")
-    )
-    for each in (*alive, *stale):
-        partitions = ", ".join(f"{len(places)} {screen.cell(role)}" for role, places in each.assigned.items() if places)
-        reported = _ago(seen.now_ms, each.at_ms)
-        shown.add_row(
-            *map(screen.cell, (each.id, each.host, str(each.pid), each.version)),
-            reported if each in alive else f"[red]gone, {reported}[/]", partitions,
-            screen.count(each.unsettled), screen.age(each.oldest_ms) if each.oldest_ms else "",
-        )  # fmt: skip
     return shown
 
 

@@ -10,10 +10,8 @@ from pipeline.cli.screen import print_json
 
 if TYPE_CHECKING:
     import argparse
-    import pathlib
 
     from pipeline.config.models import Config
-    from pipeline.model import Problem
 
 OK: Final = 0
 REFUSED: Final = 2
@@ -41,6 +39,8 @@ def execute(args: argparse.Namespace) -> int:
 
         print_json(schema(args.schema))
         return OK
+    from pipeline.app.check import checked  # noqa: PLC0415
+
     config, problems = checked(args.config, args.env)
     fit = config is not None and not problems
     if args.json:
@@ -53,25 +53,6 @@ def execute(args: argparse.Namespace) -> int:
             print(problem)
         print(f"{len(problems)} problem{'s' if len(problems) != 1 else ''}", file=sys.stderr)
     return OK if fit else REFUSED
-
-
-def checked(folder: pathlib.Path, env: str | None) -> tuple[Config | None, tuple[Problem, ...]]:
-    """Load the configuration and its schemas and compile it as far as that goes without secrets.
-
-    Returns it, or None if it is not fit to run, and all problems in the order of files. Blocks on the file system.
-    """
-    from pipeline.adapters.schemas import Folders, packaged  # noqa: PLC0415
-    from pipeline.config import compile as compiler  # noqa: PLC0415
-    from pipeline.config.load import examine  # noqa: PLC0415
-
-    config, problems = examine(folder, env)
-    readers, more = Folders.examined((packaged(), folder / "schemas"))
-    problems += more
-    if config is not None:
-        said = {(each.file, each.field) for each in problems if each.field}
-        problems += tuple(each for each in compiler.check(config, readers) if (each.file, each.field) not in said)
-    ordered = sorted(problems, key=lambda each: (each.file, each.line, each.column, each.field))
-    return (None if problems else config), tuple(ordered)
 
 
 def _counts(config: Config) -> dict[str, int]:

@@ -50,7 +50,8 @@ class WorkerReport:
     """What one worker last said. `assigned` has partitions as `topic/number` by role.
 
     `misses` counts, since the worker started, what came to nothing in a way a misspelt name brings about. `applied` is
-    the newest offset of the control topic that is in force there, by partition.
+    the newest offset of the control topic that is in force there, by partition. `config` is the version of its
+    configuration, and `refused` says what is wrong with the one in its folder, if it could not take that over.
     """
 
     id: str
@@ -64,6 +65,8 @@ class WorkerReport:
     lanes: Mapping[str, LaneReport]
     misses: tuple[Miss, ...] = ()
     applied: Mapping[int, int] = field(default_factory=dict)
+    config: str = ""
+    refused: tuple[str, ...] = ()
 
     def obeys(self, ends: Mapping[int, int]) -> bool:
         """Whether records up to these offsets of the control topic are in force there."""
@@ -211,6 +214,7 @@ def _parse(name: str, content: bytes) -> WorkerReport | None:
             {destination: _lane(lane) for destination, lane in doc["lanes"].items()},
             tuple(_miss(*each) for each in doc.get("misses", ())),
             {int(partition): int(offset) for partition, offset in doc.get("applied", {}).items()},
+            str(doc.get("config", "")), tuple(map(str, doc.get("refused", ()))),
         )  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -49,6 +49,7 @@ ELSEWHERE = {
     "app/heartbeat": ("integration/test_worker.py", "wires real parts together"),
     "app/retention": ("integration/test_retention.py", "deletes from a real broker"),
     "app/supervisor": ("integration/test_faults.py", "starts and replaces real processes"),
+    "app/serve": ("integration/test_reload.py", "runs real workers"),
     "app/worker": ("integration/test_worker.py", "wires real parts together"),
     "cli/account": ("integration/test_account.py", "asks a real broker"),
     "cli/bench": ("integration/test_bench.py", "measures real parts"),

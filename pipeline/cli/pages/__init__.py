@@ -63,8 +63,8 @@ def execute(args: argparse.Namespace) -> int:
 def made(folder: Path) -> Mapping[str, bytes]:
     """Return all files, by path. Blocks on the file system. Raises ConfigError for what is not fit to run."""
     from pipeline.adapters.schemas import Folders, packaged  # noqa: PLC0415 - commands import what is heavy once they run
+    from pipeline.app.check import checked  # noqa: PLC0415
     from pipeline.cli.pages import text  # noqa: PLC0415
-    from pipeline.cli.validate import checked  # noqa: PLC0415
     from pipeline.config import asyncapi, files, openapi  # noqa: PLC0415
     from pipeline.config.compile import sent  # noqa: PLC0415
     from pipeline.errors import ConfigError  # noqa: PLC0415

@@ -1,0 +1,56 @@
+"""How the workers of a fleet are shown by `hookline status`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pipeline.cli import screen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rich.table import Table
+
+    from pipeline.core.fleet import WorkerReport
+
+
+def document(report: WorkerReport) -> dict[str, Any]:
+    """Return what is printed of a worker as JSON."""
+    return {
+        "id": report.id, "at_ms": report.at_ms, "host": report.host, "pid": report.pid, "version": report.version,
+        "unsettled": report.unsettled, "oldest_ms": report.oldest_ms, "assigned": report.assigned,
+        "config": report.config, "refused": report.refused,
+    }  # fmt: skip
+
+
+def table(alive: Sequence[WorkerReport], stale: Sequence[WorkerReport], now_ms: int) -> Table:
+    """Return the table of workers, those that fell silent last."""
+    shown = screen.table(
+        "worker",
+        "host",
+        "pid",
+        "version",
+        "configuration",
+        "reported",
+        "partitions",
+        "unsettled",
+        "oldest",
+        right=("pid", "unsettled"),
+    )
+    for each in (*alive, *stale):
+        partitions = ", ".join(f"{len(places)} {screen.cell(role)}" for role, places in each.assigned.items() if places)
+        reported = f"{screen.age(now_ms - each.at_ms)} ago"
+        shown.add_row(
+            *map(screen.cell, (each.id, each.host, str(each.pid), each.version, each.config)),
+            reported if each in alive else f"[red]gone, {reported}[/]", partitions,
+            screen.count(each.unsettled), screen.age(each.oldest_ms) if each.oldest_ms else "",
+        )  # fmt: skip
+    return shown
+
+
+def refused(alive: Sequence[WorkerReport]) -> Iterator[str]:
+    """Say which workers could not take over what is in their folder, and why."""
+    for each in alive:
+        if each.refused:
+            yield f"[red]{screen.cell(each.id)} goes on as it is; the configuration in its folder is refused:[/]"
+            yield from map(screen.cell, each.refused)
