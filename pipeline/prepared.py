@@ -185,11 +185,14 @@ class Plan:
     """All that is done with records of one writer schema on one topic.
 
     `read(value, start)` decodes; `envelope(datum, record)` maps; `routes` by event type. None of the three raises.
+    `pinned(hash)` gives the route of a definition that runs began with and the configuration does not have any more,
+    or says in a word why there is none; it compiles, once for each hash.
     """
 
     read: Callable[[bytes, int], Datum | Undecodable]
     envelope: Callable[[Datum, Record], Event | Undecodable]
     routes: Mapping[str, tuple[Route, ...]]
+    pinned: Callable[[str], Route | str] | None = None
 
 
 @value

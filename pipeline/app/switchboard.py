@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from pipeline.adapters.kafka.control import ControlTopic
     from pipeline.config.models import Config
+    from pipeline.core.definitions import Definitions
     from pipeline.model import Delivery, Record
     from pipeline.ports import Clock, Producer, Telemetry
     from pipeline.run.dispatch import Lane
@@ -35,8 +36,9 @@ class Switchboard:
         telemetry: Telemetry,
         clock: Clock,
         share: Callable[[], float],
+        definitions: Definitions,
     ) -> None:
-        """`share` is this worker's of the fleet's rates."""
+        """`share` is this worker's of the fleet's rates; `definitions` hear what the topic says of them."""
         self.applied: dict[int, int] = {}
         """By partition, the offset of the newest record that is in force here."""
         self._calls = config.calls()
@@ -47,6 +49,7 @@ class Switchboard:
         self._telemetry = telemetry
         self._clock = clock
         self._share = share
+        self._definitions = definitions
         self._switches = Switches()
         self._process: Process | None = None
         self._release: Release | None = None
@@ -72,6 +75,8 @@ class Switchboard:
     def _read(self, records: list[Record]) -> None:
         said = []
         for record in records:
+            if self._definitions.note(record.key, record.value, record.timestamp_ms):
+                continue
             found = self._switches.note(record.key, record.value, record.timestamp_ms)
             if found is not None:
                 said.append(found)

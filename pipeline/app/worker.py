@@ -17,6 +17,7 @@ from pipeline.adapters.kafka.producer import KafkaProducer
 from pipeline.adapters.kafka.source import KafkaSource
 from pipeline.adapters.schemas import KnownSchemas
 from pipeline.adapters.telemetry import OtelTelemetry, names
+from pipeline.app.definitions import keep, publish
 from pipeline.app.endpoints import Endpoint, Rotation
 from pipeline.app.heartbeat import Heartbeat
 from pipeline.app.retention import delete_settled
@@ -94,14 +95,17 @@ class Worker:
         control_topic = topics.control(self._config.group)
         self.switchboard = Switchboard(
             self._config, self._worker_id, control_topic, producer, self.lanes, self.telemetry, time.time_ns,
-            self._share,
+            self._share, self._compiled.definitions,
         )  # fmt: skip
         self._control = ControlTopic(self._settings, control_topic, self.telemetry.log, self.fatal)
         await self.switchboard.start(self._control)
+        definitions = self._compiled.definitions, producer, control_topic, time.time_ns
+        await publish(*definitions)
         self._open_intakes(producer, settlement, self.switchboard)
         heartbeat = Heartbeat(self, control_topic, producer, self._worker_id)
         cleaning = asyncio.create_task(delete_settled(self.intakes, self._admin.delete_before, self.telemetry.log))
-        for task in (cleaning, rotating):
+        keeping = asyncio.create_task(keep(*definitions, self.telemetry.log))
+        for task in (cleaning, rotating, keeping):
             task.add_done_callback(self._ended)
         gc.collect()
         gc.freeze()
@@ -117,6 +121,7 @@ class Worker:
             heartbeat.close()
             cleaning.cancel()
             rotating.cancel()
+            keeping.cancel()
             await self._close(producer)
         if self._error is not None:
             raise self._error

@@ -6,26 +6,29 @@ makes the event, and the routes of each event type.
 
 from __future__ import annotations
 
-import hashlib
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-import orjson
-
-from pipeline.config import steps
+from pipeline.config import salvage, steps
 from pipeline.config.batching import Request
+from pipeline.config.definition import definition, journey_hash
+from pipeline.config.definition import read as read_definition
 from pipeline.config.mapping import EventParts
 from pipeline.config.request import Requests
 from pipeline.config.scope import EventScope
 from pipeline.core import decode, envelope, outcome, types
+from pipeline.core.definitions import DEFINITION_BYTES_MAX, Definitions
 from pipeline.errors import ConfigError
 from pipeline.model import (
     Destination,
     Edge,
+    FailureClass,
     GatePolicy,
     Kind,
     Outcome,
     Plan,
     Problem,
+    Refused,
     Route,
     Step,
     Undecodable,
@@ -40,12 +43,19 @@ if TYPE_CHECKING:
     from pipeline.config.secrets import Secrets
     from pipeline.config.sent import Sent
 
+PINNED_MAX: Final = 1_000
+"""Past definitions of one entry and schema that are kept compiled."""
 _MAIN: Final = "hookline.yaml"
-_HASH_DIGITS: Final = 16
+_Made: TypeAlias = tuple[envelope.Envelope, dict[str, tuple[Route, ...]], "Callable[[str], Route | str]"]
 
 
 def _no_head(*_: object) -> bytes:
     return b""
+
+
+def _operation_removed(_datum: object, _now_ms: int) -> Refused:
+    """Stand in for the payload of a step whose destination or operation is gone."""
+    return Refused(FailureClass.CONFIG, "operation_removed")
 
 
 _CALLS_NOBODY: Final = Request("", "", _no_head, None, 0, 0)
@@ -57,12 +67,14 @@ class Compiled:
     """A configuration ready to run. `journeys` are content hashes by name, of the live ones.
 
     `access` is how each destination is entered; `renewed(name)` resolves that again (see config/request.Requests).
+    `definitions` are theirs, for the control topic; what that says of others, it has to be told.
     """
 
     destinations: Mapping[str, Destination]
     access: Mapping[str, Access]
     renewed: Callable[[str], Access]
     journeys: Mapping[str, str]
+    definitions: Definitions
     plan: Callable[[str, object], Plan | Undecodable | None]
     input_topics: tuple[str, ...]
     tiers_ms: tuple[int, ...]
@@ -81,6 +93,11 @@ def check(config: Config, reader_schemas: Mapping[str, Any] | None = None) -> tu
         schema = (reader_schemas or {}).get(mapping.record or "")
         made = _Entry(config, index, mapping, schema, strict=schema is not None)
         for each in made.problems:
+            problems.setdefault((each.file, each.line, each.column, each.message), each)
+    for journey in config.journeys.values():
+        if definition(config, journey) is None:
+            most = f"{DEFINITION_BYTES_MAX // 1024} KiB"
+            each = config.problem(journey.file, (), f"is larger than {most} with its fragments and tables")
             problems.setdefault((each.file, each.line, each.column, each.message), each)
     return tuple(sorted(problems.values(), key=lambda each: (each.file, each.line, each.column, each.message)))
 
@@ -108,19 +125,14 @@ def compile(  # noqa: A001 - the word of the command line
         destinations=plans.requests.destinations,
         access=plans.requests.access,
         renewed=plans.requests.renewed,
-        journeys={name: journey_hash(each) for name, each in config.journeys.items() if each.status == "live"},
+        journeys={name: plans.hashes[name] for name, each in config.journeys.items() if each.status == "live"},
+        definitions=plans.definitions,
         plan=plans.plan,
         input_topics=tuple(dict.fromkeys(mapping.topic for mapping in config.events)),
         tiers_ms=tuple(tier.ms for tier in config.retry_tiers),
         purposes=tuple(config.purposes),
         gates=GatePolicy(config.consent.event_flag_max_age_ms),
     )
-
-
-def journey_hash(journey: JourneyConfig) -> str:
-    """Return 16 hex digits that change with the journey's definition, its defaults filled in."""
-    canonical = orjson.dumps(journey.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(canonical).hexdigest()[:_HASH_DIGITS]
 
 
 class _Entry:
@@ -160,14 +172,21 @@ class _Plans:
         self.requests = requests
         self._config = config
         self._schemas = schemas
-        self._hashes = {name: journey_hash(each) for name, each in config.journeys.items()}
+        self.hashes = {name: journey_hash(each, config.tables) for name, each in config.journeys.items()}
+        self.definitions = Definitions(
+            {
+                self.hashes[name]: found
+                for name, each in config.journeys.items()
+                if each.status != "draft" and (found := definition(config, each)) is not None
+            }
+        )
         self._requests = {
             (journey.name, step.name): requests.request(step.call, journey.name, step.name)
             for journey in config.journeys.values()
             for step in journey.steps
             if step.call is not None
         }
-        self._known: dict[int, tuple[envelope.Envelope, dict[str, tuple[Route, ...]]]] = {}
+        self._known: dict[int, _Made] = {}
 
     def plan(self, topic: str, writer_schema: object) -> Plan | Undecodable | None:
         """Return what to do with records of a writer schema (parsed JSON) on a topic; None if no entry maps them."""
@@ -188,7 +207,7 @@ class _Plans:
             made = self._made(index, schema or writer_schema, strict=schema is not None and mapping.record is not None)
             if mapping.record is not None and schema is not None:
                 self._known[index] = made
-        return Plan(read, made[0], made[1])
+        return Plan(read, *made)
 
     def _entry(self, topic: str, record: str) -> int | None:
         """Return the entry that names the record, else the topic's entry for any record."""
@@ -199,25 +218,70 @@ class _Plans:
                     return index
         return None
 
-    def _made(self, index: int, schema: Any, *, strict: bool) -> tuple[envelope.Envelope, dict[str, tuple[Route, ...]]]:
+    def _made(self, index: int, schema: Any, *, strict: bool) -> _Made:
         entry = _Entry(self._config, index, self._config.events[index], schema, strict=strict)
         routes: dict[str, tuple[Route, ...]] = {}
         for journey, parts in entry.journeys:
             if journey.status == "live":
-                route = self._route(journey, parts)
+                route = self._route(journey, parts, self.hashes[journey.name])
                 for event_type in dict.fromkeys(journey.trigger.events):
                     routes[event_type] = (*routes.get(event_type, ()), route)
-        return entry.envelope, routes
+        return entry.envelope, routes, self._pinned(index, schema, strict=strict)
 
-    def _route(self, journey: JourneyConfig, parts: steps.JourneyParts) -> Route:
-        made = tuple(self._step(journey, step, part) for step, part in zip(journey.steps, parts.steps, strict=True))
-        hash_ = self._hashes[journey.name]
+    def _pinned(self, index: int, schema: Any, *, strict: bool) -> Callable[[str], Route | str]:
+        """Return what finds the routes of definitions that are not the configuration's any more; see Plan."""
+        made: dict[str, Route | str] = {}
+
+        def pinned(hash_: str) -> Route | str:
+            found = made.get(hash_)
+            if found is None:
+                content = self.definitions.get(hash_)
+                if content is None:  # and may come yet
+                    return "definition_missing"
+                if len(made) >= PINNED_MAX:
+                    made.clear()
+                made[hash_] = found = self._past_route(index, schema, hash_, content, strict=strict)
+            return found
+
+        return pinned
+
+    def _past_route(self, index: int, schema: Any, hash_: str, content: bytes, *, strict: bool) -> Route | str:
+        """Compile a definition by today's mapping, destinations, contracts and status."""
+        found = read_definition(content)
+        if found is None:
+            return "definition_unreadable"
+        journey, tables = found
+        destinations = salvage.destinations(self._config.destinations, {journey.name: journey})
+        config = self._config.model_copy(update={"tables": tables, "destinations": destinations})
+        tree = types.ANYTHING if schema is None else types.tree(schema)
+        scope = EventScope(config, config.events[index], tree, strict=strict)
+        parts = steps.JourneyCompiler(config, journey, scope, strict=strict, classes=schema is not None).compile()
+        route = self._route(journey, parts, hash_)
+        today = self._config.journeys.get(journey.name)
+        return route if today is None else replace(route, status=today.status)
+
+    def _route(self, journey: JourneyConfig, parts: steps.JourneyParts, hash_: str) -> Route:
+        made = tuple(
+            self._step(journey, step, part, hash_) for step, part in zip(journey.steps, parts.steps, strict=True)
+        )
         return Route(journey.name, hash_, journey.trigger.max_age_ms, parts.condition, made)
 
-    def _step(self, journey: JourneyConfig, step: StepConfig, parts: steps.StepParts) -> Step:
+    def _request(self, journey: JourneyConfig, step: StepConfig) -> Request:
+        """Return the requests of a step; those of a past definition are made when it is needed."""
+        if step.call is None:
+            return _CALLS_NOBODY
+        today = self._config.journeys.get(journey.name)
+        if today is not None and any(each.name == step.name and each.call == step.call for each in today.steps):
+            return self._requests[journey.name, step.name]
+        return self.requests.request(step.call, journey.name, step.name)
+
+    def _step(self, journey: JourneyConfig, step: StepConfig, parts: steps.StepParts, hash_: str) -> Step:
         basis = journey.basis_of(step)
-        request = self._requests[journey.name, step.name] if step.call is not None else _CALLS_NOBODY
-        retry = self.requests.retry(step.call) if step.call is not None else self.requests.retry_of_marks()
+        call = step.call if step.call is not None and self.requests.knows(step.call) else None
+        if call is None and step.call is not None:
+            parts = steps.StepParts(parts.when, _operation_removed)
+        request = self._request(journey, step) if call is not None else _CALLS_NOBODY
+        retry = self.requests.retry(call) if call is not None else self.requests.retry_of_marks()
         return Step(
             journey=journey.name,
             name=step.name,
@@ -235,15 +299,13 @@ class _Plans:
             render=parts.render,
             head=request.head,
             retry=retry,
-            outcome_prefix=outcome.prefix(
-                journey.name, self._hashes[journey.name], step.name, step.destination, step.operation
-            ),
+            outcome_prefix=outcome.prefix(journey.name, hash_, step.name, step.destination, step.operation),
             target=parts.target,
             metadata=parts.metadata,
             response=request.response,
             keep_bytes=request.keep_bytes,
             excerpt_bytes=request.excerpt_bytes,
-            batch=self.requests.batch(step.call) if step.call is not None else None,
+            batch=self.requests.batch(call) if call is not None else None,
             after=tuple(Edge(name, frozenset(map(Outcome, outcomes))) for name, outcomes in step.after.items()),
             any_parent=step.join == "any",
             budget_ms=step.budget_ms or 0,

@@ -126,9 +126,11 @@ class _Loading:
             for name, file, _ in self.read.of("destinations")
         }
         journeys: dict[str, JourneyConfig | None] = {}
+        written: dict[str, object] = {}
         for name, file, tree in self.read.of("journeys"):
             expanded, problems = expand(tree, file, shared, places)
             self.problems.extend(problems)
+            written[name] = expanded
             journeys[name] = self._named(JourneyConfig, name, expanded, file, places)
         self.problems.extend(checks.check(main, destinations, journeys, self.contracts, places))
         if main is None:
@@ -142,6 +144,7 @@ class _Loading:
             mode="live",
             destinations=destinations_left,
             journeys=journeys_left,
+            written=written,
             tables=shared.tables,
             contracts=salvage.contracts(self.contracts, destinations_left),
             places=places,

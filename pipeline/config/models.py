@@ -75,6 +75,7 @@ class Config(HooklineFile):
     mode: Literal["live"]
     destinations: Mapping[str, DestinationConfig]
     journeys: Mapping[str, JourneyConfig]  # payloads have their fragments expanded
+    written: Mapping[str, Any]  # the same, as they were written: parsed YAML
     tables: Mapping[str, Mapping[str, TableValue]]
     contracts: Mapping[str, Contract]  # by their file, `contracts/NAME.json`
     places: Places = Field(repr=False)

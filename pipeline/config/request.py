@@ -63,6 +63,11 @@ class Requests:
             raise ConfigError((problem,))
         return access
 
+    def knows(self, call: str) -> bool:
+        """Whether there is such a `destination.operation`."""
+        name, _, operation = call.partition(".")
+        return name in self._config.destinations and operation in self._config.destinations[name].operations
+
     def request(self, call: str, journey: str, step: str) -> Request:
         """Prepare the requests of one step; `call` is destination.operation."""
         name, _, operation_name = call.partition(".")

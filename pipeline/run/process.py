@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from pipeline.core import decode, payload, routes, runstate, tracecontext
+from pipeline.core import decode, definitions, payload, routes, runstate, tracecontext
 from pipeline.model import (
     Datum,
     Event,
@@ -20,6 +20,7 @@ from pipeline.model import (
     LedgerReason,
     Plan,
     Record,
+    Route,
     Trace,
     Undecodable,
 )
@@ -180,7 +181,10 @@ class Process:
         plan, event, datum = read
         trace = Trace(state.trace_id, state.link, state.sampled)
         flight = Flight(record, tracker, state.source, event, trace, now_ns, deliveries=state.deliveries)
+        route: Route | str | None
         route = next((each for each in plan.routes.get(event.type, ()) if each.journey == state.journey), None)
+        if (route is None or route.hash != state.hash) and plan.pinned is not None and definitions.is_kept(state.hash):
+            route = plan.pinned(state.hash)
         self._resumed.go_on(flight, state, route, event, datum, self.told, now_ns // 1_000_000)
 
     # ----------------------------------------------------------------------------------------------- both

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 HOPS_REMEMBERED: Final = 20_000
 """Hand-overs remembered per worker, to drop the copies a crash between two writes leaves behind."""
+REMOVED: Final = "step_removed"
+"""Reason of a delivery whose step is not in the definition that its run is finished by."""
 
 
 class Resume:
@@ -61,13 +63,18 @@ class Resume:
         self,
         flight: Flight,
         state: runstate.RunState,
-        route: Route | None,
+        route: Route | str | None,
         event: Event,
         datum: Datum,
         told: Callable[[str, int, int, bool], Order | None] | None,
         now_ms: int,
     ) -> None:
-        """Take up the steps of a run that wait, and those that were not started. `route` None: its journey is gone."""
+        """Take up the steps of a run that wait, and those that were not started.
+
+        `route` None: its journey is gone; a word says why its definition is of no use.
+        """
+        why = route if isinstance(route, str) else REMOVED
+        route = None if isinstance(route, str) else route
         self._settlement.opened(flight, len(state.steps) + len(state.ahead))
         known = {step.name: step for step in route.steps} if route is not None else {}
         waiting = [(state.steps[name], known.get(name) or removed(state, name)) for name in state.steps]
@@ -76,7 +83,7 @@ class Resume:
             moving=sum(step.kind is not Kind.RECORD for _, step in waiting), link=state.link,
         )  # fmt: skip
         if state.ahead or state.results:
-            self._restore(run, state, known, datum)
+            self._restore(run, state, known, datum, why)
         headers = payload.event_headers(event)
         for was, step in waiting:
             expires_ms = min(
@@ -95,11 +102,11 @@ class Resume:
                 continue
             if order is not None:  # released: what its wait was for counts no more
                 delivery.due_ms = 0
-            self._step(delivery, event, datum, now_ms, known=step.name in known)
+            self._step(delivery, event, datum, now_ms, gone="" if step.name in known else why)
         if run.results is not None:
             self._follow.ended(run, now_ms)
 
-    def _restore(self, run: Run, state: runstate.RunState, known: Mapping[str, Step], datum: Datum) -> None:
+    def _restore(self, run: Run, state: runstate.RunState, known: Mapping[str, Step], datum: Datum, why: str) -> None:
         """Put a run back where it stopped. What the configuration does not have any more ends now."""
         here = tuple(known[name] for name in state.ahead if name in known)
         self._follow.keep(run, datum, here)
@@ -116,12 +123,12 @@ class Resume:
         for step in gone:
             name = payload.delivery_id(event.id, step.id_suffix)
             delivery = Delivery(name, step, run, b"", b"", 0)
-            self._settlement.finish(delivery, Outcome.DEAD, FailureClass.CONFIG, "step_removed")
+            self._settlement.finish(delivery, Outcome.DEAD, FailureClass.CONFIG, why)
 
-    def _step(self, delivery: Delivery, event: Event, datum: Datum, now_ms: int, *, known: bool) -> None:
+    def _step(self, delivery: Delivery, event: Event, datum: Datum, now_ms: int, *, gone: str) -> None:
         settlement = self._settlement
-        if not known:
-            settlement.finish(delivery, Outcome.DEAD, FailureClass.CONFIG, "step_removed")
+        if gone:
+            settlement.finish(delivery, Outcome.DEAD, FailureClass.CONFIG, gone)
         elif now_ms >= delivery.expires_ms:
             if delivery.step.default is not None:
                 delivery.fallback = delivery.step.default(_seen(datum, delivery.run), delivery.run.started_ms)

@@ -10,7 +10,7 @@ from decimal import Decimal
 import fastavro
 import pytest
 
-from pipeline.config.compile import check, compile, journey_hash  # noqa: A004
+from pipeline.config.compile import check, compile  # noqa: A004
 from pipeline.config.secrets import Secrets
 from pipeline.core import gates, routes
 from pipeline.errors import ConfigError
@@ -254,13 +254,66 @@ def test_channels_of_a_step_that_reaches_nobody_are_the_journeys(orders):
     assert (log.basis, log.purpose, duty.basis) == ("consent", "marketing", "contract")
 
 
-def test_the_hash_follows_the_definition_not_its_layout(orders):
-    before = journey_hash(orders.load().journeys["welcome"])
-    assert len(before) == 16
-    orders.add("journeys/welcome.yaml", "# a remark\n")
-    assert journey_hash(orders.load().journeys["welcome"]) == before
-    orders.change("journeys/welcome.yaml", "max_age: 2h", "max_age: 3h")
-    assert journey_hash(orders.load().journeys["welcome"]) != before
+# ------------------------------------------------------------------------------------------------- past definitions
+
+
+def later(orders, *changes):
+    """The plan of a configuration that was changed, with what its control topic has of the one before."""
+    orders.write("shared/common.yaml", "tables:\n  names: {paid: Paid}\n")
+    orders.change(WELCOME, "shop: ${event.source.shop}", "shop: '${tables.names[event.properties.state]}'")
+    before = compiled(orders)
+    [(hash_, content)] = [(key, content) for key, content in before.definitions.due(10**12)]
+    for change in changes:
+        orders.change(*change)
+    made = compiled(orders)
+    made.definitions.note(hash_, content, 10**12)
+    return made.plan("shop.orders", PLACED), hash_.decode().removeprefix("definition:"), before
+
+
+WELCOME, CRM = "journeys/welcome.yaml", "destinations/crm.yaml"
+
+
+def test_a_run_is_finished_by_the_definition_it_began_with(orders):
+    plan, hash_, _ = later(
+        orders,
+        (WELCOME, "step: thanks", "step: thank_you"),
+        (WELCOME, "      total: ${event.properties.total}\n", ""),
+        ("shared/common.yaml", "paid: Paid", "paid: Settled"),
+    )
+    event, datum = taken(plan, placed())
+    [route] = plan.routes[event.type]
+    assert route.hash != hash_
+    past = plan.pinned(hash_)
+    assert (past.journey, past.hash, past.status) == ("welcome", hash_, "live")
+    assert [step.name for step in past.steps] == ["thanks"]
+    assert {"total", "shop"} <= body(past.steps[0], datum).keys()
+    assert body(past.steps[0], datum)["shop"] == "Paid"
+    assert body(route.steps[0], datum)["shop"] == "Settled"
+    assert plan.pinned(hash_) is past
+    assert hash_.encode() in past.steps[0].outcome_prefix
+
+
+def test_destinations_are_todays(orders):
+    plan, hash_, _ = later(orders, (CRM, "note: {path: /notes}", "note: {path: /v2/notes}"))
+    assert plan.routes["purchase.completed"][0].hash == hash_
+    step = plan.routes["purchase.completed"][0].steps[0]
+    assert step.url_template == "/v2/notes"
+
+
+def test_a_step_whose_operation_is_gone_is_dead_by_name(orders):
+    orders.change(CRM, "note: {path: /notes}", "note: {path: /notes}\n  memo: {path: /memos}")
+    plan, hash_, _ = later(orders, (WELCOME, "call: crm.note", "call: crm.memo"), (CRM, "  note: {path: /notes}\n", ""))
+    _, datum = taken(plan, placed())
+    [step] = plan.pinned(hash_).steps
+    assert step.render(datum, NOW) == Refused(FailureClass.CONFIG, "operation_removed")
+
+
+def test_what_cannot_be_found_or_read_says_so(orders):
+    made = compiled(orders)
+    plan = made.plan("shop.orders", PLACED)
+    assert plan.pinned("0" * 20) == "definition_missing"
+    made.definitions.note(b"definition:" + b"0" * 20, b'{"max_age_ms":1,"journey":{},"tables":{}}', 0)
+    assert plan.pinned("0" * 20) == "definition_unreadable"
 
 
 def test_tables_are_constants(orders):
