@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pipeline.config.places import Path, Places
     from pipeline.model import Problem
 
+NEVER_ENDS: Final = "never ends"
+"""What is said of an outcome that a step of that kind does not have."""
 _NOT_STARTED: Final = "skipped"
 _UNDER_WAY: Final = "retrying"
 _ENDS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -96,7 +98,7 @@ class _Graph:
         for outcome in outcomes:
             if outcome not in ends(before):
                 hint = f"{_shown(before)} ends {', '.join(ends(before))}"
-                yield self._problem(index, parent, f"`{parent}` never ends {outcome}", hint)
+                yield self._problem(index, parent, f"`{parent}` {NEVER_ENDS} {outcome}", hint)
 
     def circles(self) -> Iterator[Problem]:
         """Yield one problem for each circle of steps, with all its members."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.config import checks, contracts, exposed, files, salvage
 from pipeline.config.fragments import Shared, expand
+from pipeline.config.graph import NEVER_ENDS
 from pipeline.config.models import Config, DestinationConfig, EnvFile, HooklineFile, JourneyConfig, SharedFile
 from pipeline.config.overlay import MAIN_FILE, lay_over
 from pipeline.config.section import Section, suggestion
@@ -78,6 +79,7 @@ class _Loading:
         self.folder = folder
         self.contracts, problems = contracts.read(folder)
         self.problems: list[Problem] = [*read.problems, *problems]
+        self.mended: set[str] = set()  # files with problems of their own
         self.made: Config | None = None  # also with problems: what is left
 
     def config(self, env: str | None) -> tuple[Config | None, tuple[Problem, ...]]:
@@ -132,7 +134,9 @@ class _Loading:
             self.problems.extend(problems)
             written[name] = expanded
             journeys[name] = self._named(JourneyConfig, name, expanded, file, places)
-        self.problems.extend(checks.check(main, destinations, journeys, self.contracts, places))
+        found = checks.check(main, destinations, journeys, self.contracts, places)
+        # A step of a file that was mended may end otherwise than it was meant to.
+        self.problems.extend(each for each in found if each.file not in self.mended or NEVER_ENDS not in each.message)
         if main is None:
             return None
         journeys_left = salvage.journeys(journeys, shared)
@@ -160,7 +164,10 @@ class _Loading:
     def _valid(self, model: type[_S], tree: object, file: str, places: Places) -> _S | None:
         made, problems = validate(model, tree, file, places)
         self.problems.extend(problems)
-        return mended(model, tree, file, places) if made is None else made
+        if made is None:
+            made = mended(model, tree, file, places)
+            self.mended.add(file)
+        return made
 
     def _named(self, model: type[_S], name: str, tree: object, file: str, places: Places) -> _S | None:
         made = self._valid(model, tree, file, places)

@@ -86,13 +86,15 @@ def mended(model: type[_S], tree: object, file: str, places: Places) -> _S | Non
     clean = walk.node(model, tree, ())
     broken = walk.unread - walk.unknown
     for _ in range(MENDS_MAX):
-        if not isinstance(clean, dict) or not all(_left_out(clean, path) for path in broken):
+        if not isinstance(clean, dict) or not all(_left_out(clean, path) or _an_update(clean, path) for path in broken):
             return None
         try:
             return model.model_validate(clean)
         except ValidationError as error:
             errors = error.errors(include_url=False, include_input=False)
-            broken = {_broken(each["loc"], each["type"], clean) for each in errors}
+            found = {_broken(each["loc"], each["type"], clean): each["type"] for each in errors}
+            # A list is also too short for pydantic if what is in it is wrong.
+            broken = {path for path, kind in found.items() if kind != "too_short" or not _at(path, clean)}
     return None
 
 
@@ -115,6 +117,24 @@ def _left_out(tree: dict[Any, Any], path: Path) -> bool:
             return False
         node = node[cast("int", part)] if isinstance(node, list) or part in node else None
     return False
+
+
+def _an_update(tree: dict[Any, Any], path: Path) -> bool:
+    """Take a step for an update if its kind, or what goes with that, is broken; False if it is anything else.
+
+    Other steps may be refused for the edges that this changes: see config.load.
+    """
+    steps = tree.get("steps")
+    whole = len(path) == 2  # noqa: PLR2004 - steps and a number
+    if path[:1] != ("steps",) or not isinstance(steps, list) or not (whole or path[2:] == ("kind",)):
+        return False
+    step = steps[cast("int", path[1])]
+    if not isinstance(step, dict) or "mark" in step or not isinstance(step.get("call"), str):
+        return False
+    for key in ("budget", "default"):
+        step.pop(key, None)
+    step["kind"] = "update"
+    return True
 
 
 class _Walk:

@@ -32,6 +32,10 @@ def all_problems(folder: Folder) -> list[str]:
         (WELCOME, "call: crm.note", "call: crn.note", f"{WELCOME}: steps[0].call"),
         (WELCOME, "call: crm.note", "call: crm.nota", f"{WELCOME}: steps[0].call"),
         (WELCOME, "status: live", "status: on", f"{WELCOME}: status"),
+        (WELCOME, "kind: update", "kind: updaet", f"{WELCOME}: steps[0].kind"),
+        (WELCOME, "    kind: update\n", "", f"{WELCOME}: steps[0]"),
+        (WELCOME, "kind: update", "kind: decide", f"{WELCOME}: steps[0]"),
+        (WELCOME, "kind: update", "kind: update\n    budget: 1s", f"{WELCOME}: steps[0]"),
         (WELCOME, "max_age: 2h", "max_age: 2", f"{WELCOME}: trigger.max_age"),
         (WELCOME, "goal: Say hello\n", "", f"{WELCOME}: goal"),
         (WELCOME, "journey: welcome", "journey: hello", f"{WELCOME}: journey"),
@@ -62,6 +66,12 @@ def test_what_others_are_checked_against_is_not_guessed(folder: Folder, before: 
     folder.change(WELCOME, "basis: contract", "basis: legitimate_interest\npurpose: service")
     folder.change("hookline.yaml", before, after)
     assert all_problems(folder) == [cause]
+
+
+def test_edges_of_a_step_that_was_taken_for_an_update_are_not_doubted(folder: Folder) -> None:
+    folder.change(WELCOME, "kind: update", "kind: decied")
+    folder.add(WELCOME, "  - {step: b, after: {hello: [defaulted]}, call: crm.note, kind: update, payload: {a: 1}}\n")
+    assert all_problems(folder) == [f"{WELCOME}: steps[0].kind"]
 
 
 def test_tables_of_a_shared_file_that_could_not_be_read_are_not_missed(folder: Folder) -> None:
