@@ -231,6 +231,10 @@ class Schemas(Protocol):
 class Tables(Protocol):
     """Consent and suppressions of every customer, as of a moment ago."""
 
+    @property
+    def erasures(self) -> bool:
+        """Whether anybody may be erased: if not, what asks for no more than that needs no look-up."""
+
     def known(self, customer_id: str) -> Known:
         """Return what the tables say, with `memory` None. Never waits, never raises: what cannot be read is `stale`."""
 

@@ -22,6 +22,7 @@ from pipeline.app.endpoints import Endpoint, Rotation
 from pipeline.app.heartbeat import Heartbeat
 from pipeline.app.retention import delete_settled
 from pipeline.app.switchboard import Switchboard
+from pipeline.app.tables import CustomerTables
 from pipeline.config import topics
 from pipeline.config.compile import compile as compile_config
 from pipeline.config.load import kafka_settings
@@ -81,6 +82,7 @@ class Worker:
         self.misses: Misses | None = None
         self.switchboard: Switchboard | None = None
         self._control: ControlTopic | None = None
+        self._tables: CustomerTables | None = None
 
     async def run(self) -> None:
         """Work until `stop` is called or something fatal happens; then stop gracefully, or at once and uncommitted.
@@ -101,6 +103,7 @@ class Worker:
         await self.switchboard.start(self._control)
         definitions = self._compiled.definitions, producer, control_topic, time.time_ns
         await publish(*definitions)
+        await self._start_tables(producer)
         self._open_intakes(producer, settlement, self.switchboard)
         heartbeat = Heartbeat(self, control_topic, producer, self._worker_id)
         cleaning = asyncio.create_task(delete_settled(self.intakes, self._admin.delete_before, self.telemetry.log))
@@ -165,6 +168,14 @@ class Worker:
             raise TopicMissing(missing)
         self._removed = topics.removed_retry_topics(self._config, known)
         return self._admin.max_message_bytes(own)
+
+    async def _start_tables(self, producer: KafkaProducer) -> None:
+        """Wait until what is known of customers is whole."""
+        cluster_id = await asyncio.to_thread(self._admin.cluster_id)
+        self._tables = CustomerTables(
+            self._config, self._settings, cluster_id, self._schemas, producer, self.telemetry, self.fatal
+        )
+        await self._tables.start(self._stopping)
 
     def _settlement(self, producer: KafkaProducer) -> Settlement:
         group = self._config.group
@@ -273,6 +284,8 @@ class Worker:
             await endpoint.close()
         if self._control is not None:
             await self._control.stop()
+        if self._tables is not None:
+            await self._tables.close()
         if self._error is None:
             left = await producer.flush(FLUSH_S)
             self.telemetry.log("info", "worker_stopped", worker=self._worker_id, unacked=left)

@@ -27,7 +27,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "topics",
         help="create or check the topics a configuration needs",
         description="The topics a configuration needs: its inputs, and the group's own (retry tiers, dead, outcomes, "
-        "control).",
+        "control, consent, suppressions).",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
     create = actions.add_parser(
@@ -86,7 +86,7 @@ def wanted(
         *topics_plan.inputs(inputs, input_partitions),
         *topics_plan.own(
             topics.retry_topics(config), topics.dead(config.group), topics.outcomes(config.group),
-            topics.control(config.group),
+            topics.control(config.group), topics.tables(config.group),
             partitions=partitions or max((input_partitions, 1, *(state.partitions for state in found))),
             input_bytes=max(sizes, default=KAFKA_MAX_MESSAGE_BYTES),
             longest_age_ms=_longest_age_ms(config),

@@ -264,6 +264,11 @@ class HooklineFile(Section):
     )
     kafka: Kafka = Field(description="The brokers.")
     registry: Registry | None = Field(None, description="Where writer schemas are found; default: in `schemas/` only.")
+    state_dir: Line | None = Field(
+        None,
+        description="Folder on a local disk for the tables of consent and suppressions; default `$STATE_DIRECTORY`, "
+        "`$XDG_STATE_HOME/hookline` or `~/.local/state/hookline`, else a temporary one.",
+    )
     retry_tiers: Items[Tier] = Field(
         _tiers(), min_length=1, max_length=TIERS_MAX, description="Delays of the retry topics, ascending."
     )
@@ -285,6 +290,13 @@ class HooklineFile(Section):
         "caps": Later("there are no caps", accepted=([],)),
         "quiet_hours": Later("there are no quiet hours", accepted=([],)),
     }
+
+    @field_validator("state_dir")
+    @classmethod
+    def _absolute(cls, given: str | None) -> str | None:
+        if given is not None and not given.startswith("/"):
+            refuse("must be an absolute path")
+        return given
 
     @field_validator("retry_tiers")
     @classmethod

@@ -35,6 +35,21 @@ def control(group: str) -> str:
     return f"{group}.control"
 
 
+def consent(group: str) -> str:
+    """Name the topic of customers' consent."""
+    return f"{group}.consent"
+
+
+def suppressions(group: str) -> str:
+    """Name the topic of reasons why customers are left in peace."""
+    return f"{group}.suppressions"
+
+
+def tables(group: str) -> tuple[str, str]:
+    """Name the topics that every machine keeps whole, in the order of their numbers in core/tables."""
+    return consent(group), suppressions(group)
+
+
 def retry_group(group: str) -> str:
     """Name the consumer group that reads the retry topics; the input topics' group is `group` itself."""
     return f"{group}.retry"
@@ -64,7 +79,7 @@ def removed_retry_topics(config: Config, known: Iterable[str]) -> dict[str, int]
 def own(config: Config) -> tuple[str, ...]:
     """Name every topic of the group's own."""
     group = config.group
-    return (*retry_topics(config), dead(group), outcomes(group), control(group))
+    return (*retry_topics(config), dead(group), outcomes(group), control(group), *tables(group))
 
 
 def inputs(config: Config) -> tuple[str, ...]:

@@ -17,8 +17,17 @@ HEADROOM_BYTES: Final = 131_072
 """What own topics must take beyond the input's largest record: run state (64 KiB), dead-letter headers, framing."""
 CONTROL_ROLL_MS: Final = 3_600_000
 """Longest the control topic keeps superseded worker reports, so that reading it whole stays quick."""
+TOMBSTONES_MS: Final = 86_400_000
+"""Least time a tombstone of a table stays: a worker's file that is older than half of it is read anew."""
 FOREVER: Final = -1
 
+_ONE_LOG: Final[Mapping[str, tuple[str, str]]] = {
+    "control": ("it is read as one log", "delete it, then: hookline topics create"),
+    "table": (
+        "of two records with one key, in two partitions, nobody can tell which is the newer one",
+        "move it: a topic with one partition, filled again by whoever writes to it",
+    ),
+}
 _SIZES: Final = ("retention.ms", "retention.bytes")  # -1 means unlimited
 
 
@@ -38,10 +47,16 @@ class Wanted:
     """One topic that must be there. `partitions` is for creating it; `exactly`: any other number is wrong."""
 
     name: str
-    role: str  # input | retry | dead | outcomes | control
+    role: str  # input | retry | dead | outcomes | control | table
     partitions: int
     demands: tuple[Demand, ...] = ()
     exactly: bool = False
+
+
+_WITHDRAWN: Final = Demand(
+    "delete.retention.ms", str(TOMBSTONES_MS), "a worker that was away must still hear of what was taken away",
+    low=TOMBSTONES_MS,
+)  # fmt: skip
 
 
 @value
@@ -73,6 +88,7 @@ def own(
     dead: str,
     outcomes: str,
     control: str,
+    tables: Sequence[str],
     *,
     partitions: int,
     input_bytes: int,
@@ -96,18 +112,22 @@ def own(
         *(Wanted(name, "retry", partitions, (*kept, waiting)) for name in retry),
         Wanted(dead, "dead", partitions, (*kept, _kept("retention.dead", dead_ms))),
         Wanted(outcomes, "outcomes", partitions, (*kept, _kept("retention.outcomes", outcomes_ms))),
-        Wanted(control, "control", 1, (*shared, *_compacted()), exactly=True),
-    )
+        Wanted(control, "control", 1, (*shared, *_compacted("the newest report of a worker")), exactly=True),
+        *(
+            Wanted(name, "table", 1, (*shared, *_compacted("what is known of a customer"), _WITHDRAWN), exactly=True)
+            for name in tables
+        ),
+    )  # fmt: skip
 
 
 def _kept(named: str, ms: int) -> Demand:
     return Demand("retention.ms", str(ms), f"hookline.yaml says so: {named}")
 
 
-def _compacted() -> tuple[Demand, ...]:
+def _compacted(newest: str) -> tuple[Demand, ...]:
     why = "every reader reads it whole, so what is superseded must go"
     return (
-        Demand("cleanup.policy", "compact", "the newest report of a worker must stay, and nothing else"),
+        Demand("cleanup.policy", "compact", f"{newest} must stay, and nothing else"),
         Demand("segment.ms", str(CONTROL_ROLL_MS), why, high=CONTROL_ROLL_MS),
         Demand("max.compaction.lag.ms", str(CONTROL_ROLL_MS), why, high=CONTROL_ROLL_MS),
     )
@@ -132,7 +152,7 @@ def examine(wanted: Sequence[Wanted], present: Mapping[str, Present]) -> tuple[F
             findings.append(
                 Finding(
                     topic.name, f"has {there.partitions} partitions, must have {topic.partitions}",
-                    "it is read as one log", "delete it, then: hookline topics create",
+                    *_ONE_LOG[topic.role],
                 )
             )  # fmt: skip
         if topic.role == "input":

@@ -301,6 +301,11 @@ class FakeTables:
         self.stale_ms = 0
         self.asked: list[str] = []
 
+    @property
+    def erasures(self) -> bool:
+        """See ports.Tables."""
+        return any(known.erased_ms for known in self.of.values())
+
     def known(self, customer_id: str) -> Known:
         """See ports.Tables."""
         self.asked.append(customer_id)

@@ -11,6 +11,8 @@ from pipeline.adapters.kafka.admin import Admin
 from pipeline.cli import main
 from tests.support.folder import write_folder
 
+ONE_LOG = ("control", "consent", "suppressions")
+
 
 @pytest.fixture
 def folder(tmp_path, kafka, unique):
@@ -37,7 +39,7 @@ def alter(kafka, topic: str, key: str, value: str) -> None:
 
 
 def test_create_makes_what_is_missing_and_then_nothing(kafka, unique, topics):
-    own = [f"{unique}.{name}" for name in ("retry.10s", "retry.1m", "dead", "outcomes", "control")]
+    own = [f"{unique}.{name}" for name in ("retry.10s", "retry.1m", "dead", "outcomes", *ONE_LOG)]
 
     code, planned = topics("create", "--with-input", "3", "--dry-run", "--json")
     assert code == 0
@@ -52,7 +54,7 @@ def test_create_makes_what_is_missing_and_then_nothing(kafka, unique, topics):
     code, checked = topics("check", "--json")
     assert (code, checked["findings"]) == (0, [])
     assert {each["topic"]: each["partitions"] for each in checked["topics"]} == {
-        f"{unique}.events": 3, **dict.fromkeys(own, 3), f"{unique}.control": 1,
+        f"{unique}.events": 3, **dict.fromkeys(own, 3), **{f"{unique}.{name}": 1 for name in ONE_LOG},
     }  # fmt: skip
     configs = Admin(kafka.settings).topics(own)[f"{unique}.retry.10s"].configs
     assert (configs["retention.ms"], configs["message.timestamp.type"]) == ("-1", "LogAppendTime")
@@ -69,9 +71,9 @@ def test_a_missing_input_is_not_created_unasked(kafka, unique, topics):
 def test_check_names_everything_missing(unique, topics):
     code, out = topics("check")
     assert code == 1
-    for name in ("events", "retry.10s", "retry.1m", "dead", "outcomes", "control"):
+    for name in ("events", "retry.10s", "retry.1m", "dead", "outcomes", *ONE_LOG):
         assert f"{unique}.{name}: is missing" in out
-    assert "6 topics, 6 problems" in out
+    assert "8 topics, 8 problems" in out
 
 
 def test_check_says_what_deviates_and_create_leaves_it(kafka, unique, topics):

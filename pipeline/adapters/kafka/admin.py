@@ -93,6 +93,10 @@ class Admin:
         topics = self._metadata().topics
         return {name: len(topic.partitions) for name, topic in topics.items() if topic.error is None}
 
+    def cluster_id(self) -> str:
+        """Return the cluster's ID, "" if it has none."""
+        return self._metadata().cluster_id or ""
+
     def topics(self, names: Iterable[str]) -> dict[str, TopicState]:
         """Describe those of `names` that exist."""
         known = self._metadata().topics

@@ -34,6 +34,8 @@ class FileTables:
         self._file: Path | None = None
         self._store: Store | None = None
         self._caught_up_ms = 0
+        self.erasures = True
+        """See ports.Tables; looked at every LOOK_S."""
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -41,10 +43,11 @@ class FileTables:
         self._look()
         self._timer = asyncio.get_running_loop().call_later(LOOK_S, self.start)
 
-    async def whole(self, enough_ms: int) -> None:
-        """Wait until the tables are no more than `enough_ms` behind. Waits as long as that takes: cancel it."""
-        while self.stale_ms() > enough_ms:
-            await asyncio.sleep(LOOK_S)
+    async def whole(self) -> None:
+        """Wait until all that is on the topics by now is in the file. Waits as long as that takes: cancel it."""
+        now_ms = self._clock() // 1_000_000
+        while self._caught_up_ms < now_ms:
+            await asyncio.sleep(LOOK_S / 5)
 
     def known(self, customer_id: str) -> Known:
         """See ports.Tables."""
@@ -88,6 +91,7 @@ class FileTables:
                     return
                 self._store, self._file = Store(file), file
             self._caught_up_ms = int(self._store.fact(CAUGHT_UP) or 0)
+            self.erasures = self._caught_up_ms == 0 or self._store.erasures()
         except (DamagedError, BusyError, ValueError) as error:
             self._failed(error)
 
@@ -102,4 +106,4 @@ class FileTables:
     def _leave(self) -> None:
         if self._store is not None:
             self._store.close()
-        self._store, self._file, self._caught_up_ms = None, None, 0
+        self._store, self._file, self._caught_up_ms, self.erasures = None, None, 0, True

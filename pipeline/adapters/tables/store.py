@@ -28,10 +28,12 @@ _MADE: Final = """
 create table entry(
   customer blob not null, part integer not null, name blob not null, content blob not null, crc integer not null,
   primary key(customer, part, name)) without rowid;
+create index erased on entry(customer) where part = 1 and name = cast('hookline:erased' as blob);
 create table position(topic text, part integer, next integer not null, primary key(topic, part)) without rowid;
 create table fact(name text primary key, content text not null) without rowid;
 """
 _LOOK_UP: Final = "select part, name, content, crc from entry where customer = ?"
+_ERASED: Final = "select 1 from entry where part = 1 and name = cast('hookline:erased' as blob) limit 1"
 _ONE: Final = "select content from entry where customer = ? and part = ? and name = ?"
 _PUT: Final = "insert or replace into entry values(?, ?, ?, ?, ?)"
 _TAKE: Final = "delete from entry where customer = ? and part = ? and name = ?"
@@ -122,14 +124,26 @@ class Store:
         except _RAISED as error:
             raise _meaning(error) from None
         for part, name, content, crc in rows:
-            if _checksum(customer, part, name, content) != crc:
+            try:
+                whole = _checksum(customer, part, name, content) == crc
+            except (TypeError, OverflowError):  # not even of the types they were written as
+                whole = False
+            if not whole:
                 raise DamagedError("checksum")
         return [row[:3] for row in rows] if rows else []
+
+    def erasures(self) -> bool:
+        """Whether anybody is erased."""
+        with _judged():
+            return self._execute(_ERASED).fetchone() is not None
 
     def positions(self) -> dict[tuple[str, int], int]:
         """Return the next offset to be read, by topic and partition."""
         with _judged():
-            return {(topic, part): after for topic, part, after in self._execute("select * from position")}
+            found = {(topic, part): after for topic, part, after in self._execute("select * from position")}
+        if not all(isinstance(after, int) for after in found.values()):
+            raise DamagedError("position")
+        return found
 
     def fact(self, name: str) -> str:
         """Return something kept about the file, "" if it is not."""

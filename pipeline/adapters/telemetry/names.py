@@ -113,6 +113,15 @@ HELD: Final = Metric(
     "Partitions that wait for the registry to say what their next record's schema is",
 )  # fmt: skip
 
+TABLES_BEHIND: Final = Metric(
+    "hookline.tables.behind", "gauge", "ms", (),
+    "How far the consent and suppression tables may be behind; gates hold beyond `consent.table_lag_max`",
+)  # fmt: skip
+TABLES_UNREADABLE: Final = Metric(
+    "hookline.tables.unreadable", "gauge", "{record}", (),
+    "Records of these tables that could not be read and therefore deny; counted by the one worker that follows them",
+)  # fmt: skip
+
 LANE_METRICS: Final = (
     ATTEMPTED, FAILED, ATTEMPT_TIME, TRIGGER_TIME, QUEUED, IN_FLIGHT, LIMIT, BREAKER, CONNECTIONS, PARKED,
 )  # fmt: skip

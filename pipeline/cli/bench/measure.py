@@ -60,7 +60,9 @@ class Bench:
         folder = self._folder / group
         receiver, sink = self._receiver(scenario.latency_ms), scene.Receiver(0)
         try:
-            scene.write(folder, scene.documents(group, self._topic, self._bootstrap, scenario, receiver.url, sink.url))
+            files = scene.documents(group, self._topic, self._bootstrap, scenario, receiver.url, sink.url)
+            files["hookline.yaml"]["state_dir"] = str(folder.absolute() / "state")
+            scene.write(folder, files)
             os.environ.update(scene.ENVIRON)
             scene.create_topics(folder)
             samples, peak_mb = self._watched(folder, group, progress)

@@ -36,7 +36,7 @@ class Folder:
         """Write the configuration of a group for these addresses."""
         shutil.copytree(str(resources.files("pipeline.cli.demo") / "configuration"), self.config)
         main = self.config / "hookline.yaml"
-        main.write_text(named(main.read_text(), group))
+        main.write_text(named(main.read_text(), group) + f"state_dir: {json.dumps(str(self.path / 'state'))}\n")
         (self.config / "secrets").mkdir()
         secret = self.config / "secrets" / "crm"
         secret.touch(mode=0o600)

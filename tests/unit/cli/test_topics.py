@@ -21,6 +21,7 @@ def test_own_topics_follow_the_input_in_partitions_and_size(config):
     wanted = {each.name: each for each in topics.wanted(config, there)}
     assert list(wanted) == [
         "events", "shop.retry.10s", "shop.retry.1m", "shop.dead", "shop.outcomes", "shop.control",
+        "shop.consent", "shop.suppressions",
     ]  # fmt: skip
     assert (wanted["shop.dead"].partitions, wanted["shop.control"].partitions) == (12, 1)
     assert configs(wanted["shop.dead"])["max.message.bytes"] == str(5_000_000 + 131_072)

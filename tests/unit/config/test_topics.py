@@ -9,7 +9,8 @@ from tests.support.folder import write_folder
 
 def test_own_topics_begin_with_the_group(tmp_path):
     config = load(write_folder(tmp_path, "shop", "events", "broker:9092"), None)
-    assert topics.own(config) == ("shop.retry.10s", "shop.retry.1m", "shop.dead", "shop.outcomes", "shop.control")
+    names = ("retry.10s", "retry.1m", "dead", "outcomes", "control", "consent", "suppressions")
+    assert topics.own(config) == tuple(f"shop.{name}" for name in names)
     assert topics.retry_topics(config) == ("shop.retry.10s", "shop.retry.1m")
     assert topics.inputs(config) == ("events",)
     assert topics.retry_group("shop") == "shop.retry"

@@ -9,11 +9,12 @@ from pipeline.core.topics_plan import HEADROOM_BYTES, Present
 
 HOUR_MS = 3_600_000
 INPUT_BYTES = 1_000_000
+TABLES = ("g.consent", "g.suppressions")
 
 
 def plan():
     return topics_plan.inputs(["orders"]) + topics_plan.own(
-        ["g.retry.10s"], "g.dead", "g.outcomes", "g.control", partitions=4, input_bytes=INPUT_BYTES,
+        ["g.retry.10s"], "g.dead", "g.outcomes", "g.control", TABLES, partitions=4, input_bytes=INPUT_BYTES,
         longest_age_ms=2 * HOUR_MS, dead_ms=14 * 24 * HOUR_MS, outcomes_ms=30 * 24 * HOUR_MS,
     )  # fmt: skip
 
@@ -39,6 +40,7 @@ def test_own_topics_get_partitions_and_configs():
     wanted = {each.name: each for each in plan()}
     assert {name: each.partitions for name, each in wanted.items()} == {
         "orders": 0, "g.retry.10s": 4, "g.dead": 4, "g.outcomes": 4, "g.control": 1,
+        "g.consent": 1, "g.suppressions": 1,
     }  # fmt: skip
     assert topics_plan.configs(wanted["g.retry.10s"]) == {
         "message.timestamp.type": "LogAppendTime", "max.message.bytes": str(INPUT_BYTES + HEADROOM_BYTES),
@@ -50,7 +52,7 @@ def test_own_topics_get_partitions_and_configs():
 
 def test_every_missing_topic_is_named_with_its_remedy():
     found = topics_plan.examine(plan(), {})
-    assert [each.topic for each in found] == ["orders", "g.retry.10s", "g.dead", "g.outcomes", "g.control"]
+    assert [each.topic for each in found] == ["orders", "g.retry.10s", "g.dead", "g.outcomes", "g.control", *TABLES]
     assert "--with-input" in found[0].remedy
     assert {each.remedy for each in found[1:]} == {"hookline topics create"}
 
@@ -66,6 +68,8 @@ def test_every_missing_topic_is_named_with_its_remedy():
         ("outcomes", "max.message.bytes", "1000000", "max.message.bytes is 1000000, must be at least 1131072"),
         ("control", "cleanup.policy", "delete", "cleanup.policy is delete, must be compact"),
         ("control", "segment.ms", "604800000", "segment.ms is 604800000, must be at most 3600000"),
+        ("consent", "cleanup.policy", "compact,delete", "cleanup.policy is compact,delete, must be compact"),
+        ("suppressions", "delete.retention.ms", "3600000", "delete.retention.ms is 3600000, must be at least 86400000"),
     ],
 )
 def test_a_deviation_is_said_with_the_command_that_puts_it_right(topic, key, value, said):
@@ -98,6 +102,14 @@ def test_control_is_one_log():
     present["g.control"] = Present(3, present["g.control"].configs)
     (finding,) = topics_plan.examine(plan(), present)
     assert finding.what == "has 3 partitions, must have 1"
+
+
+def test_a_table_of_several_partitions_is_not_to_be_deleted():
+    present = as_created()
+    present["g.consent"] = Present(3, present["g.consent"].configs)
+    (finding,) = topics_plan.examine(plan(), present)
+    assert (finding.topic, finding.what) == ("g.consent", "has 3 partitions, must have 1")
+    assert "delete" not in finding.remedy
 
 
 def test_an_input_that_deletes_by_producers_time_is_noted_not_refused():

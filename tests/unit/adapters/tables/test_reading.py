@@ -11,7 +11,7 @@ import pytest
 from pipeline.adapters.tables.folder import Folder
 from pipeline.adapters.tables.reading import NEVER_MS, FileTables
 from pipeline.adapters.tables.store import Store
-from pipeline.core.tables import CONSENT
+from pipeline.core.tables import CONSENT, SUPPRESSION
 from pipeline.model import ConsentSaid
 from pipeline.testing.fakes import FakeClock
 from tests.support.conditions import eventually
@@ -60,7 +60,7 @@ async def test_without_a_file_it_is_stale_and_a_file_is_found_later(tables: File
     assert not tables.has("t", 0, 0)
     store = file(folder)
     async with asyncio.timeout(10):
-        await tables.whole(1_000)
+        await tables.whole()
     known = tables.known("c-0")
     assert (known.consent, known.stale_ms) == ({"email": ConsentSaid("email", True, 5)}, 0)
     assert tables.known("c-9").consent == {}
@@ -109,6 +109,21 @@ async def test_a_file_of_a_newer_follower_is_turned_to(tables: FileTables, folde
     second = file(folder, customers=2)
     await eventually(lambda: bool(tables.known("c-1").consent))
     second.close()
+
+
+async def test_whether_anybody_is_erased_is_known_without_a_look_up(tables: FileTables, folder: Folder):
+    assert tables.erasures, "nothing is known yet"
+    store = file(folder)
+    tables.start()
+    assert not tables.erasures
+    store.apply([(b"c-0", SUPPRESSION, b"hookline:erased", b'["erased","","","",0,5]')], {})
+    await eventually(lambda: tables.erasures)
+    assert tables.known("c-0").erased_ms == 5
+    store.apply([(b"c-0", SUPPRESSION, b"hookline:erased", None)], {})
+    await eventually(lambda: not tables.erasures)
+    store.note(caught_up_ms="0")
+    await eventually(lambda: tables.erasures)
+    store.close()
 
 
 async def test_a_file_somebody_removed_holds(tables: FileTables, folder: Folder):

@@ -119,7 +119,7 @@ def test_a_file_cut_short_is_damaged(tmp_path: Path, share: float):
     store.close()
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(30))
 def test_whatever_bytes_are_changed_no_answer_is_wrong(tmp_path: Path, seed: int):
     path = filled(tmp_path / "tables.db")
     chance = random.Random(seed)
