@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 BUILD_TIMEOUT_S = 110.0
 SHIPPED = ("pipeline", "schemas", "pyproject.toml", "README.md", "LICENSE")
-SHIPPED = ("Consent", "DeliveryOutcome", "Ledger", "LifecycleEvent", "Suppression")
+NAMES = ("Consent", "DeliveryOutcome", "Ledger", "LifecycleEvent", "Suppression")
 CHECK = """
 import pipeline
 from pipeline.adapters.schemas import Folders, packaged
@@ -51,4 +51,4 @@ def test_an_installed_wheel_finds_its_schemas(tmp_path: Path) -> None:
     told = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
     )
-    assert told.stdout.split() == [f"hookline.{name}" for name in SHIPPED], told.stderr
+    assert told.stdout.split() == [f"hookline.{name}" for name in NAMES], told.stderr
