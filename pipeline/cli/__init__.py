@@ -20,6 +20,7 @@ from pipeline.cli import (
     dead,
     demo,
     destination,
+    erase,
     fmt,
     new,
     pages,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 COMMANDS: Final = (
     demo, run,
     new, validate, fmt, schema, plan, pages,
-    produce, topics, trace, status, affected, pause, destination, waiting, dead, account, bench,
+    produce, topics, trace, status, affected, pause, destination, waiting, dead, erase, account, bench,
 )  # fmt: skip
 """In the order of `--help`: try it, run it, change it, look into it, measure it."""
 

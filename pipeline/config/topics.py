@@ -45,6 +45,11 @@ def suppressions(group: str) -> str:
     return f"{group}.suppressions"
 
 
+def memory(group: str) -> str:
+    """Name the topic of what is remembered of customers."""
+    return f"{group}.memory"
+
+
 def tables(group: str) -> tuple[str, str]:
     """Name the topics that every machine keeps whole, in the order of their numbers in core/tables."""
     return consent(group), suppressions(group)

@@ -42,6 +42,7 @@ ELSEWHERE = {
     "adapters/kafka/control": ("integration/test_switches.py", "follows a topic of a real broker"),
     "adapters/http/probe": ("integration/test_destination_test.py", "looks at real servers"),
     "app/switchboard": ("integration/test_switches.py", "wires real parts together"),
+    "cli/erase": ("integration/test_erase.py", "writes to a real broker"),
     "app/tables": ("integration/test_tables.py", "wires real parts together"),
     "cli/backlog": ("integration/test_switches.py", "asks a real broker"),
     "cli/destination": ("integration/test_switches.py", "tells real workers"),

@@ -19,7 +19,7 @@ from pipeline.errors import BrokerError, TopicMissing
 from pipeline.model import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 REACH_S: Final = 10.0
 """Bound on one question, and on the ack of what a command writes."""
@@ -195,8 +195,12 @@ class ControlTopic:
         return error
 
 
-def publish(settings: Mapping[str, str], topic: str, records: Mapping[bytes, bytes | None]) -> dict[int, int]:
+def publish(
+    settings: Mapping[str, str], topic: str, records: Mapping[bytes, bytes | None], partitions: Sequence[int] = (-1,)
+) -> dict[int, int]:
     """Write records and wait for their acks, at most REACH_S; return the last offset by partition.
+
+    Each is written to each of `partitions`; -1 is where its key belongs.
 
     For commands. Raises BrokerError when not all are acked: then what was written may or may not come to be.
     """
@@ -218,7 +222,8 @@ def publish(settings: Mapping[str, str], topic: str, records: Mapping[bytes, byt
             ends[partition] = max(ends.get(partition, 0), message.offset() or 0)
 
     for key, content in records.items():
-        producer.produce(topic, content, key, on_delivery=acked)
+        for partition in partitions:
+            producer.produce(topic, content, key, partition, acked)
     left = producer.flush(REACH_S + 1.0)
     if refused or left:
         detail = trouble.why(producer, refused[0]) if refused else trouble.said or "no ack"
