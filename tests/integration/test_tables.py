@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -94,6 +95,20 @@ async def test_any_client_may_write_and_every_worker_of_the_machine_hears_of_it(
     await write(kafka, topics[0], (b"c-3", consent("granted")))
     await eventually(lambda: granted(second, "c-3"))
     assert granted(second, "c-1") is False
+
+
+async def test_the_example_for_other_systems_is_heard(kafka, topics, machine, tmp_path):
+    page = (SCHEMAS.parent / "docs" / "howto" / "privacy.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    code = code.replace("localhost:9092", kafka.bootstrap).replace("hookline.consent", topics[0])
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", code], cwd=SCHEMAS.parent, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    worker = await machine.worker().ready()
+    said = worker.tables.known("c-1").consent
+    assert {flag: word.granted for flag, word in said.items()} == {"email": True, "sms": False}
+    assert abs(said["email"].at_ms - now_ms()) < 60_000
 
 
 async def test_a_record_nobody_can_read_denies_until_it_is_replaced(kafka, topics, machine):
