@@ -1,4 +1,4 @@
-"""Turns lines of text into lifecycle events: CDNOW purchases, and JSON lines in the shape of the event's schema.
+"""Turns lines of text into lifecycle events or entries of a table: CDNOW purchases, JSON lines in a schema's shape.
 
 A line that is no event is named by number and field; what it holds is never quoted.
 """
@@ -152,14 +152,7 @@ def json_lines(schema: Any) -> Callable[[str], dict[str, Any] | None]:
     """
 
     def convert(text: str) -> dict[str, Any] | None:
-        try:
-            given = json.loads(text, parse_constant=_refuse_constant)
-        except json.JSONDecodeError as error:
-            raise NoEventError("", f"is not JSON: {error.msg} at column {error.colno}") from None
-        except RecursionError:
-            raise NoEventError("", "is nested too deep") from None
-        if not isinstance(given, dict):
-            raise NoEventError("", "must be a JSON object")
+        given = _object(text)
         if "id" not in given:
             given["id"] = ""
         event = _record(given, schema, "")
@@ -169,6 +162,41 @@ def json_lines(schema: Any) -> Callable[[str], dict[str, Any] | None]:
         return event
 
     return convert
+
+
+def entry_lines(schema: Any) -> Callable[[str], dict[str, Any] | None]:
+    """Return the conversion of JSON objects to entries of a table: `key` (bytes) and `value` (a datum, or None).
+
+    Each names the `customer` and, where a writer has several or is not alone, the `entry`; the rest is by the schema,
+    or `"gone": true` alone takes the entry away.
+    """
+
+    def convert(text: str) -> dict[str, Any] | None:
+        given = _object(text)
+        names = {}
+        for place, default in (("customer", None), ("entry", "")):
+            name = given.pop(place, default)
+            if not isinstance(name, str) or "\0" in name or (default is None and not name):
+                raise NoEventError(place, "must be text without NUL" + (", and not empty" if default is None else ""))
+            names[place] = _text(name, "", place)
+        key = "\0".join(names.values()) if names["entry"] else names["customer"]
+        if given == {"gone": True}:
+            return {"key": key.encode(), "value": None}
+        return {"key": key.encode(), "value": _record(given, schema, "")}
+
+    return convert
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        given = json.loads(text, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise NoEventError("", f"is not JSON: {error.msg} at column {error.colno}") from None
+    except RecursionError:
+        raise NoEventError("", "is nested too deep") from None
+    if not isinstance(given, dict):
+        raise NoEventError("", "must be a JSON object")
+    return given
 
 
 def _refuse_constant(_name: str) -> float:

@@ -1,4 +1,4 @@
-"""`hookline produce`: publishes events from a file to Kafka, in Avro, keyed by customer."""
+"""`hookline produce`: publishes events, or entries of a table, from a file to Kafka, in Avro, keyed by customer."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ PACE_S: Final = 0.05
 
 WIRES: Final = ("single-object", "confluent", "guid")
 FORMATS: Final = ("cdnow", "jsonl")
+TABLES: Final = ("consent", "suppressions")
 _JSON_SUFFIXES: Final = (".jsonl", ".ndjson", ".json")
 
 
@@ -44,12 +45,18 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "produce",
         help="publish events from a file",
         description="Publish events from a file as hookline.LifecycleEvent, keyed by customer ID, with a traceparent "
-        "that names the event. The whole file is checked first: if a line is no event, none is sent.",
+        "that names the event; or entries of the tables of consent and suppressions. The whole file is "
+        "checked first: if a line is wrong, none is sent.",
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="CDNOW purchases, or one JSON event a line")
     parser.add_argument("--config", type=Path, default=Path(), metavar="DIR", help="configuration folder (default: .)")
     parser.add_argument("--env", metavar="NAME", help="environment: env/NAME.yaml of the folder")
     parser.add_argument("--topic", help="default: the first input topic of hookline.yaml that takes lifecycle events")
+    parser.add_argument(
+        "--table", choices=TABLES,
+        help="publish entries of this table instead: JSON objects with `customer`, `entry` and the fields of "
+        "hookline.Consent or hookline.Suppression, or `gone`: true",
+    )  # fmt: skip
     parser.add_argument("--format", choices=FORMATS, help="default: jsonl for .jsonl, .ndjson and .json, else cdnow")
     parser.add_argument("--limit", type=options.whole(1), metavar="N", help="only the first N events")
     parser.add_argument("--rate", type=_rate, metavar="N/s", help="at most so many events a second, such as 200/s")
@@ -107,14 +114,20 @@ def execute(args: argparse.Namespace) -> int:
     """Check the file, then publish it. Exit 0 if Kafka has everything, 1 if not or a line is wrong, 2 for the call."""
     from pipeline.adapters.kafka.feed import Feed  # noqa: PLC0415 - keep `hookline --help` fast
     from pipeline.adapters.schemas import Folders, packaged  # noqa: PLC0415
+    from pipeline.config import topics  # noqa: PLC0415
     from pipeline.config.load import kafka_settings, load  # noqa: PLC0415
     from pipeline.config.models import LIFECYCLE_EVENT  # noqa: PLC0415
     from pipeline.config.secrets import Secrets  # noqa: PLC0415
+    from pipeline.core import tables  # noqa: PLC0415
 
     config = load(args.config, args.env)
     secrets = Secrets(config.folder)
-    topic = args.topic or _topic(config)
-    schema = Folders((packaged(),)).readers[LIFECYCLE_EVENT]
+    if args.table:
+        number = TABLES.index(args.table)
+        topic, record = args.topic or topics.tables(config.group)[number], tables.RECORDS[number]
+    else:
+        topic, record = args.topic or _topic(config), LIFECYCLE_EVENT
+    schema = Folders((packaged(),)).readers[record]
     if not args.file.is_file():
         raise _refused(str(args.file), "there is no such file")
     convert = _conversion(args, schema)
@@ -124,9 +137,9 @@ def execute(args: argparse.Namespace) -> int:
     frame = _frame(args.wire, topic, schema, config, secrets)
     feed = Feed(kafka_settings(config, secrets), topic)
     with _telemetry(config, secrets) as telemetry:
-        publish = Publisher(feed, frame, telemetry, topic)
+        publish = Entries(feed, frame, topic) if args.table else Publisher(feed, frame, telemetry, topic)
         summary = _publish(args, convert, publish, events)
-    _report(summary, as_json=args.json)
+    _report(summary, _noun(args), as_json=args.json)
     if summary.interrupted:
         return 130
     return 0 if summary.complete else 1
@@ -147,6 +160,8 @@ def _refused(file: str, message: str, hint: str = "") -> ConfigError:
 
 
 def _conversion(args: argparse.Namespace, schema: Any) -> Callable[[str], dict[str, Any] | None]:
+    if args.table:
+        return lines.entry_lines(schema)
     wanted = args.format or ("jsonl" if args.file.suffix in _JSON_SUFFIXES else "cdnow")
     return lines.json_lines(schema) if wanted == "jsonl" else lines.cdnow(dict(args.consent))
 
@@ -174,7 +189,7 @@ def _check(args: argparse.Namespace, convert: Callable[[str], dict[str, Any] | N
     if wrong > WRONG_SHOWN_MAX:
         print(f"… and {wrong - WRONG_SHOWN_MAX} more lines", file=sys.stderr)
     if wrong:
-        print(f"nothing was sent: {wrong} of {wrong + events} lines are no events", file=sys.stderr)
+        print(f"nothing was sent: {wrong} of {wrong + events} lines are no {_noun(args)}", file=sys.stderr)
         return None
     return events
 
@@ -261,8 +276,26 @@ class Publisher:
         return settled
 
 
+class Entries:
+    """Sends entries of a table one by one."""
+
+    def __init__(self, feed: Feed, frame: Frame, topic: str) -> None:
+        self.feed = feed
+        self.topic = topic
+        self._frame = frame
+
+    def send(self, entry: dict[str, Any]) -> None:
+        """Queue one entry; blocks while the queue is full."""
+        gone = entry["value"] is None
+        content = None if gone else self._frame.encode(entry["value"])
+        self.feed.send(entry["key"], content, [] if gone else self._frame.headers)
+
+
 def _publish(
-    args: argparse.Namespace, convert: Callable[[str], dict[str, Any] | None], publisher: Publisher, events: int
+    args: argparse.Namespace,
+    convert: Callable[[str], dict[str, Any] | None],
+    publisher: Publisher | Entries,
+    events: int,
 ) -> Summary:
     from pipeline.cli.lines import Wrong  # noqa: PLC0415
 
@@ -307,13 +340,17 @@ def _progress(events: int) -> Iterator[Callable[[int], None]]:
         yield lambda delivered: bar.update(task, completed=delivered)
 
 
-def _report(summary: Summary, *, as_json: bool) -> None:
+def _noun(args: argparse.Namespace) -> str:
+    return "entries" if args.table else "events"
+
+
+def _report(summary: Summary, noun: str, *, as_json: bool) -> None:
     if as_json:
         told = {name: getattr(summary, name) for name in Summary.__slots__}  # type: ignore[attr-defined]
         print(json.dumps({**told, "complete": summary.complete}))
         return
     speed = summary.delivered / summary.seconds if summary.seconds else 0.0
-    counted = f"{summary.delivered:,} of {summary.events:,} events to {summary.topic}"
+    counted = f"{summary.delivered:,} of {summary.events:,} {noun} to {summary.topic}"
     print(f"{counted} in {summary.seconds:.1f} s ({speed:,.0f}/s)")
     for name, count in sorted(summary.failed.items()):
         print(f"{count:,} refused: {name}")

@@ -17,11 +17,17 @@ from pathlib import Path
 import fastavro
 import pytest
 
+from pipeline import cli
+from pipeline.adapters.schemas import Folders, KnownSchemas, Registry, packaged
+from pipeline.adapters.tables import Records
 from pipeline.core import tables
 from pipeline.core.tables import CONSENT, SUPPRESSION
+from pipeline.model import Record
+from pipeline.testing.registry import FakeRegistry
 from tests.support.broker import Outgoing
 from tests.support.conditions import eventually
-from tests.support.tables import FRESH_MS, Machine
+from tests.support.folder import write_folder
+from tests.support.tables import FRESH_MS, SHIPPED, Lines, Machine
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 FOLLOWS = """
@@ -72,6 +78,11 @@ async def write(kafka, topic: str, *records: tuple[bytes | None, bytes | None]) 
     await asyncio.to_thread(kafka.produce, topic, outgoing)
 
 
+def as_read(stored) -> Record:
+    """What was stored, as a reader hands it out."""
+    return Record(*(getattr(stored, name) for name in Record.__slots__))
+
+
 def another_follower(path: Path, kafka, topics: tuple[str, str]) -> subprocess.Popen[bytes]:
     """A process of the same machine that follows."""
     argv = [sys.executable, "-c", FOLLOWS, str(path), kafka.bootstrap, *topics]
@@ -109,6 +120,32 @@ async def test_the_example_for_other_systems_is_heard(kafka, topics, machine, tm
     said = worker.tables.known("c-1").consent
     assert {flag: word.granted for flag, word in said.items()} == {"email": True, "sms": False}
     assert abs(said["email"].at_ms - now_ms()) < 60_000
+
+
+@pytest.mark.parametrize("wire", ["single-object", "confluent", "guid"])
+async def test_a_file_of_entries_is_published_in_any_framing(kafka, topics, tmp_path, unique, wire):
+    folder = write_folder(tmp_path / "config", unique, "events", kafka.bootstrap)
+    lines = [
+        {"customer": "c-1", "entry": "crm", "said": {"email": {"state": "granted", "at": "2026-11-23T10:00:00Z"}}},
+        {"customer": "c-2", "said": {"email": {"state": "granted", "at": 5}}}, {"customer": "c-2", "gone": True},
+    ]  # fmt: skip
+    (tmp_path / "consent.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with FakeRegistry().in_thread() as url:
+        whole = folder / "hookline.yaml"
+        whole.write_text(f"{whole.read_text()}registry: {{url: '{url}'}}\n")
+        argv = ["produce", str(tmp_path / "consent.jsonl"), "--table", "consent", "--config", str(folder)]
+        assert await asyncio.to_thread(cli.main, [*argv, "--wire", wire]) == 0
+        log, registry = Lines(), Registry({"url": url})
+        readers = [SHIPPED.readers[name] for name in tables.RECORDS]
+        known = KnownSchemas(Folders((packaged(),)), registry)
+        reading = Records(topics, readers, lambda ref: asyncio.run(known.fetch(ref)), log)
+        changes = [
+            await asyncio.to_thread(reading.change, as_read(record)) for record in kafka.records(topics[CONSENT])
+        ]
+        known.close()
+    assert [change[:3] for change in changes] == [(b"c-1", 0, b"crm"), (b"c-2", 0, b""), (b"c-2", 0, b"")]
+    assert changes[0][3] == b'[["email",true,1795428000000]]'
+    assert reading.unreadable == 0
 
 
 async def test_a_record_nobody_can_read_denies_until_it_is_replaced(kafka, topics, machine):

@@ -174,3 +174,52 @@ def test_a_json_line_that_is_no_event_is_refused_by_field(change: dict[str, Any]
 def test_a_line_that_is_no_json_object_is_refused(raw: bytes) -> None:
     (found,) = read_json(raw)
     assert "secret" not in told(found)
+
+
+# ------------------------------------------------------------------------------------------------- entries of a table
+
+TABLE = {name: Folders((packaged(),)).readers[f"hookline.{name}"] for name in ("Consent", "Suppression")}
+SAID = {"email": {"state": "granted", "at": "2026-11-23T10:00:00Z"}}
+
+
+def read_entry(content: Any, table: str = "Consent") -> Made | Wrong:
+    (found,) = lines.read([json.dumps(content).encode()], lines.entry_lines(TABLE[table]), "line")
+    return found
+
+
+def test_an_entry_has_the_key_of_its_customer_and_name() -> None:
+    made = event(read_entry({"customer": "c-1", "entry": "crm", "said": SAID}))
+    assert made["key"] == b"c-1\0crm"
+    assert made["value"] == {"said": {"email": {"state": "granted", "at": 1_795_428_000_000}}}
+    assert event(read_entry({"customer": "c-1", "said": {}}))["key"] == b"c-1"
+    gone = event(read_entry({"customer": "c-1", "entry": "ticket:1", "gone": True}, "Suppression"))
+    assert (gone["key"], gone["value"]) == (b"c-1\0ticket:1", None)
+    stands = {"customer": "c-1", "entry": "x", "scope": "channel", "of": "email", "at": 5}
+    assert event(read_entry(stands, "Suppression"))["value"] == {
+        "scope": "channel", "of": "email", "at": 5, "until": None, "until_event": "", "match": "",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"said": SAID}, "customer: must be text without NUL, and not empty"),
+        ({"customer": "", "said": SAID}, "customer: must be text without NUL, and not empty"),
+        ({"customer": 7, "said": SAID}, "customer: must be text without NUL, and not empty"),
+        ({"customer": "c\0x", "said": SAID}, "customer: must be text without NUL, and not empty"),
+        ({"customer": "c-1", "entry": "a\0", "said": SAID}, "entry: must be text without NUL"),
+        ({"customer": "c-1", "entry": None, "said": SAID}, "entry: must be text without NUL"),
+        ({"customer": "\ud800", "said": SAID}, "customer: is no valid text"),
+        ({"customer": "c-1"}, "said: is missing"),
+        ({"customer": "c-1", "gone": False}, "has a field that the schema lacks (there are: said)"),
+        ({"customer": "c-1", "gone": True, "said": SAID}, "has a field that the schema lacks (there are: said)"),
+        (
+            {"customer": "c-1", "said": {"email": {"state": "yes", "at": 5}}},
+            "said.email.state: must be one of: granted, denied",
+        ),
+        ({"customer": "c-1", "said": {"email": {"state": "granted"}}}, "said.email.at: is missing"),
+        ([], "must be a JSON object"),
+    ],
+)
+def test_what_is_no_entry_is_refused_without_quoting_it(content: Any, message: str) -> None:
+    assert told(read_entry(content)) == message
