@@ -16,7 +16,7 @@ from pipeline.model import Problem
 NAMES = [
     "demo", "run", "new", "validate", "fmt", "schema", "plan", "pages",
     "produce", "topics", "trace", "status", "affected", "pause", "destination", "waiting",
-    "dead", "account", "bench",
+    "dead", "erase", "account", "bench",
 ]  # fmt: skip
 
 
