@@ -87,7 +87,9 @@ class Delivery:
     asked_ns: int = 0  # when gates last let it pass
     fallback: Mapping[str, object] | Refused | None = None
     budget: Any = None  # asyncio.TimerHandle: of a `decide` that was offered to its lane
-    over: bool = False  # ended by its budget, before its lane was done with it
+    deadline_ms: int = 0  # Unix ms after which no attempt may begin, 0 for none
+    expiry: Any = None  # asyncio.TimerHandle: of its deadline, while its lane has it
+    over: bool = False  # ended by the clock, before its lane was done with it
 
 
 @dataclass(slots=True)

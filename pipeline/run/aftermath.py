@@ -149,6 +149,8 @@ class Aftermath:
             return  # another worker's by now, who does it from the start: to send it again from here is forbidden
         here = due_ms - now_ms <= IN_PROCESS_MAX_MS and self._breaker.state != "open"
         here = here and bool(delivery.step.retry.in_process_ms)
+        if delivery.deadline_ms:  # else it is over, which handing over finds out
+            here = here and due_ms < delivery.deadline_ms
         if here and not self.draining and not tracker.leaving:
             delivery.due_ms = due_ms
             self._backlog.delay(delivery, due_ms)

@@ -1,7 +1,8 @@
-"""Budgets: a `decide` is answered in time or has its default, whatever its destination does.
+"""Budgets and deadlines: what the clock ends, whatever a destination does.
 
-One timer for each delivery with a budget, from when it could start. Wherever the delivery is when it fires (waiting for
-a seat, waiting to be tried again, under way), it ends there and then; what its lane says of it later counts no more.
+A `decide` is answered in time or has its default: one timer for each delivery with a budget, from when it could start.
+Wherever the delivery is when it fires (waiting for a seat, waiting to be tried again, under way), it ends there and
+then; what its lane says of it later counts no more. Past a deadline no attempt begins; one under way goes on.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from pipeline.model import Delivery, FailureClass, Outcome
+from pipeline.model import Delivery, FailureClass, Outcome, SkipReason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +39,23 @@ class Budgets:
     def _spent(self, delivery: Delivery) -> None:
         if delivery.run.flight.tracker.closed:
             return  # another worker's by now
-        self._lanes[delivery.step.destination].withdraw(delivery)
+        self._lanes[delivery.step.destination].withdraw(delivery, begun=True)
         self._settlement.finish(delivery, Outcome.DEAD, FailureClass.TIMEOUT, SPENT)
         delivery.over = True
+
+    def until(self, delivery: Delivery, deadline_ms: int) -> bool:
+        """Let no attempt of a delivery begin from `deadline_ms` (Unix ms) on; False if that is now."""
+        left_ms = deadline_ms - self._settlement.clock() // 1_000_000
+        if left_ms <= 0:
+            return False
+        delivery.deadline_ms = deadline_ms
+        if delivery.step.batch is None and delivery.step.mark is None:  # it waits in its lane by itself
+            delivery.expiry = asyncio.get_running_loop().call_later(left_ms / 1_000, self._expired, delivery)
+        return True
+
+    def _expired(self, delivery: Delivery) -> None:
+        if delivery.run.flight.tracker.closed:
+            return
+        if self._lanes[delivery.step.destination].withdraw(delivery, begun=False):
+            self._settlement.skip(delivery, SkipReason.EXPIRED)
+            delivery.over = True

@@ -204,11 +204,13 @@ class Lane:
         for delivery in dropped:
             self._settler.finish(delivery, Outcome.SKIPPED, SkipReason.DROPPED, "")
 
-    def withdraw(self, delivery: Delivery) -> None:
-        """Let a delivery wait no more, and end an attempt of it that is under way."""
-        if not self._backlog.drop(delivery):
-            for seat in [each for each in self._seats if each.delivery is delivery]:
-                seat.give_up(delivery, self._clock())
+    def withdraw(self, delivery: Delivery, *, begun: bool) -> bool:
+        """Let a delivery wait no more; `begun`: end an attempt of it that is under way, too. Say if it is let go."""
+        waited = self._backlog.drop(delivery)
+        seats = [] if waited else [each for each in self._seats if each.delivery is delivery]
+        for seat in seats if begun else ():
+            seat.give_up(delivery, self._clock())
+        return begun or not seats
 
     def disable(self, delivery: Delivery) -> None:
         """Tell that the delivery's operation is gone; see `disabled`."""

@@ -7,16 +7,20 @@ makes possible waits in a list for its turn, so that nothing is called from with
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline.core import gates, journeys, payload
 from pipeline.model import (
+    ABSENT,
     RESULTS,
     Datum,
     Delivery,
     Event,
+    FailureClass,
     Flight,
     Kind,
+    Mark,
     Outcome,
     Refused,
     Route,
@@ -30,6 +34,7 @@ from pipeline.run.misses import TRIGGER, Misses
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pipeline.ports import Marks
     from pipeline.run.dispatch import Lane
     from pipeline.run.settle import Settlement
 
@@ -38,11 +43,19 @@ class Follow:
     """Of one worker. Nothing here waits or raises but for a bug of ours."""
 
     def __init__(
-        self, lanes: Mapping[str, Lane], settlement: Settlement, misses: Misses, *, event_flag_max_age_ms: int
+        self,
+        lanes: Mapping[str, Lane],
+        settlement: Settlement,
+        misses: Misses,
+        marks: Marks | None,
+        *,
+        event_flag_max_age_ms: int,
     ) -> None:
+        """`marks` None: there are no tables to write to, and so no steps that mark."""
         self._lanes = lanes
         self._settlement = settlement
         self._misses = misses
+        self._marks = marks
         self._budgets = Budgets(lanes, settlement)
         self._flag_max_age_ms = event_flag_max_age_ms
         self._turns: deque[Run] = deque()
@@ -143,6 +156,11 @@ class Follow:
         """Build the request and offer the delivery to its lane; what cannot be built is dead."""
         step = delivery.step
         started_ms = delivery.run.started_ms
+        if step.deadline is not None and not self._timely(delivery, step.deadline(datum, started_ms)):
+            return
+        if step.mark is not None:
+            self._mark(delivery, step.mark(datum, started_ms))
+            return
         body = step.render(datum, started_ms)
         if isinstance(body, Refused):
             self._settlement.finish(delivery, Outcome.DEAD, body.cls, body.field)
@@ -166,3 +184,33 @@ class Follow:
             self._lanes[step.destination].offer(delivery)
         else:
             self._lanes[step.destination].gather(delivery, step.batch)
+
+    def _timely(self, delivery: Delivery, deadline: object) -> bool:
+        """Whether an attempt may begin now: there is no deadline, or it is to come. Else the delivery is skipped."""
+        if deadline is ABSENT:
+            return True
+        if not isinstance(deadline, int):
+            step, event = delivery.step, delivery.run.flight.event
+            assert event is not None
+            self._misses.condition(step.journey, f"steps.{step.name}.deadline", event.id)
+            self._settlement.skip(delivery, SkipReason.CONDITION_ERROR)
+            return False
+        if self._budgets.until(delivery, deadline):
+            return True
+        self._settlement.skip(delivery, SkipReason.EXPIRED)
+        return False
+
+    def _mark(self, delivery: Delivery, mark: Mark | Refused) -> None:
+        """Write to our own tables; the delivery is settled once that is durable."""
+        settlement, event = self._settlement, delivery.run.flight.event
+        assert event is not None
+        if isinstance(mark, Refused):
+            settlement.finish(delivery, Outcome.DEAD, mark.cls, mark.field)
+        elif delivery.run.route.status == "shadow":
+            settlement.skip(delivery, SkipReason.SHADOW)
+        elif self._marks is None:
+            settlement.finish(delivery, Outcome.DEAD, FailureClass.CONFIG, "no_tables")
+        else:
+            now_ms = settlement.clock() // 1_000_000
+            if not self._marks.write(event.customer_id, mark, now_ms, partial(settlement.marked, delivery)):
+                settlement.finish(delivery, Outcome.DEAD, FailureClass.INVALID_IDENTIFIER, "mark")

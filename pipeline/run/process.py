@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pipeline.core.offsets import Tracker
     from pipeline.core.switches import Order
     from pipeline.model import SchemaRef
-    from pipeline.ports import Telemetry, Unknown
+    from pipeline.ports import Marks, Telemetry, Unknown
     from pipeline.run.dispatch import Lane
     from pipeline.run.settle import Settlement
 
@@ -61,14 +61,16 @@ class Process:
         lanes: Mapping[str, Lane],
         settlement: Settlement,
         telemetry: Telemetry,
+        marks: Marks | None = None,
         *,
         event_flag_max_age_ms: int,
     ) -> None:
+        """`marks` is wanted where steps mark."""
         self._planner = planner
         self._settlement = settlement
         self._sampled = telemetry.sampled
         self.misses = Misses(telemetry.log)
-        self._follow = Follow(lanes, settlement, self.misses, event_flag_max_age_ms=event_flag_max_age_ms)
+        self._follow = Follow(lanes, settlement, self.misses, marks, event_flag_max_age_ms=event_flag_max_age_ms)
         self._resumed = Resume(self._follow, settlement, event_flag_max_age_ms=event_flag_max_age_ms)
         self._plans: dict[tuple[str, SchemaRef], Plan | Undecodable | None] = {}
         self._unknown: OrderedDict[tuple[str, SchemaRef], None] = OrderedDict()

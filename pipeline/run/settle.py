@@ -147,6 +147,13 @@ class Settlement:
         """Settle a delivery that a gate or a condition refused; it never reached a lane."""
         self.finish(delivery, Outcome.SKIPPED, reason, "")
 
+    def marked(self, delivery: Delivery, refused: object, record: object) -> None:
+        """Settle a delivery whose mark is durable."""
+        if refused is not None:
+            self._producer.refused(refused, record)
+        else:
+            self.finish(delivery, Outcome.DELIVERED, "", "")
+
     def finish(self, delivery: Delivery, outcome_: Outcome, cls: str, detail: str) -> None:
         """Settle a delivery for good: its outcome, and a dead letter for `rejected` and `dead`.
 
@@ -156,6 +163,8 @@ class Settlement:
             return  # its budget was spent before: this is too late
         if delivery.budget is not None:
             delivery.budget.cancel()
+        if delivery.expiry is not None:
+            delivery.expiry.cancel()
         if delivery.fallback is not None and (outcome_ in _FAILED or cls == FailureClass.CONTRACT):
             outcome_, cls, detail = _by_default(delivery, delivery.fallback, cls, detail)
         run = delivery.run
@@ -184,13 +193,19 @@ class Settlement:
     def later(self, delivery: Delivery, due_ms: int, cls: str, *, parked: bool) -> None:
         """Hand a delivery over to a retry tier, together with its run once nothing of that moves.
 
-        A `decide` that its lane took does not wait: it ends by its default.
+        A `decide` that its lane took does not wait: it ends by its default. Nor does what would wait past its deadline.
         """
         if delivery.over:
             return
         if delivery.budget is not None:
             self.finish(delivery, Outcome.DEAD, cls, "no_time_to_wait")
             return
+        if delivery.deadline_ms:
+            if max(due_ms, self._clock() // 1_000_000) >= delivery.deadline_ms:
+                self.skip(delivery, SkipReason.EXPIRED)
+                return
+            if delivery.expiry is not None:
+                delivery.expiry.cancel()
         waiting = Waiting(delivery, due_ms, cls, parked)
         if delivery.step.kind is Kind.RECORD:
             # `record` never delays anything: the other steps' hand-over does not wait for it, nor it for them.

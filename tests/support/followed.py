@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import dataclasses
 from datetime import UTC, datetime
 
@@ -9,6 +11,7 @@ from pipeline.core import runstate
 from pipeline.model import RESULTS, Answer, Edge, Kind, Outcome, Refused
 from pipeline.run.process import Process
 from pipeline.testing.fakes import FakeEndpoint
+from tests.support.virtual import VirtualLoop
 from tests.unit.run.conftest import DAY, REF, Plans, World, step, take, until
 
 ENDED = frozenset({Outcome.DELIVERED, Outcome.DEFAULTED})
@@ -28,7 +31,7 @@ def after(name: str, *parents: str | tuple[str, ...], any_parent=False, **over):
 class Worker:
     """A world with a process and an endpoint that answers by the step a request is of: 204 unless told."""
 
-    def __init__(self, *steps, clock=None, **limits) -> None:
+    def __init__(self, *steps, clock=None, marks=None, **limits) -> None:
         self.world = World(clock)
         self.answers: dict[str, Answer | None] = {}
         self.sent: list[str] = []
@@ -39,7 +42,7 @@ class Worker:
         plans = Plans(self.world, *named)
         plans._read = lambda value, start: {"text": value[start:].decode()}
         self.process = Process(
-            plans, self.world.lanes, self.world.settlement, self.world.telemetry, event_flag_max_age_ms=DAY
+            plans, self.world.lanes, self.world.settlement, self.world.telemetry, marks, event_flag_max_age_ms=DAY
         )
         self.process.learn("in", REF, "known")
 
@@ -99,6 +102,25 @@ def decide(name: str, *parents, budget_ms=800, **over):
         response=lambda answer: {"code": answer.body.decode()}, default=lambda *_: {"code": "default"},
     )  # fmt: skip
     return dataclasses.replace(made, **over)
+
+
+def on_virtual_time(scene, *steps, **limits) -> Worker:
+    """Let `scene(worker)` set an endpoint up, take one event, and let ten seconds pass."""
+
+    async def main() -> Worker:
+        loop = asyncio.get_running_loop()
+        worker = Worker(*steps, clock=loop.wall_ns, **limits)
+        scene(worker)
+        worker.take()
+        await asyncio.sleep(10)
+        await worker.settled()
+        with contextlib.suppress(asyncio.CancelledError):
+            await worker.lane.close()
+        assert worker.world.errors == []
+        return worker
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(main())
 
 
 def waits(worker: Worker, *names: str) -> None:

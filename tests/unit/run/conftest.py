@@ -185,8 +185,8 @@ async def workers():
 
     made: list[Worker] = []
 
-    def worker(*steps) -> Worker:
-        made.append(Worker(*steps))
+    def worker(*steps, **more) -> Worker:
+        made.append(Worker(*steps, **more))
         return made[-1]
 
     yield worker

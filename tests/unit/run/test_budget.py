@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 
 import pytest
@@ -12,30 +11,10 @@ from hypothesis import strategies as st
 
 from pipeline.core import runstate
 from pipeline.model import Answer, Broken, Failure, FailureClass, Kind, Refused
-from tests.support.followed import Worker, after, decide, waits
-from tests.support.virtual import VirtualLoop
+from tests.support.followed import Worker, after, decide, on_virtual_time, waits
 from tests.unit.run.conftest import step, until
 
 BUDGET_MS = 800
-
-
-def on_virtual_time(scene, *steps, **limits) -> Worker:
-    """Let `scene(worker)` set an endpoint up, take one event, and let ten seconds pass."""
-
-    async def main() -> Worker:
-        loop = asyncio.get_running_loop()
-        worker = Worker(*steps, clock=loop.wall_ns, **limits)
-        scene(worker)
-        worker.take()
-        await asyncio.sleep(10)
-        await worker.settled()
-        with contextlib.suppress(asyncio.CancelledError):
-            await worker.lane.close()
-        assert worker.world.errors == []
-        return worker
-
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(main())
 
 
 def ended_after_ms(worker: Worker, name: str) -> int:
