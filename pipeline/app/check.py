@@ -9,6 +9,7 @@ import orjson
 
 from pipeline.adapters.schemas import Folders, packaged
 from pipeline.config import compile as compiler
+from pipeline.config import staged
 from pipeline.config.load import examine
 from pipeline.config.models import HooklineFile
 
@@ -33,6 +34,8 @@ def checked(folder: pathlib.Path, env: str | None) -> tuple[Config | None, tuple
     if config is not None:
         said = {(each.file, each.field) for each in problems if each.field}
         problems += tuple(each for each in compiler.check(config, readers) if (each.file, each.field) not in said)
+    if config is not None and not problems:
+        problems += staged.check(config, readers)
     ordered = sorted(problems, key=lambda each: (each.file, each.line, each.column, each.field))
     return (None if problems else config), tuple(ordered)
 

@@ -30,6 +30,7 @@ from pipeline.cli import (
     run,
     schema,
     status,
+    test,
     topics,
     trace,
     validate,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 COMMANDS: Final = (
     demo, run,
     new, validate, fmt, schema, plan, pages,
+    test,
     produce, topics, trace, status, affected, pause, destination, waiting, dead, erase, account, bench,
 )  # fmt: skip
 """In the order of `--help`: try it, run it, change it, look into it, measure it."""

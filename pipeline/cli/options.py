@@ -6,14 +6,15 @@ import argparse
 import pathlib
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.config import units
+from pipeline.config.section import suggestion
 from pipeline.errors import ConfigError
 from pipeline.model import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from pipeline.config.models import Config
 
@@ -86,6 +87,25 @@ def load(args: argparse.Namespace) -> tuple[Config, dict[str, str]]:
 
     config = load_folder(args.config, args.env)
     return config, kafka_settings(config, Secrets(config.folder))
+
+
+def checked(args: argparse.Namespace) -> tuple[Config, dict[str, Any]]:
+    """Load the configuration the arguments name, and its Avro schemas by full name; nothing secret is read.
+
+    Blocks on files. Raises ConfigError with all that `hookline validate` refuses.
+    """
+    from pipeline.adapters.schemas import Folders, packaged  # noqa: PLC0415
+    from pipeline.app import check  # noqa: PLC0415
+
+    config, problems = check.checked(args.config, args.env)
+    if config is None:
+        raise ConfigError(problems)
+    return config, dict(Folders((packaged(), config.folder / "schemas")).readers)
+
+
+def unknown(flag: str, name: str, known: Iterable[str], what: str) -> ConfigError:
+    """Make the error for a name that is not known, with the nearest one."""
+    return refuse(flag, f"there is no such {what}: {suggestion(name, known) or 'known are ' + ', '.join(known)}")
 
 
 def refuse(flag: str, message: str) -> ConfigError:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 OK: Final = 0
 REFUSED: Final = 2
-SCHEMAS: Final = ("hookline", "journey", "destination", "shared", "env")
+SCHEMAS: Final = ("hookline", "journey", "destination", "shared", "env", "test")
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

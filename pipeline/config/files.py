@@ -21,11 +21,10 @@ if TYPE_CHECKING:
 
 FILES_MAX: Final = 2_000
 
-YAML_FOLDERS: Final = ("journeys", "destinations", "shared", "env")
+YAML_FOLDERS: Final = ("journeys", "destinations", "shared", "env", "tests")
 OTHER_FOLDERS: Final = {"schemas": (".avsc",), "contracts": (".json",), "secrets": (), "certs": ()}
 """Folders that other parts read: Avro schemas; contracts; files that `file:PATH` names."""
 
-LATER_FOLDERS: Final = {"tests": "there are no cases"}
 OTHER_FILES: Final = ("README.md", "LICENSE")
 
 _STEM: Final = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
@@ -84,9 +83,6 @@ def _top(folder: Folder, name: str, path: pathlib.Path) -> None:
         _yaml_folder(folder, name, path)
     elif name in OTHER_FOLDERS:
         _other_folder(folder, name, path)
-    elif name in LATER_FOLDERS:
-        if any(_entries(folder, path)):
-            _stray(folder, f"{name}/", f"is not supported in this release: {LATER_FOLDERS[name]}")
     else:
         known = (*YAML_FOLDERS, *OTHER_FOLDERS)
         hint = suggestion(name, known) or "one of " + ", ".join(f"{each}/" for each in known)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from pipeline.config.models import DestinationConfig, EnvFile, HooklineFile, JourneyConfig, SharedFile
+from pipeline.config.models import CaseFile, DestinationConfig, EnvFile, HooklineFile, JourneyConfig, SharedFile
 
 if TYPE_CHECKING:
     from pipeline.config.section import Section
@@ -22,6 +22,7 @@ FILES: Final[dict[str, tuple[str, type[Section]]]] = {
     "destination": ("destinations/NAME.yaml", DestinationConfig),
     "shared": ("shared/NAME.yaml", SharedFile),
     "env": ("env/NAME.yaml", EnvFile),
+    "test": ("tests/NAME.yaml", CaseFile),
 }
 """By the name `hookline validate --schema` takes: where the file stands, and its model."""
 

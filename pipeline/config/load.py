@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pipeline.config import checks, contracts, exposed, files, salvage
+from pipeline.config import cases, checks, contracts, exposed, files, salvage
+from pipeline.config.cases import CaseFile
 from pipeline.config.fragments import Shared, expand
 from pipeline.config.graph import NEVER_ENDS
 from pipeline.config.models import Config, DestinationConfig, EnvFile, HooklineFile, JourneyConfig, SharedFile
@@ -137,6 +138,7 @@ class _Loading:
         found = checks.check(main, destinations, journeys, self.contracts, places)
         # A step of a file that was mended may end otherwise than it was meant to.
         self.problems.extend(each for each in found if each.file not in self.mended or NEVER_ENDS not in each.message)
+        played = self._cases(journeys, places)
         if main is None:
             return None
         journeys_left = salvage.journeys(journeys, shared)
@@ -150,9 +152,18 @@ class _Loading:
             journeys=journeys_left,
             written=written,
             tables=shared.tables,
+            cases={name: each for name, each in played.items() if each is not None and each.journey in journeys_left},
             contracts=salvage.contracts(self.contracts, destinations_left),
             places=places,
         )
+
+    def _cases(self, journeys: dict[str, JourneyConfig | None], places: Places) -> dict[str, CaseFile | None]:
+        made: dict[str, CaseFile | None] = {}
+        for name, file, tree in self.read.of("tests"):
+            made[name], problems = validate(CaseFile, tree, file, places)
+            self.problems.extend(problems)
+            self.problems.extend(cases.check(name, made[name], tree, journeys, places))
+        return made
 
     def _shared(self, places: Places) -> Shared:
         shared = Shared()

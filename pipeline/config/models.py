@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainValidator, WithJsonSchema
 
 from pipeline.config.auth import ApiKey, Auth, Bearer, Sign, StandardWebhooks, Tls, base_url_flaw
+from pipeline.config.cases import CaseFile
 from pipeline.config.destination import Breaker, DestinationConfig, Limits, Retry
 from pipeline.config.journey import JourneyConfig, StepConfig, Trigger
 from pipeline.config.operation import Operation
@@ -35,7 +36,7 @@ from pipeline.core.contract import Contract  # noqa: TC001
 from pipeline.model import Problem  # noqa: TC001
 
 __all__ = [
-    "LIFECYCLE_EVENT", "ApiKey", "Auth", "Bearer", "Breaker", "Config", "Consent", "DestinationConfig",
+    "LIFECYCLE_EVENT", "ApiKey", "Auth", "Bearer", "Breaker", "CaseFile", "Config", "Consent", "DestinationConfig",
     "DestinationOverlay", "EnvFile", "EventMapping", "HooklineFile", "JourneyConfig", "Kafka", "Limits", "Operation",
     "Path", "Place", "Places", "Registry", "Retention", "Retry", "RetryTier", "SharedFile", "Sign", "StandardWebhooks",
     "StepConfig", "Telemetry", "Tls", "Trigger", "base_url_flaw",
@@ -77,6 +78,7 @@ class Config(HooklineFile):
     journeys: Mapping[str, JourneyConfig]  # payloads have their fragments expanded
     written: Mapping[str, Any]  # the same, as they were written: parsed YAML
     tables: Mapping[str, Mapping[str, TableValue]]
+    cases: Mapping[str, CaseFile]  # by file
     contracts: Mapping[str, Contract]  # by their file, `contracts/NAME.json`
     places: Places = Field(repr=False)
 

@@ -36,6 +36,7 @@ A configuration is a folder, named with `--config DIR`:
 | `destinations/NAME.yaml` | one destination each |
 | `shared/NAME.yaml` | payload fragments and look-up tables that journeys share |
 | `env/NAME.yaml` | what differs in one environment; `--env NAME` lays it over the rest; `hookline run` needs one |
+| `tests/NAME.yaml` | cases of a journey, played by `hookline test` |
 | `schemas/*.avsc` | Avro schemas, asked before the registry |
 | `contracts/*.json` | JSON Schemas (draft 2020-12) that operations name |
 | `secrets/`, `certs/` | files that `file:PATH` names |
@@ -44,8 +45,8 @@ A journey's and a destination's file is named like it. Hidden files are passed o
 
 `hookline validate` finds every problem at once, each as `file:line:column: field: message (hint)`, and needs no
 secrets. What is broken is left out and the rest is still checked, so that one mistake neither hides others nor is told
-twice. `hookline schema journey` (or `destination`, `hookline`, `shared`, `env`) prints the JSON Schema for your editor,
-and `hookline fmt` gives files their one layout: [change a configuration](../howto/change-a-configuration.md).
+twice. `hookline schema journey` (or `destination`, `hookline`, `shared`, `env`, `test`) prints the JSON Schema for your
+editor, and `hookline fmt` gives files their one layout: [change a configuration](../howto/change-a-configuration.md).
 
 ## How values are written
 

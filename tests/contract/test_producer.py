@@ -1,14 +1,16 @@
-"""The contract of ports.Producer, kept by the real adapter on a real Kafka and by its fake."""
+"""The contract of ports.Producer, kept by the real adapter on a real Kafka and by its fakes."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
 from pipeline.adapters.kafka.producer import KafkaProducer
 from pipeline.errors import TopicMissing
 from pipeline.testing.fakes import FakeProducer
+from pipeline.testing.stage.broker import StageBroker, StageProducer
 from tests.support.conditions import eventually
 
 LIMIT = 20_000
@@ -18,12 +20,15 @@ def _log(*_: object, **__: object) -> None:
     """Tests look at what was stored, not at logs."""
 
 
-@pytest.fixture(params=["fake", "real"])
+@pytest.fixture(params=["fake", "stage", "real"])
 async def made(request):
     """`(producer, topic with 3 partitions, errors)`."""
     errors: list[BaseException] = []
     if request.param == "fake":
         yield FakeProducer({"t": 3}, record_bytes_max=LIMIT), "t", errors
+        return
+    if request.param == "stage":
+        yield StageProducer(StageBroker(time.time_ns, {"t": 3}), record_bytes_max=LIMIT), "t", errors
         return
     topic = request.getfixturevalue("topic_factory")("out", partitions=3)
     broker = request.getfixturevalue("kafka")

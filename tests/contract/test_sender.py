@@ -7,12 +7,14 @@ A world offers `expect(*results)` (what the receiver does to the requests to com
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pipeline.model import Answer, Failure, FailureClass
 from pipeline.testing.fakes import FakeEndpoint
+from pipeline.testing.stage.endpoints import Reply, Request, StageEndpoint
 from tests.contract.endpoint import Act, WireEndpoint, ok, request
 from tests.support.conditions import eventually
 
@@ -78,7 +80,42 @@ class FakeWorld:
         self._endpoint.down = Failure(FailureClass.CONNECTION, sent=False, detail="connect_refused")
 
 
-WORLDS = [SocketWorld, FakeWorld]
+class StageWorld:
+    def __init__(self):
+        self._arrived: list[bytes] = []
+        self._script = [Reply(Answer(204))]
+        self._endpoint = StageEndpoint(
+            "crm", lambda _: self._script[min(len(self._arrived), len(self._script)) - 1], time.time_ns, self._told
+        )
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        await self._endpoint.close()
+
+    def _told(self, asked: Request):
+        self._arrived.append(asked.body)
+
+    def expect(self, *results):
+        answers = {"silence": None, "close": Failure(FailureClass.CONNECTION, sent=True, detail="closed_before_answer")}
+        self._script = [
+            Reply(answers[result] if result in answers else Answer(*result) if isinstance(result, tuple)
+                  else Answer(result))
+            for result in results
+        ]  # fmt: skip
+
+    def sender(self) -> Sender:
+        return self._endpoint
+
+    def arrived(self) -> list[bytes]:
+        return self._arrived
+
+    async def shut(self):
+        self._endpoint.down = Failure(FailureClass.CONNECTION, sent=False, detail="connect_refused")
+
+
+WORLDS = [SocketWorld, FakeWorld, StageWorld]
 
 
 @pytest.fixture(params=WORLDS)

@@ -18,6 +18,7 @@ from mkdocs.config import load_config
 from ruamel.yaml import YAML
 
 from pipeline import cli, model
+from pipeline.config.cases import CaseFile
 from pipeline.config.compile import compile as compile_config
 from pipeline.config.destination import DestinationConfig
 from pipeline.config.journey import JourneyConfig
@@ -38,6 +39,7 @@ EXAMPLES = {
     "journey": JourneyConfig,
     "destination": DestinationConfig,
     "env": EnvFile,
+    "test": CaseFile,
 }
 
 

@@ -64,6 +64,7 @@ ELSEWHERE = {
     "config/fragments": READ_WHOLE,
     "config/mapping": READ_WHOLE,
     "config/models": READ_WHOLE,
+    "config/plain": ("unit/cli/test_lines.py", "what lines of JSON are made into data with"),
     "config/policy": READ_WHOLE,
     "config/section": READ_WHOLE,
     "run/seat": ("unit/run/test_dispatch.py", "a lane's seats: every test of a lane goes through them"),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pipeline.adapters.schemas import Folders, packaged
 from pipeline.cli import lines
 from pipeline.cli.lines import Made, Wrong
+from pipeline.config import plain
 from pipeline.core import decode
 from tests.support.parts import ROOT
 
@@ -108,7 +109,7 @@ def test_lines_are_numbered_as_an_editor_does() -> None:
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=2, min_value=-(10**15), max_value=10**15))
 @example(Decimal("-1.28"))
 def test_decimals_keep_their_digits(number: Any) -> None:
-    raw = lines._unscaled(str(number), 2, 18, "x")
+    raw = plain.unscaled(str(number), 2, 18, "x")
     assert int.from_bytes(raw, "big", signed=True) == int(number * 100)
     assert len(raw) == 1 or int.from_bytes(raw[1:], "big", signed=True) != int.from_bytes(raw, "big", signed=True)
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         ),
         ("schemas/a.json", "schemas/a.json: does not belong here (only .avsc files do)"),
         ("contracts/a.yaml", "contracts/a.yaml: does not belong here (only .json files do)"),
-        ("tests/welcome.yaml", "tests/: is not supported in this release: there are no cases"),
+        ("tests/welcome.yml", "tests/welcome.yml: is not a .yaml file (rename it to .yaml)"),
     ],
 )
 def test_stray_files(folder: Folder, file: str, expected: str) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.model import Answer, Failure, FailureClass
 from pipeline.testing.fakes import FakeEndpoint
+from pipeline.testing.virtual import VirtualLoop
 from tests.support.oneprocess import OneProcess, destination
-from tests.support.virtual import VirtualLoop
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -1,0 +1,1 @@
+"""A whole worker on a virtual clock with scripted answers: what `hookline test` plays its cases on."""

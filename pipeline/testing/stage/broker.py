@@ -1,0 +1,209 @@
+"""A broker in memory: topics as logs, producers whose acks take a while, sources that read from committed offsets.
+
+The contract of the real one as far as `run/` relies on it: what was appended stays, offsets grow by one, metadata goes
+with a commit, a paused partition is fetched again from after the last record that was posted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final
+
+from pipeline.core.progress import CHARS_MAX, identity
+from pipeline.model import Record
+from pipeline.ports import Assigned
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from pipeline.ports import Acked, Clock, Headers, Notice
+
+ACK_S: Final = 0.002
+"""How long an append takes to be acknowledged."""
+FETCH_S: Final = 0.001
+"""How long a record takes from being appended to being posted."""
+FETCH_RECORDS_MAX: Final = 500
+RECORD_BYTES_MAX: Final = 1_048_576
+
+Place = tuple[str, int]
+
+
+class StageBroker:
+    """Owner of the logs and of what groups committed. All on one loop."""
+
+    def __init__(self, clock: Clock, partitions: Mapping[str, int] | None = None) -> None:
+        """`partitions` by topic; one for any other. Topics appear on first use."""
+        self.logs: dict[Place, list[Record]] = defaultdict(list)
+        self.committed: dict[tuple[str, str, int], tuple[int, str]] = {}
+        self.changed = asyncio.Event()
+        """Set whenever a record was acknowledged."""
+        self._clock = clock
+        self._partitions = dict(partitions or {})
+        self._readers: list[StageSource] = []
+        self._loop = asyncio.get_running_loop()
+
+    def partitions(self, topic: str) -> int:
+        """Return the number of partitions of a topic."""
+        return self._partitions.get(topic, 1)
+
+    def append(
+        self, topic: str, partition: int, key: bytes | None, content: bytes | None, headers: Iterable[tuple[str, bytes]]
+    ) -> Record:
+        """Append one record, stamped now, and have it fetched."""
+        log = self.logs[topic, partition]
+        record = Record(topic, partition, len(log), key, content, tuple(headers), self._clock() // 1_000_000)
+        log.append(record)
+        for reader in self._readers:
+            if (topic, partition) in reader.positions:
+                self._loop.call_later(FETCH_S, reader.fetch, (topic, partition))
+        return record
+
+    def of(self, topic: str) -> list[Record]:
+        """Return all records of a topic, by partition."""
+        return [each for partition in range(self.partitions(topic)) for each in self.logs[topic, partition]]
+
+    def join(self, reader: StageSource) -> None:
+        """Let a source hear of what is appended."""
+        self._readers.append(reader)
+
+    def leave(self, reader: StageSource) -> None:
+        """Forget a source."""
+        if reader in self._readers:
+            self._readers.remove(reader)
+
+
+class StageProducer:
+    """A worker's producer. Implements ports.Producer."""
+
+    def __init__(self, broker: StageBroker, record_bytes_max: int = RECORD_BYTES_MAX) -> None:
+        self._broker = broker
+        self._record_bytes_max = record_bytes_max
+        self._loop = asyncio.get_running_loop()
+        self._unacked = 0
+        self.refusals: list[object] = []
+
+    def produce(
+        self,
+        topic: str,
+        key: bytes | None,
+        content: bytes | None,
+        headers: Headers,
+        acked: Acked,
+        partition: int = -1,
+    ) -> bool:
+        """See ports.Producer."""
+        size = len(key or b"") + len(content or b"") + sum(len(name) + len(each) for name, each in headers)
+        if size > self._record_bytes_max:
+            return False
+        if partition < 0:
+            partition = zlib.crc32(key or b"") % self._broker.partitions(topic)
+        self._unacked += 1
+        self._loop.call_later(ACK_S, self._append, topic, partition, key, content, tuple(headers), acked)
+        return True
+
+    def _append(
+        self,
+        topic: str,
+        partition: int,
+        key: bytes | None,
+        content: bytes | None,
+        headers: tuple[tuple[str, bytes], ...],
+        acked: Acked,
+    ) -> None:
+        self._broker.append(topic, partition, key, content, headers)
+        self._unacked -= 1
+        acked(None, None)
+        self._broker.changed.set()
+
+    def refused(self, why: object, _record: object) -> None:
+        """See ports.Producer."""
+        self.refusals.append(why)
+
+    def full(self) -> bool:
+        """See ports.Producer."""
+        return False
+
+    def partitions(self, topic: str) -> int:
+        """See ports.Producer."""
+        return self._broker.partitions(topic)
+
+    async def flush(self, timeout_s: float) -> int:
+        """See ports.Producer."""
+        deadline_s = self._loop.time() + timeout_s
+        while self._unacked and self._loop.time() < deadline_s:
+            await asyncio.sleep(ACK_S)
+        return self._unacked
+
+
+class StageSource:
+    """A consumer that has all partitions of its topics. Implements ports.Source."""
+
+    def __init__(self, broker: StageBroker, group: str, role: str, topics: Sequence[str]) -> None:
+        self.role = role
+        self.topics = tuple(topics)
+        self.metadata_chars = CHARS_MAX
+        self.positions: dict[Place, int] = {}
+        self._broker = broker
+        self._group = group
+        self._paused: set[Place] = set()
+        self._inbox: Callable[[Notice], None] | None = None
+
+    def start(self, inbox: Callable[[Notice], None]) -> None:
+        """See ports.Source."""
+        self._inbox = inbox
+        self._broker.join(self)
+        self.assign([(topic, each) for topic in self.topics for each in range(self._broker.partitions(topic))])
+
+    def assign(self, places: Iterable[Place]) -> None:
+        """Take partitions over from where the group committed, else from their beginning."""
+        assert self._inbox is not None
+        new = []
+        stored = {}
+        for topic, partition in places:
+            offset, metadata = self._broker.committed.get((self._group, topic, partition), (0, ""))
+            self.positions[topic, partition] = offset
+            new.append((topic, partition, offset))
+            stored[topic, partition] = (identity("stage", topic, self._group, partition), metadata)
+        self._inbox(Assigned(tuple(new), stored))
+        for place in stored:
+            self.fetch(place)
+
+    def fetch(self, place: Place) -> None:
+        """Post what is there of a partition after its position."""
+        at = self.positions.get(place)
+        if at is None or place in self._paused or self._inbox is None:
+            return
+        records = self._broker.logs[place][at : at + FETCH_RECORDS_MAX]
+        if records:
+            self.positions[place] = at + len(records)
+            self._inbox(records)
+            if len(records) == FETCH_RECORDS_MAX:
+                asyncio.get_running_loop().call_later(FETCH_S, self.fetch, place)
+
+    def taken(self, _records: int) -> None:
+        """See ports.Source. What is posted is bounded by what is appended."""
+
+    def commit(self, offsets: Sequence[tuple[str, int, int, str]]) -> None:
+        """See ports.Source."""
+        for topic, partition, offset, metadata in offsets:
+            self._broker.committed[self._group, topic, partition] = (offset, metadata)
+
+    def pause(self, topic: str, partition: int) -> None:
+        """See ports.Source."""
+        self._paused.add((topic, partition))
+
+    def resume(self, topic: str, partition: int) -> None:
+        """See ports.Source."""
+        self._paused.discard((topic, partition))
+        asyncio.get_running_loop().call_soon(self.fetch, (topic, partition))
+
+    def partitions_total(self, topic: str) -> int:
+        """See ports.Source."""
+        return self._broker.partitions(topic)
+
+    async def stop(self) -> None:
+        """See ports.Source."""
+        self._broker.leave(self)
+        self._inbox = None

@@ -1,0 +1,277 @@
+"""Plays cases: one event each on a stage of its own, and what came of it against what was expected."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl
+
+import orjson
+
+from pipeline.config.cases import Scripted, earlier, merged
+from pipeline.config.compile import Compiled, compile  # noqa: A004 - the word of the command line
+from pipeline.config.operation import METADATA_KEY
+from pipeline.config.secrets import Secrets
+from pipeline.config.staged import Staged, stage
+from pipeline.model import Answer, Failure, FailureClass, Outcome, value
+from pipeline.testing.stage.broker import StageBroker
+from pipeline.testing.stage.endpoints import Reply, Request
+from pipeline.testing.stage.explain import Ended, not_started, why
+from pipeline.testing.stage.worker import StageWorker, wire
+from pipeline.testing.virtual import VirtualLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pipeline.config.models import CaseFile, Config, JourneyConfig
+    from pipeline.config.places import Place
+
+LATER_MS: Final = 1_000
+"""An event is taken up so long after its time, unless the case says otherwise."""
+_NAMESPACE: Final = uuid.UUID("0c7f4d4e-8f0e-5d0b-9c7a-5b3f6a1d2e90")
+_FAILURES: Final = {
+    "connection": Failure(FailureClass.CONNECTION, sent=False, detail="connect_refused"),
+    "closed": Failure(FailureClass.CONNECTION, sent=True, detail="closed_before_answer"),
+    "tls": Failure(FailureClass.TLS, sent=False, detail="handshake"),
+}
+
+
+@value
+class Difference:
+    """Something that came out otherwise. `what` is the step, or a place in its request; `why` explains what came."""
+
+    place: Place
+    step: str
+    what: str
+    expected: str
+    got: str
+    why: str
+
+
+@value
+class Played:
+    """One case after it was played; good without differences. `requests` are all that were written, in order."""
+
+    file: str
+    journey: str
+    name: str
+    place: Place
+    differences: tuple[Difference, ...]
+    outcomes: Mapping[str, str]
+    requests: tuple[Request, ...]
+
+
+class Player:
+    """Plays the cases of one file: its journey, compiled for the stage as if it were live."""
+
+    def __init__(self, config: Config, reader_schemas: Mapping[str, Any], name: str) -> None:
+        """Compile. Raises ConfigError for what `hookline validate` would refuse."""
+        self.config = config
+        self.name = name
+        self.cases: CaseFile = config.cases[name]
+        self.journey: JourneyConfig = config.journeys[self.cases.journey]
+        only = config.model_copy(
+            update={"journeys": {self.journey.name: self.journey.model_copy(update={"status": "live"})}}
+        )
+        self._staged: Staged = stage(only, reader_schemas)
+        self._compiled: Compiled = compile(self._staged.config, Secrets(config.folder, {}), self._staged.schemas)
+        self._wires = {shape.topic: wire(shape.schema) for shape in self._staged.shapes}
+
+    def play(self, index: int) -> Played:
+        """Play one case to its end, on a clock of its own. Raises Bug if it has none."""
+        case = self.cases.cases[index]
+        event = self._event(index)
+        before = [self._earlier(index, at) for at in range(len(case.given.earlier))]
+        now_ms = _ms(case.now) if case.now else _ms(event["time"]) + LATER_MS
+        times = [min(_ms(each["time"]) + LATER_MS, now_ms) for each in before]
+        loop = VirtualLoop(min([*times, now_ms]) * 1_000_000)
+        try:
+            worker, already = loop.run_until_complete(
+                self._played(loop, index, [*zip(times, before, strict=True), (now_ms, event)])
+            )
+        finally:
+            loop.close()
+        requests = tuple(worker.requests[already:])
+        ended = _ended(worker, event["id"], self.journey.name)
+        differences = (*self._outcomes(index, ended), *self._requests(index, requests))
+        file = f"tests/{self.name}.yaml"
+        return Played(
+            file, self.journey.name, case.name, self.config.where(file, ("cases", index, "case")), differences,
+            {step: each.text for step, each in ended.items()}, requests,
+        )  # fmt: skip
+
+    # ------------------------------------------------------------------------------------------------ playing
+
+    async def _played(
+        self, loop: VirtualLoop, index: int, events: list[tuple[int, dict[str, Any]]]
+    ) -> tuple[StageWorker, int]:
+        """Let the events come at their times; return the worker, and how many requests came before the last event."""
+        broker = StageBroker(loop.wall_ns)
+        script = _Script(self, index)
+        worker = StageWorker(
+            loop, broker, self._staged.config, self._compiled, script.reply, self._staged.schemas
+        )  # fmt: skip
+        worker.start()
+        before = 0
+        for at_ms, event in events:
+            loop.leap(loop.time() + (at_ms - loop.wall_ns() / 1e6) / 1e3)
+            before = len(worker.requests)
+            topic, content = self._record(event)
+            broker.append(topic, 0, str(event["customer"]["id"]).encode(), content, ())
+            await worker.settled()
+        await worker.close()
+        await asyncio.sleep(0)
+        return worker, before
+
+    def _event(self, index: int) -> dict[str, Any]:
+        case = self.cases.cases[index]
+        event = merged(self.cases.event, case.event)
+        event.setdefault("id", str(uuid.uuid5(_NAMESPACE, f"{self.name}/{case.name}")))
+        event["consent"] = {**case.given.consent, **event.get("consent", {})}
+        return event
+
+    def _earlier(self, index: int, at: int) -> dict[str, Any]:
+        case = self.cases.cases[index]
+        event = earlier(self._event(index), case.given.earlier[at])
+        event.setdefault("id", str(uuid.uuid5(_NAMESPACE, f"{self.name}/{case.name}/{at}")))
+        return event
+
+    def _record(self, event: dict[str, Any]) -> tuple[str, bytes]:
+        shape = self._staged.shape(str(event["type"]))
+        assert shape is not None, "checked by validate"
+        return shape.topic, self._wires[shape.topic](shape.datum(event))
+
+    def step_of(self, request: Request) -> str:
+        """Return the step a request is for; a batch is for the one step that calls its operation."""
+        if request.step:
+            return request.step
+        for step in self.journey.steps:
+            name, _, operation = (step.call or "").partition(".")
+            if name == request.destination and self.config.destinations[name].operations[operation].batch is not None:
+                return step.name
+        return ""
+
+    # -------------------------------------------------------------------------------------------- comparing
+
+    def _at(self, index: int, *path: str) -> Place:
+        return self.config.where(f"tests/{self.name}.yaml", ("cases", index, "expect", *path))
+
+    def _outcomes(self, index: int, ended: Mapping[str, Ended]) -> Iterator[Difference]:
+        expected = self.cases.cases[index].expect.outcomes
+        if expected and not ended:
+            said = not_started(self.config, self.journey)
+            yield Difference(self._at(index, "outcomes"), "", "journey", "starts", "does not start", said)
+            return
+        for step in self.journey.steps:
+            got = ended.get(step.name)
+            wanted = expected.get(step.name, "does not start")
+            text = got.text if got is not None else "does not start"
+            if text != wanted:
+                said = "" if got is None else why(self.config, self.journey, step.name, got, ended)
+                yield Difference(self._at(index, "outcomes", step.name), step.name, "outcome", wanted, text, said)
+
+    def _requests(self, index: int, requests: tuple[Request, ...]) -> Iterator[Difference]:
+        for step, expected in self.cases.cases[index].expect.requests.items():
+            place = self._at(index, "requests", step)
+            sent = [each for each in requests if self.step_of(each) == step]
+            if not sent:
+                yield Difference(place, step, "request", "a request", "none", "see its outcome")
+                continue
+            request = sent[-1]  # of several attempts
+            pairs: list[tuple[str, object, object]] = []
+            if expected.method is not None:
+                pairs.append(("method", expected.method, request.method))
+            if expected.path is not None:
+                pairs.append(("path", expected.path, request.target))
+            found = {name: request.headers.get(name.lower()) for name in expected.headers}
+            pairs.append(("headers", expected.headers, {name: each for name, each in found.items() if each}))
+            if "body" in expected.model_fields_set:
+                pairs.append(("body", expected.body, _body(request, expected.body)))
+            for what, wanted, got in pairs:
+                for at, one, other in differences(what, wanted, got):
+                    yield Difference(place, step, at, one, other, "")
+
+
+class _Script:
+    """The answers of one case: each step's, attempt by attempt."""
+
+    def __init__(self, player: Player, index: int) -> None:
+        self._player = player
+        self._answers = player.cases.cases[index].answers
+        self._attempts: dict[str, int] = {}
+
+    def reply(self, request: Request) -> Reply:
+        step = self._player.step_of(request)
+        attempt = self._attempts[step] = self._attempts.get(step, 0) + 1
+        given = self._answers.get(step)
+        if given is None:
+            return Reply(Answer(204))
+        scripted = given if isinstance(given, Scripted) else given[min(attempt, len(given)) - 1]
+        return _reply(scripted)
+
+
+def _reply(scripted: Scripted) -> Reply:
+    after_s = scripted.after_ms / 1e3
+    if scripted.fail == "timeout":
+        return Reply(None)
+    if scripted.fail is not None:
+        return Reply(_FAILURES[scripted.fail], after_s)
+    body = scripted.body
+    content = b"" if body is None else body.encode() if isinstance(body, str) else orjson.dumps(body)
+    retry_after = "" if scripted.retry_after_ms is None else str(-(-scripted.retry_after_ms // 1_000))
+    return Reply(Answer(scripted.status, retry_after, content), after_s)
+
+
+def _ended(worker: StageWorker, event_id: str, journey: str) -> dict[str, Ended]:
+    """Return how each step ended for good, with what its dead letter says."""
+    ended: dict[str, Ended] = {}
+    details = {
+        (record.header("hookline-delivery-id") or b"").decode(): (record.header("hookline-detail") or b"").decode()
+        for record in worker.broker.of(worker.dead_topic)
+    }
+    for row in worker.outcomes():
+        if row.event_id == event_id and row.journey == journey and row.outcome is not Outcome.RETRYING:
+            ended[row.step] = Ended(row.outcome, row.reason, row.status, row.attempts, details.get(row.delivery_id, ""))
+    return ended
+
+
+def _ms(given: str | int) -> int:
+    if isinstance(given, int):
+        return given
+    return int(datetime.fromisoformat(given).astimezone(UTC).timestamp() * 1_000)
+
+
+def _body(request: Request, expected: object) -> object:
+    """Read a body back: JSON, NDJSON of one line, or a form. Our own metadata is left out unless it is expected."""
+    kind = request.headers.get("content-type", "")
+    if "json" in kind:
+        got = orjson.loads(request.body)
+        if isinstance(got, dict) and not (isinstance(expected, dict) and METADATA_KEY in expected):
+            got.pop(METADATA_KEY, None)
+        return got
+    if "form" in kind:
+        return dict(parse_qsl(request.body.decode(), keep_blank_values=True))
+    return request.body.decode() or None
+
+
+def differences(at: str, expected: object, got: object) -> Iterator[tuple[str, str, str]]:
+    """Yield where two JSON values differ: place, and both as JSON. A whole number is no decimal, true is no 1."""
+    if isinstance(expected, dict) and isinstance(got, dict):
+        for key in (*expected, *(each for each in got if each not in expected)):
+            if key not in got:
+                yield f"{at}.{key}", _shown(expected[key]), "nothing"
+            elif key not in expected:
+                yield f"{at}.{key}", "nothing", _shown(got[key])
+            else:
+                yield from differences(f"{at}.{key}", expected[key], got[key])
+    elif isinstance(expected, (list, tuple)) and isinstance(got, list) and len(expected) == len(got):
+        for index, (one, other) in enumerate(zip(expected, got, strict=True)):
+            yield from differences(f"{at}[{index}]", one, other)
+    elif type(expected) is not type(got) or expected != got:
+        yield at, _shown(expected), _shown(got)
+
+
+def _shown(part: object) -> str:
+    return orjson.dumps(part).decode()

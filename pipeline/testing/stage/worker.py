@@ -1,0 +1,195 @@
+"""A whole worker on a virtual clock: the production `run/` and `core/` between a broker in memory and scripted answers.
+
+Nothing here decides anything about deliveries: it wires the parts as `app/worker` does, and waits for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+from pipeline.config import topics
+from pipeline.core import decode, gates, journeys, outcome
+from pipeline.errors import Bug
+from pipeline.ports import LaneStats
+from pipeline.run.batch import Batching
+from pipeline.run.consume import Intake
+from pipeline.run.dispatch import Lane
+from pipeline.run.process import Process
+from pipeline.run.release import Release
+from pipeline.run.settle import OwnTopics, Settlement
+from pipeline.run.watch import Watch
+from pipeline.testing.fakes import FakeSchemas, FakeTelemetry, dice
+from pipeline.testing.stage.broker import StageProducer, StageSource
+from pipeline.testing.stage.endpoints import StageEndpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from pipeline.config.compile import Compiled
+    from pipeline.config.models import Config
+    from pipeline.model import Delivery, SkipReason
+    from pipeline.testing.stage.broker import StageBroker
+    from pipeline.testing.stage.endpoints import Request, Script
+    from pipeline.testing.virtual import VirtualLoop
+
+DRAIN_S: Final = 5.0
+LEAP_S: Final = 2.0
+"""Waits longer than this are leapt over once nothing else is under way."""
+STEP_PARKED_S: Final = 5.0
+"""Longest leap while anything is parked: how soon it may go on only its lane knows."""
+LATE_S: Final = 0.25
+"""After a leap: what was due meanwhile has its turn."""
+TURNS_MAX: Final = 200_000
+"""Waits for an ack or a leap before it is given up that everything ends."""
+
+
+class StageWorker:
+    """One worker. Build on the running VirtualLoop, `start`, and `close` at the end."""
+
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        broker: StageBroker,
+        config: Config,
+        compiled: Compiled,
+        script: Script,
+        schemas: Mapping[str, Any],
+        seed: int = 1,
+    ) -> None:
+        self.errors: list[BaseException] = []
+        self.requests: list[Request] = []
+        self.telemetry = FakeTelemetry()
+        self.broker = broker
+        self._loop = loop
+        self._compiled = compiled
+        self._dice = dice(seed)
+        group = config.group
+        self._retry = dict(zip(topics.retry_topics(config), compiled.tiers_ms, strict=True))
+        self.outcomes_topic = topics.outcomes(group)
+        self.dead_topic = topics.dead(group)
+        self._producer = StageProducer(broker)
+        own = OwnTopics(tuple(self._retry), self.dead_topic, self.outcomes_topic, compiled.tiers_ms)
+        self.settlement = Settlement(own, self._producer, self.telemetry, loop.wall_ns, self._dice, _reference)
+        self._watch = Watch(self._fatal)
+        self.lanes: dict[str, Lane] = {}
+        for name in compiled.destinations:
+            self._open_lane(config, name, script)
+        self._process = Process(
+            compiled.plan, self.lanes, self.settlement, self.telemetry,
+            event_flag_max_age_ms=compiled.event_flag_max_age_ms,
+        )  # fmt: skip
+        for topic, schema in zip(compiled.input_topics, schemas.values(), strict=True):
+            self._process.learn(topic, decode.fingerprint(schema), schema)
+        self.intakes = [
+            self._intake(StageSource(broker, group, "input", compiled.input_topics)),
+            self._intake(StageSource(broker, topics.retry_group(group), "retry", tuple(self._retry))),
+        ]
+        self._release = Release(
+            self._retry, self.intakes[1].source, loop.wall_ns, self.intakes[1].due, self.intakes[1].room, self.lanes,
+            config.calls(),
+        )  # fmt: skip
+
+    def _open_lane(self, config: Config, name: str, script: Script) -> None:
+        stats = LaneStats()
+        batching = self._batching(config, name)
+        self.lanes[name] = Lane(
+            self._compiled.destinations[name], StageEndpoint(name, script, self._loop.wall_ns, self.requests.append),
+            batching or self.settlement, self.telemetry, stats, self._loop.wall_ns, self._dice, self._fatal,
+            lambda: 1.0, self._watch, None, batching,
+        )  # fmt: skip
+
+    def _batching(self, config: Config, name: str) -> Batching | None:
+        if all(each.batch is None for each in config.destinations[name].operations.values()):
+            return None
+        flag_max_age_ms = self._compiled.event_flag_max_age_ms
+
+        def refusal(delivery: Delivery, now_ms: int) -> SkipReason | None:
+            event = delivery.run.flight.event
+            assert event is not None
+            return gates.again(delivery.step, event, now_ms, flag_max_age_ms)
+
+        return Batching(self.settlement, self._loop.wall_ns, self._dice, refusal)
+
+    def _intake(self, source: StageSource) -> Intake:
+        return Intake(
+            source, self._process, self.settlement, self.lanes.values(), self._producer, FakeSchemas({}),
+            self.telemetry, self._loop.wall_ns, self._fatal,
+            ledger_topic=self.outcomes_topic if source.role == "input" else None, drain_s=DRAIN_S,
+        )  # fmt: skip
+
+    def _fatal(self, error: BaseException) -> None:
+        self.errors.append(error)
+        self.broker.changed.set()
+
+    def start(self) -> None:
+        """Begin to consume."""
+        self.intakes[0].start()
+        self.intakes[1].start(self._release)
+
+    def _open(self) -> int:
+        """Return how many positions are not settled, those that wait on a retry topic included."""
+        return sum(tracker.open() for intake in self.intakes for tracker in intake.trackers.values())
+
+    def _next_s(self) -> tuple[float, bool]:
+        """Return when the next retry record is due, in the loop's time, and whether any waits parked."""
+        now_s, now_ms = self._loop.time(), self._loop.wall_ns() / 1e6
+        due_ms, parked = float("inf"), False
+        trackers = self.intakes[1].trackers
+        for topic, tier_ms in self._retry.items():
+            tracker = trackers.get((topic, 0))
+            if tracker is None or not tracker.open():
+                continue
+            for record in self.broker.logs[topic, 0][tracker.watermark() :]:
+                due_ms = min(due_ms, record.timestamp_ms + tier_ms)
+                state = journeys.decode(record.header(journeys.STATE_HEADER))
+                parked = parked or (isinstance(state, journeys.RunState) and state.parks > 0)
+        return now_s + max(due_ms - now_ms, 0.0) / 1e3, parked
+
+    async def settled(self) -> None:
+        """Wait until everything that came in is settled, retries included; leap over long waits.
+
+        Raises what stopped the worker, and Bug if it never comes to an end.
+        """
+        for _ in range(TURNS_MAX):
+            await asyncio.sleep(LATE_S)
+            if self.errors:
+                raise self.errors[0]
+            if self.settlement.unsettled():
+                self.broker.changed.clear()
+                await self.broker.changed.wait()
+            elif not self._open():
+                return
+            else:
+                next_s, parked = self._next_s()
+                if next_s - self._loop.time() > LEAP_S:
+                    self._loop.leap(min(next_s, self._loop.time() + STEP_PARKED_S) if parked else next_s)
+        raise Bug("the stage does not come to an end")
+
+    async def close(self) -> None:
+        """End it at once."""
+        for intake in self.intakes:
+            intake.halt()
+        for lane in self.lanes.values():
+            await lane.close()
+        self._watch.close()
+        if self.errors:
+            raise self.errors[0]
+
+    def outcomes(self) -> list[outcome.OutcomeRow]:
+        """Return all outcome records, in the order they were written."""
+        rows = (outcome.decode(record.value or b"") for record in self.broker.of(self.outcomes_topic))
+        return [row for row in rows if isinstance(row, outcome.OutcomeRow)]
+
+
+def wire(schema: Any) -> Callable[[dict[str, Any]], bytes]:
+    """Return what writes data of a schema as record values, in Avro's single-object encoding."""
+    body = decode.encode(schema)
+    prefix = decode.single_object(decode.fingerprint(schema))
+    return lambda datum: prefix + body(datum)
+
+
+def _reference(customer_id: str) -> str:
+    return hashlib.sha256(customer_id.encode()).hexdigest()[:32]
