@@ -10,9 +10,10 @@ import hashlib
 from typing import TYPE_CHECKING, Final
 
 from pipeline.config import topics
-from pipeline.core import decode, gates, journeys, outcome
+from pipeline.core import decode, journeys, outcome
 from pipeline.errors import Bug
 from pipeline.ports import LaneStats
+from pipeline.run.asking import Asking
 from pipeline.run.batch import Batching
 from pipeline.run.consume import Intake
 from pipeline.run.dispatch import Lane
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     from pipeline.config.compile import Compiled
     from pipeline.config.models import Config
-    from pipeline.model import Delivery, SkipReason
     from pipeline.testing.stage.broker import StageBroker
     from pipeline.testing.stage.endpoints import Request, Script
     from pipeline.testing.virtual import VirtualLoop
@@ -65,6 +65,7 @@ class StageWorker:
         self.broker = broker
         self._loop = loop
         self._compiled = compiled
+        self._asking = Asking(compiled.gates)
         self._dice = dice(seed)
         group = config.group
         self._retry = dict(zip(topics.retry_topics(config), compiled.tiers_ms, strict=True))
@@ -79,7 +80,7 @@ class StageWorker:
             self._open_lane(config, name, script)
         self._process = Process(
             compiled.plan, self.lanes, self.settlement, self.telemetry,
-            event_flag_max_age_ms=compiled.event_flag_max_age_ms,
+            event_flag_max_age_ms=compiled.gates.flag_max_age_ms,
         )  # fmt: skip
         for topic, schema in zip(compiled.input_topics, schemas.values(), strict=True):
             self._process.learn(topic, decode.fingerprint(schema), schema)
@@ -104,14 +105,7 @@ class StageWorker:
     def _batching(self, config: Config, name: str) -> Batching | None:
         if all(each.batch is None for each in config.destinations[name].operations.values()):
             return None
-        flag_max_age_ms = self._compiled.event_flag_max_age_ms
-
-        def refusal(delivery: Delivery, now_ms: int) -> SkipReason | None:
-            event = delivery.run.flight.event
-            assert event is not None
-            return gates.again(delivery.step, event, now_ms, flag_max_age_ms)
-
-        return Batching(self.settlement, self._loop.wall_ns, self._dice, refusal)
+        return Batching(self.settlement, self._loop.wall_ns, self._dice, self._asking.again)
 
     def _intake(self, source: StageSource) -> Intake:
         return Intake(
