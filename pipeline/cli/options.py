@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.config import units
-from pipeline.config.section import suggestion
 from pipeline.errors import ConfigError
 from pipeline.model import Problem
 
@@ -105,6 +104,8 @@ def checked(args: argparse.Namespace) -> tuple[Config, dict[str, Any]]:
 
 def unknown(flag: str, name: str, known: Iterable[str], what: str) -> ConfigError:
     """Make the error for a name that is not known, with the nearest one."""
+    from pipeline.config.section import suggestion  # noqa: PLC0415
+
     return refuse(flag, f"there is no such {what}: {suggestion(name, known) or 'known are ' + ', '.join(known)}")
 
 

@@ -10,7 +10,7 @@ import hashlib
 from typing import TYPE_CHECKING, Final
 
 from pipeline.config import topics
-from pipeline.core import decode, journeys, outcome
+from pipeline.core import decode, outcome, runstate
 from pipeline.errors import Bug
 from pipeline.ports import LaneStats
 from pipeline.run.asking import Asking
@@ -138,8 +138,8 @@ class StageWorker:
                 continue
             for record in self.broker.logs[topic, 0][tracker.watermark() :]:
                 due_ms = min(due_ms, record.timestamp_ms + tier_ms)
-                state = journeys.decode(record.header(journeys.STATE_HEADER))
-                parked = parked or (isinstance(state, journeys.RunState) and state.parks > 0)
+                state = runstate.decode(record.header(runstate.STATE_HEADER))
+                parked = parked or (isinstance(state, runstate.RunState) and state.parks > 0)
         return now_s + max(due_ms - now_ms, 0.0) / 1e3, parked
 
     async def settled(self) -> None:
