@@ -12,7 +12,7 @@ from pipeline.cli.screen import print_json
 if TYPE_CHECKING:
     import argparse
 
-KINDS: Final = ("hookline", "journey", "destination", "shared", "env")
+KINDS: Final = ("hookline", "journey", "destination", "shared", "env", "test")
 FOLDER: Final = ".schemas"
 """Where `--write` puts them: hidden, so no part of the configuration."""
 

@@ -157,7 +157,7 @@ def test_no_configuration(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[
     assert "hookline.yaml: is missing from the configuration folder" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("kind", ["hookline", "journey", "destination", "shared", "env"])
+@pytest.mark.parametrize("kind", ["hookline", "journey", "destination", "shared", "env", "test"])
 def test_schemas_for_editors(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", "--schema", kind]) == 0
     assert json.loads(capsys.readouterr().out)["$schema"] == "https://json-schema.org/draft/2020-12/schema"

@@ -10,7 +10,7 @@ import pytest
 from pipeline.adapters.tables import marks
 from pipeline.model import NOTHING, ConsentSaid, Suppress, Unsuppress
 from pipeline.testing.fakes import FakeProducer, FakeTables
-from tests.support.virtual import VirtualLoop
+from pipeline.testing.virtual import VirtualLoop
 
 TOPICS = ("g.consent", "g.suppressions")
 GRANT = ConsentSaid("email", True, 5)
