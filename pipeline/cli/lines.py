@@ -155,11 +155,11 @@ def entry_lines(schema: Any) -> Callable[[str], dict[str, Any] | None]:
             name = given.pop(place, default)
             if not isinstance(name, str) or "\0" in name or (default is None and not name):
                 raise NoEventError(place, "must be text without NUL" + (", and not empty" if default is None else ""))
-            names[place] = _text(name, "", place)
+            names[place] = plain.text(name, "", place)
         key = "\0".join(names.values()) if names["entry"] else names["customer"]
         if given == {"gone": True}:
             return {"key": key.encode(), "value": None}
-        return {"key": key.encode(), "value": _record(given, schema, "")}
+        return {"key": key.encode(), "value": plain.record(given, schema)}
 
     return convert
 

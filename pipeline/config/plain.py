@@ -82,7 +82,7 @@ def _datum(given: Any, schema: Any, place: str) -> Any:  # noqa: C901, PLR0911, 
                 return given
             raise NoEventError(place, "must be one of: " + ", ".join(schema["symbols"]))
         case "string" if isinstance(given, str):
-            return _text(given, logical, place)
+            return text(given, logical, place)
         case "long" | "int" if logical.startswith("timestamp-") and isinstance(given, str):
             return _time(given, place)
         case "long" | "int" if isinstance(given, int) and not isinstance(given, bool):
@@ -96,9 +96,9 @@ def _datum(given: Any, schema: Any, place: str) -> Any:  # noqa: C901, PLR0911, 
         case "null" if given is None:
             return None
         case "bytes" if logical == "decimal":
-            text = given.get("decimal") if isinstance(given, dict) and len(given) == 1 else given
-            if isinstance(text, str):
-                return unscaled(text, schema.get("scale", 0), schema["precision"], place)
+            digits = given.get("decimal") if isinstance(given, dict) and len(given) == 1 else given
+            if isinstance(digits, str):
+                return unscaled(digits, schema.get("scale", 0), schema["precision"], place)
     raise NoEventError(place, f"must be {_shown(schema)}")
 
 
@@ -137,7 +137,8 @@ def _shown(schema: Any) -> str:
     return _kind(schema)
 
 
-def _text(given: str, logical: str, place: str) -> str:
+def text(given: str, logical: str, place: str) -> str:
+    """Return text as it is written, a `uuid` in its one form. Raises NoEventError for what is none."""
     try:
         given.encode()
     except UnicodeEncodeError:  # a lone surrogate, as JSON's \ud800
