@@ -37,6 +37,11 @@ class Places:
         if key is not None:
             self._keys[file, path] = key
 
+    def take(self, others: Places) -> None:
+        """Add all positions of others."""
+        self._values.update(others._values)
+        self._keys.update(others._keys)
+
     def where(self, file: str, path: Path = ()) -> Place:
         """Return where the node at `path` starts, else the nearest node around it that is known."""
         return self._values.get((file, self._known(file, path)), Place(file, 0, 0))

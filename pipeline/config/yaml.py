@@ -3,6 +3,7 @@
 Scalars follow the core schema (YAML 1.2.2, section 10.3): `on`, `NO` and `22:00` are text. Refused because they make a
 file mean something else than it seems to: duplicate keys, anchors, aliases, tags, merge keys, directives, several
 documents. Everything is bounded, and nothing can multiply (no aliases), so a hostile file costs at most its own size.
+Two parsers read: libyaml what is usual, because it is fast; ruamel, whose word counts, whatever that leaves in doubt.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from __future__ import annotations
 import math
 import re
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import yaml as libyaml  # type: ignore[import-untyped]
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import (
     AliasEvent,
+    DocumentEndEvent,
     DocumentStartEvent,
     Event,
     MappingEndEvent,
@@ -24,13 +27,19 @@ from ruamel.yaml.events import (
     SequenceEndEvent,
     SequenceStartEvent,
     StreamEndEvent,
+    StreamStartEvent,
 )
 
 from pipeline.config.places import Path, Place, Places, dotted
 from pipeline.model import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+try:
+    from yaml.cyaml import CParser  # type: ignore[import-untyped]
+except ImportError:  # built without libyaml: ruamel reads all
+    CParser = None
 
 FILE_BYTES_MAX: Final = 256 * 1024
 DEPTH_MAX: Final = 24
@@ -46,6 +55,15 @@ _INT: Final = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", re.ASCII)
 _FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", re.ASCII)
 _NOT_FINITE: Final = re.compile(r"[-+]?(\.inf|\.Inf|\.INF)|\.nan|\.NaN|\.NAN", re.ASCII)
 _UNPRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_DOUBTFUL: Final = re.compile("[\t\x85\u2028\u2029]")
+_ENDS: Final[dict[type[Any], type[Event]]] = {
+    libyaml.StreamStartEvent: StreamStartEvent,
+    libyaml.StreamEndEvent: StreamEndEvent,
+    libyaml.DocumentEndEvent: DocumentEndEvent,
+    libyaml.MappingEndEvent: MappingEndEvent,
+    libyaml.SequenceEndEvent: SequenceEndEvent,
+}
+"""Events that say nothing but where they are."""
 _INT_DIGITS_MAX: Final = 20
 _INT_MAX: Final = 2**63
 
@@ -63,12 +81,27 @@ class _Stop(Exception):
     pass
 
 
+class _DoubtError(Exception):
+    pass
+
+
 def parse(file: str, raw: bytes, places: Places) -> tuple[object, tuple[Problem, ...]]:
     """Read `raw`, noting positions under `file`; return the value (UNREAD if there is none) and all problems.
 
     Mappings are dicts with text or int keys, sequences lists, scalars str, int, float, bool or None.
     """
-    reader = _Reader(file, places)
+    if CParser is not None:
+        found = Places()
+        quick = _Reader(file, found, _quick_events)
+        try:
+            value = quick.document(raw)
+        except (_Stop, _DoubtError):
+            pass
+        else:
+            if not quick.problems:
+                places.take(found)
+                return value, ()
+    reader = _Reader(file, places, _events)
     try:
         value = reader.document(raw)
     except _Stop:
@@ -76,11 +109,57 @@ def parse(file: str, raw: bytes, places: Places) -> tuple[object, tuple[Problem,
     return value, tuple(reader.problems[:PROBLEMS_MAX])
 
 
+def _events(text: str) -> Iterator[Event]:
+    """Read with ruamel: YAML 1.2, and the words for what is wrong."""
+    events: Iterator[Event] = YAML(typ="safe", pure=True).parse(text)
+    return events
+
+
+def _quick_events(text: str) -> Iterator[Event]:
+    """Read with libyaml, ten times as fast; raises _DoubtError wherever ruamel may see anything else, or any problem.
+
+    That is where it is no YAML, and at line breaks of YAML 1.1, tabs, block scalars, anchors, tags, directives, and
+    where nothing stands for a value.
+    """
+    if _DOUBTFUL.search(text):
+        raise _DoubtError
+    parser = CParser(text)
+    try:
+        while parser.check_event():
+            yield _certain(parser.get_event())
+    except libyaml.YAMLError:
+        raise _DoubtError from None
+
+
+def _certain(event: Any) -> Event:
+    """Return ruamel's event for one of libyaml's."""
+    start, end = event.start_mark, event.end_mark
+    match event:
+        case libyaml.ScalarEvent():
+            style = event.style or None
+            if event.anchor or event.tag or style in ("|", ">") or (style is None and not event.value):
+                raise _DoubtError
+            return ScalarEvent(None, None, event.implicit, event.value, start, end, style)
+        case libyaml.MappingStartEvent() | libyaml.SequenceStartEvent():
+            if event.anchor or event.tag:
+                raise _DoubtError
+            kind = MappingStartEvent if isinstance(event, libyaml.MappingStartEvent) else SequenceStartEvent
+            return kind(None, None, event.implicit, start, end)
+        case libyaml.DocumentStartEvent():
+            if event.version or event.tags:
+                raise _DoubtError
+            return DocumentStartEvent(start, end)
+    if type(event) not in _ENDS:
+        raise _DoubtError
+    return _ENDS[type(event)](start, end)
+
+
 class _Reader:
-    def __init__(self, file: str, places: Places) -> None:
+    def __init__(self, file: str, places: Places, events: Callable[[str], Iterator[Event]]) -> None:
         self.problems: list[Problem] = []
         self._file = file
         self._places = places
+        self._read = events
         self._events: Iterator[Event] = iter(())
         self._lines: list[str] = []
 
@@ -88,7 +167,7 @@ class _Reader:
         """Read the one document of a file."""
         text = self._text(raw)
         self._lines = text.split("\n")
-        self._events = YAML(typ="safe", pure=True).parse(text)
+        self._events = self._read(text)
         self._next()  # the start of the stream
         start = self._next()
         if isinstance(start, StreamEndEvent):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import pathlib
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.config import yaml
 from pipeline.config.places import Place, Places
 from pipeline.config.yaml import DEPTH_MAX, FILE_BYTES_MAX, PROBLEMS_MAX, UNREAD, parse
+
+CDNOW = pathlib.Path("tests/data/config/cdnow")
 
 
 def read(text: str | bytes) -> tuple[object, list[str]]:
@@ -149,3 +154,60 @@ def test_any_text_is_a_value_or_a_problem(text: str) -> None:
     raw = text.encode("utf-8", "surrogatepass")
     value, problems = read(raw)
     assert problems or value is not UNREAD
+
+
+# ------------------------------------------------------------------------------------------------------- two parsers
+
+WORDS = [
+    "a", "b: ", "c:", "- ", "\n", "\n  ", "\n    ", "{", "}", "[", "]", ", ", ",", ": ", ":", "'", '"', "#", " #x",
+    "~", "? ",
+    "${a.b}", "|", "|-\n  x", ">", "&a ", "*a", "!t ", "%", "---", "...", "\t", "null", "1", "0x1", "\u00e9", "\u2028",
+    "\x85", "\\n", "\\u00e9", "<<", " ", "  ", "@", "`", "==", "\r\n", "\U0001f600", "''", '""',
+]  # fmt: skip
+USUAL = ["hookline.yaml", "journeys/purchase_thanks.yaml", "destinations/crm.yaml", "env/test.yaml"]
+
+
+def read_by(events, text: str) -> tuple[object, object, object]:
+    places = Places()
+    reader = yaml._Reader("f.yaml", places, events)
+    value = reader.document(text.encode())
+    return value, places._values, places._keys
+
+
+def same(text: str) -> bool:
+    """Compare the parsers where the quick one has no doubt and no problem; say whether that was so."""
+    try:
+        quick = read_by(yaml._quick_events, text)
+    except (yaml._DoubtError, yaml._Stop):
+        return False
+    reader = yaml._Reader("f.yaml", Places(), yaml._quick_events)
+    reader.document(text.encode())
+    if reader.problems:
+        return False
+    assert quick == read_by(yaml._events, text)
+    return True
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(st.sampled_from(WORDS), min_size=1, max_size=14).map("".join))
+def test_both_parsers_read_the_same(text: str) -> None:
+    same(text)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(USUAL), st.integers(0, 1_000), st.integers(0, 3), st.sampled_from(WORDS))
+def test_both_parsers_read_the_same_of_files_with_a_slip(file: str, at: int, gone: int, slip: str) -> None:
+    text = (CDNOW / file).read_text()
+    same(text[:at] + slip + text[at + gone :])
+
+
+@pytest.mark.parametrize("file", USUAL)
+def test_what_is_usual_is_read_by_the_quick_one(file: str) -> None:
+    assert same((CDNOW / file).read_text())
+
+
+def test_without_libyaml_all_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = (CDNOW / USUAL[1]).read_bytes()
+    quick = parse("f.yaml", raw, Places())
+    monkeypatch.setattr(yaml, "CParser", None)
+    assert parse("f.yaml", raw, Places()) == quick
