@@ -24,12 +24,14 @@ INTRODUCTION = """\
 <!-- Generated from schemas/*.avsc by docs/_mkdocs/generate.py: change those, then run it. -->
 
 Hookline's own Avro schemas. `LifecycleEvent` is the format events may come in without a mapping; `DeliveryOutcome` and
-`Ledger` are what `<group>.outcomes` holds, `Consent` and `Suppression` what the [tables](tables.md) are made of. They
-are written in Avro single-object encoding: the bytes `C3 01`, the schema's CRC-64-AVRO fingerprint (little endian), and
-the record.
+`Ledger` are what `<group>.outcomes` holds, `Consent` and `Suppression` what the [tables](tables.md) are made of,
+`Remembered` what is on `<group>.memory`. They are written in Avro single-object encoding: the bytes `C3 01`, the
+schema's CRC-64-AVRO fingerprint (little endian), and the record.
 """
 
-FILES = ("lifecycle_event.avsc", "outcome.avsc", "ledger.avsc", "consent.avsc", "suppression.avsc")
+FILES = (
+    "lifecycle_event.avsc", "outcome.avsc", "ledger.avsc", "consent.avsc", "suppression.avsc", "memory.avsc",
+)  # fmt: skip
 
 
 def schemas_page() -> str:

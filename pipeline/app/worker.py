@@ -17,6 +17,7 @@ from pipeline.adapters.kafka.producer import KafkaProducer
 from pipeline.adapters.kafka.source import KafkaSource
 from pipeline.adapters.schemas import KnownSchemas
 from pipeline.adapters.telemetry import OtelTelemetry, names
+from pipeline.app import memory
 from pipeline.app.definitions import keep, publish
 from pipeline.app.endpoints import Endpoint, Rotation
 from pipeline.app.heartbeat import Heartbeat
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from pipeline.app.reload import Reload
     from pipeline.config.models import Config
+    from pipeline.run.memory import Recall
     from pipeline.run.misses import Misses
 
 DRAIN_S: Final = 20.0
@@ -83,6 +85,7 @@ class Worker:
         self.switchboard: Switchboard | None = None
         self._control: ControlTopic | None = None
         self._tables: CustomerTables | None = None
+        self._recall: Recall | None = None
 
     async def run(self) -> None:
         """Work until `stop` is called or something fatal happens; then stop gracefully, or at once and uncommitted.
@@ -166,6 +169,7 @@ class Worker:
         missing = tuple(name for name in (*self._compiled.input_topics, *own) if name not in known)
         if missing:
             raise TopicMissing(missing)
+        memory.check(self._config.group, self._compiled, known)
         self._removed = topics.removed_retry_topics(self._config, known)
         return self._admin.max_message_bytes(own)
 
@@ -212,12 +216,13 @@ class Worker:
 
     def _open_intakes(self, producer: KafkaProducer, settlement: Settlement, switchboard: Switchboard) -> None:
         config, compiled = self._config, self._compiled
+        log = self.telemetry.log
+        self._recall = memory.recall(config.group, compiled, self._settings, producer, log, self.fatal)
         process = Process(
             compiled.plan, self.lanes, settlement, self.telemetry,
-            event_flag_max_age_ms=compiled.gates.flag_max_age_ms,
+            event_flag_max_age_ms=compiled.gates.flag_max_age_ms, recall=self._recall,
         )  # fmt: skip
         self.misses = process.misses
-        log = self.telemetry.log
         sources = [KafkaSource(self._settings, config.group, [topic], "input", log) for topic in compiled.input_topics]
         tiers_ms = dict(zip(topics.retry_topics(config), compiled.tiers_ms, strict=True)) | self._removed
         retry_topics = tuple(tiers_ms)
@@ -286,6 +291,8 @@ class Worker:
             await self._control.stop()
         if self._tables is not None:
             await self._tables.close()
+        if self._recall is not None:
+            await self._recall.stop()
         if self._error is None:
             left = await producer.flush(FLUSH_S)
             self.telemetry.log("info", "worker_stopped", worker=self._worker_id, unacked=left)

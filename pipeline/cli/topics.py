@@ -77,7 +77,7 @@ def wanted(
     config: Config, there: Mapping[str, TopicState], partitions: int | None = None, input_partitions: int = 0
 ) -> tuple[Wanted, ...]:
     """Return every topic the configuration needs, given the input topics there are."""
-    from pipeline.config import topics  # noqa: PLC0415
+    from pipeline.config import remember, topics  # noqa: PLC0415
 
     inputs = topics.inputs(config)
     found = [there[name] for name in inputs if name in there]
@@ -91,6 +91,9 @@ def wanted(
             input_bytes=max(sizes, default=KAFKA_MAX_MESSAGE_BYTES),
             longest_age_ms=_longest_age_ms(config),
             dead_ms=config.retention.dead_ms, outcomes_ms=config.retention.outcomes_ms,
+            memory=topics.memory(config.group) if remember.used(config) else "",
+            memory_ms=config.retention.memory_ms,
+            memory_partitions=max((state.partitions for state in found), default=input_partitions),
         ),
     )  # fmt: skip
 

@@ -209,6 +209,7 @@ class _Journey:
         yield from self._event_types()
         yield from self._older_names()
         yield from self._alerts(("on_failure", "alert"), journey.on_failure.alert)
+        yield from self._memory()
         names: dict[str, int] = {}
         for index, step in enumerate(journey.steps):
             path = ("steps", index)
@@ -305,6 +306,20 @@ class _Journey:
         if types is not None and event_type not in types:
             hint = suggestion(event_type, types) or "known are: " + ", ".join(sorted(types))
             yield self._problem(path, "no `events` entry of hookline.yaml makes this type", hint)
+
+    def _memory(self) -> Iterator[Problem]:
+        """Refuse what cannot be remembered so long, or by partitions that do not belong together."""
+        once, main = self.journey.trigger.once, self.main
+        if main is None:
+            return
+        if once is not None and once.per_ms > main.retention.memory_ms:
+            hint = "hookline.yaml's retention.memory says how long anything is remembered"
+            yield self._problem(("trigger", "once", "per"), "is longer than what is remembered", hint)
+        if once is not None and len({each.topic for each in main.events}) > 1:
+            yield self._problem(
+                ("trigger", "once"), "with several input topics in `events` is not supported in this release",
+                "what is remembered is kept by partition of the input",
+            )  # fmt: skip
 
     def _purpose(self, path: Path, purpose: str | None) -> Iterator[Problem]:
         if self.main is not None and purpose is not None and purpose not in self.main.purposes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from pipeline.config import salvage, steps
+from pipeline.config import remember, salvage, steps
 from pipeline.config.batching import Request
 from pipeline.config.definition import definition, journey_hash
 from pipeline.config.definition import read as read_definition
@@ -79,6 +79,7 @@ class Compiled:
     input_topics: tuple[str, ...]
     tiers_ms: tuple[int, ...]
     purposes: tuple[str, ...]
+    remembers: bool  # whether any journey asks for what is remembered
     gates: GatePolicy
 
 
@@ -131,6 +132,7 @@ def compile(  # noqa: A001 - the word of the command line
         input_topics=tuple(dict.fromkeys(mapping.topic for mapping in config.events)),
         tiers_ms=tuple(tier.ms for tier in config.retry_tiers),
         purposes=tuple(config.purposes),
+        remembers=remember.used(config),
         gates=GatePolicy(config.consent.event_flag_max_age_ms),
     )
 
@@ -264,7 +266,10 @@ class _Plans:
         made = tuple(
             self._step(journey, step, part, hash_) for step, part in zip(journey.steps, parts.steps, strict=True)
         )
-        return Route(journey.name, hash_, journey.trigger.max_age_ms, parts.condition, made)
+        return Route(
+            journey.name, hash_, journey.trigger.max_age_ms, parts.condition, made, category=journey.category,
+            shares=journey.first_name, once=parts.once,
+        )  # fmt: skip
 
     def _request(self, journey: JourneyConfig, step: StepConfig) -> Request:
         """Return the requests of a step; those of a past definition are made when it is needed."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from pipeline.config.mark import MarkConfig  # noqa: TC001 - pydantic reads annotations at run time
+from pipeline.config.remember import OnceConfig  # noqa: TC001 - as above
 from pipeline.config.section import (
     DurationMs,
     EventType,
@@ -83,8 +84,7 @@ class Trigger(Section):
     events: Items[EventType] = Field(min_length=1, max_length=EVENTS_MAX, description="Event types.")
     when: Expression | None = Field(None, description="CEL condition on the event; default: every event.")
     max_age_ms: DurationMs = Field(alias="max_age", description="Older events end skipped; also bounds every retry.")
-
-    later: ClassVar[Mapping[str, Later]] = {"once": Later("each event enters")}
+    once: OnceConfig | None = Field(None, description="How often a customer enters; default: with each event.")
 
 
 class StepConfig(Section):

@@ -154,8 +154,9 @@ class Retention(Section):
     retry: Literal["settled"] = Field("settled", description="Retry records are kept until they are settled.")
     dead_ms: DurationMs = Field(14 * 86_400_000, alias="dead", description="The dead topic.")
     outcomes_ms: DurationMs = Field(30 * 86_400_000, alias="outcomes", description="The outcomes topic.")
-
-    later: ClassVar[Mapping[str, Later]] = {"memory": Later("journeys keep no state", accepted=("400d",))}
+    memory_ms: DurationMs = Field(
+        400 * 86_400_000, alias="memory", description="What is remembered of customers, at the longest."
+    )
 
 
 class EventMapping(Section):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from pipeline.config import defaults, marking
+from pipeline.config import defaults, marking, remember
 from pipeline.config.checks import class_problem
 from pipeline.config.operation import METADATA_KEY
 from pipeline.config.results import StepScope
@@ -14,7 +14,7 @@ from pipeline.config.scope import PUBLIC, ItemScope, Listed, Scope
 from pipeline.config.sent import UNCLASSIFIED, Sent
 from pipeline.core import expressions, payload, types, urltext
 from pipeline.core.expressions import Expression, Flaw, Test, Variable
-from pipeline.model import Datum, Event, Mark, Refused, value
+from pipeline.model import Datum, Event, Mark, Once, Refused, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -48,6 +48,7 @@ class JourneyParts:
 
     condition: Test | None
     steps: tuple[StepParts, ...]
+    once: Once | None = None
 
 
 @value
@@ -93,7 +94,18 @@ class JourneyCompiler:
         """Compile all; `problems` then holds all that is wrong. What is wrong errs or is absent when run."""
         condition = self._test(self._journey.trigger.when, ("trigger", "when"), self._scope)
         steps = tuple(self._step(index) for index in range(len(self._journey.steps)))
-        return JourneyParts(condition, steps)
+        return JourneyParts(condition, steps, self._once())
+
+    def _once(self) -> Once | None:
+        given = self._journey.trigger.once
+        if given is None:
+            return None
+        made = expressions.template(given.key, self._scope)
+        if isinstance(made, tuple):
+            self._flawed(self._journey.file, ("trigger", "once", "key"), given.key, made)
+            return None
+        get = (lambda _datum, _now_ms: made) if isinstance(made, str) else expressions.as_text(made).get
+        return remember.once(self._config, self._journey, get)
 
     def _step(self, index: int) -> StepParts:
         step, path = self._journey.steps[index], ("steps", index)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.config import units
+from pipeline.config import remember, units
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -82,9 +82,10 @@ def removed_retry_topics(config: Config, known: Iterable[str]) -> dict[str, int]
 
 
 def own(config: Config) -> tuple[str, ...]:
-    """Name every topic of the group's own."""
+    """Name every topic of the group's own that the configuration needs."""
     group = config.group
-    return (*retry_topics(config), dead(group), outcomes(group), control(group), *tables(group))
+    asked = (memory(group),) if remember.used(config) else ()
+    return (*retry_topics(config), dead(group), outcomes(group), control(group), *tables(group), *asked)
 
 
 def inputs(config: Config) -> tuple[str, ...]:

@@ -21,13 +21,19 @@ TOMBSTONES_MS: Final = 86_400_000
 """Least time a tombstone of a table stays: a worker's file that is older than half of it is read anew."""
 FOREVER: Final = -1
 
-_ONE_LOG: Final[Mapping[str, tuple[str, str]]] = {
+_EXACTLY: Final[Mapping[str, tuple[str, str]]] = {
     "control": ("it is read as one log", "delete it, then: hookline topics create"),
     "table": (
         "of two records with one key, in two partitions, nobody can tell which is the newer one",
         "move it: a topic with one partition, filled again by whoever writes to it",
     ),
+    "memory": (
+        "its partitions belong to the input's of the same number",
+        "add the missing ones; where the input has fewer or more than it had, what was remembered stays where it was",
+    ),
 }
+"""Why a topic must have just so many partitions, and what to do, by its role."""
+
 _SIZES: Final = ("retention.ms", "retention.bytes")  # -1 means unlimited
 
 
@@ -47,7 +53,7 @@ class Wanted:
     """One topic that must be there. `partitions` is for creating it; `exactly`: any other number is wrong."""
 
     name: str
-    role: str  # input | retry | dead | outcomes | control | table
+    role: str  # input | retry | dead | outcomes | control | table | memory
     partitions: int
     demands: tuple[Demand, ...] = ()
     exactly: bool = False
@@ -95,8 +101,14 @@ def own(
     longest_age_ms: int,
     dead_ms: int,
     outcomes_ms: int,
+    memory: str = "",
+    memory_ms: int = 0,
+    memory_partitions: int = 0,
 ) -> tuple[Wanted, ...]:
-    """Return the group's own topics. `input_bytes` is the largest `max.message.bytes` of the inputs; ages in ms."""
+    """Return the group's own topics. `input_bytes` is the largest `max.message.bytes` of the inputs; ages in ms.
+
+    `memory` "" is none; it has as many partitions as the input, since they belong together by their number.
+    """
     shared = (
         Demand("message.timestamp.type", "LogAppendTime", "retry delays and retention count from the broker's clock"),
         Demand(
@@ -117,6 +129,11 @@ def own(
             Wanted(name, "table", 1, (*shared, *_compacted("what is known of a customer"), _WITHDRAWN), exactly=True)
             for name in tables
         ),
+        *(
+            Wanted(name, "memory", memory_partitions, (*shared, *_remembered(memory_ms)), exactly=True)
+            for name in [memory]
+            if name
+        ),
     )  # fmt: skip
 
 
@@ -130,6 +147,15 @@ def _compacted(newest: str) -> tuple[Demand, ...]:
         Demand("cleanup.policy", "compact", f"{newest} must stay, and nothing else"),
         Demand("segment.ms", str(CONTROL_ROLL_MS), why, high=CONTROL_ROLL_MS),
         Demand("max.compaction.lag.ms", str(CONTROL_ROLL_MS), why, high=CONTROL_ROLL_MS),
+    )
+
+
+def _remembered(ms: int) -> tuple[Demand, ...]:
+    why = "an entry must stay until it is superseded, and for as long as it is asked for"
+    return (
+        Demand("cleanup.policy", "compact,delete", why),
+        Demand("retention.bytes", str(FOREVER), "entries would go by size before their time", low=inf),
+        _kept("retention.memory", ms),
     )
 
 
@@ -148,11 +174,11 @@ def examine(wanted: Sequence[Wanted], present: Mapping[str, Present]) -> tuple[F
         if there is None:
             findings.append(_missing(topic))
             continue
-        if topic.exactly and there.partitions != topic.partitions:
+        if topic.exactly and topic.partitions and there.partitions != topic.partitions:
             findings.append(
                 Finding(
                     topic.name, f"has {there.partitions} partitions, must have {topic.partitions}",
-                    *_ONE_LOG[topic.role],
+                    *_EXACTLY[topic.role],
                 )
             )  # fmt: skip
         if topic.role == "input":

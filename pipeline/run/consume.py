@@ -119,6 +119,8 @@ class Intake:
                     if (before := self.trackers.get(key)) is not None:
                         self._forget([before])  # its drain took longer than the rebalance
                     self.trackers[key] = tracker
+                    if self._release is None:
+                        self._process.assigned(tracker.partition)
                 self._telemetry.log(
                     "info", "partitions_assigned", role=self.source.role, partitions=_names(notice.partitions)
                 )
@@ -211,7 +213,7 @@ class Intake:
                 continue
             wanted = self._take(record, tracker, now_ns)
             if wanted is not None:
-                self._wait_for_schema(key, record, wanted)
+                self._wait_for(key, record, wanted)
         if not released:
             self.source.taken(max(number - back, 0))
 
@@ -223,13 +225,33 @@ class Intake:
             self._back.extend(records)
             self._schedule()
 
-    def _wait_for_schema(self, key: _Key, record: Record, wanted: Wanted) -> None:
+    def _wait_for(self, key: _Key, record: Record, wanted: Wanted) -> None:
         self._held[key] = deque((record,))
         self.source.pause(*key)
-        self._spawn(self._find_schema(key, *wanted))
+        self._spawn(self._find(key, wanted))
+
+    async def _find(self, key: _Key, wanted: Wanted) -> None:
+        """Wait for what must be had; then go on with the partition where it stopped."""
+        if isinstance(wanted, tuple):
+            await self._find_schema(key, *wanted)
+        else:
+            await self._process.read(wanted)
+        held = self._held.pop(key, None)
+        if held is None:
+            return
+        tracker = self.trackers.get(key)
+        now_ns = self._clock()
+        while held and tracker is not None:
+            record = held.popleft()
+            more = self._take(record, tracker, now_ns)
+            if more is not None:
+                self._wait_for(key, record, more)
+                self._held[key].extend(held)
+                return
+        self.source.resume(*key)
 
     async def _find_schema(self, key: _Key, topic: str, ref: SchemaRef) -> None:
-        """Look a schema up until the registry answers; then go on with the partition where it stopped."""
+        """Look a schema up until the registry answers."""
         attempt = 0
         while True:
             found = await self._schemas.fetch(ref)
@@ -242,19 +264,6 @@ class Intake:
             attempt += 1
             await asyncio.sleep(wait_s)
         self._process.learn(topic, ref, found.schema if isinstance(found, Found) else found)
-        held = self._held.pop(key, None)
-        if held is None:
-            return
-        tracker = self.trackers.get(key)
-        now_ns = self._clock()
-        while held and tracker is not None:
-            record = held.popleft()
-            wanted = self._take(record, tracker, now_ns)
-            if wanted is not None:
-                self._wait_for_schema(key, record, wanted)
-                self._held[key].extend(held)
-                return
-        self.source.resume(*key)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
@@ -340,6 +349,8 @@ class Intake:
             if self.trackers.get(key) is tracker:  # and not the one of a newer assignment
                 del self.trackers[key]
                 self._drop_held(key)
+                if self._release is None:
+                    self._process.gone(tracker.partition)
             for lane in self._lanes:
                 lane.discard(partial(_belongs, tracker))
 

@@ -29,13 +29,13 @@ from pipeline.model import (
     Step,
 )
 from pipeline.run.budget import Budgets
-from pipeline.run.misses import TRIGGER, Misses
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipeline.ports import Marks
     from pipeline.run.dispatch import Lane
+    from pipeline.run.misses import Misses
     from pipeline.run.settle import Settlement
 
 
@@ -70,7 +70,6 @@ class Follow:
         moving, ahead = journeys.shape(route.steps)
         run = Run(flight, route, now_ms, moving=moving)
         if refusal is not None:
-            self._misses.condition(route.journey, TRIGGER, event.id)
             run.moving += len(ahead)
         elif ahead:
             self.keep(run, datum, ahead)

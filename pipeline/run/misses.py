@@ -21,6 +21,8 @@ ALIKE: Final = 0.8
 """How much alike two types must be (difflib's ratio) for one to be taken for the other misspelt."""
 TRIGGER: Final = "trigger.when"
 """The place of a journey's own condition; that of a step's is `steps.NAME.when`."""
+ONCE: Final = "trigger.once.key"
+"""The place of what a customer enters once with."""
 
 
 class Misses:

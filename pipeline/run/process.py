@@ -21,11 +21,13 @@ from pipeline.model import (
     Plan,
     Record,
     Route,
+    SkipReason,
     Trace,
     Undecodable,
+    value,
 )
 from pipeline.run.follow import Follow
-from pipeline.run.misses import Misses
+from pipeline.run.misses import ONCE, TRIGGER, Misses
 from pipeline.run.resume import Resume
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from pipeline.model import SchemaRef
     from pipeline.ports import Marks, Telemetry, Unknown
     from pipeline.run.dispatch import Lane
+    from pipeline.run.memory import Recall
     from pipeline.run.settle import Settlement
 
 UNKNOWN_REMEMBERED: Final = 1_000
@@ -44,15 +47,27 @@ UNKNOWN_REMEMBERED: Final = 1_000
 Read: TypeAlias = tuple[Plan, Event, Datum]
 """A record as the first two stages leave it."""
 
-Wanted: TypeAlias = "tuple[str, SchemaRef]"
-"""A writer schema that is not known yet: the input topic it is for, and its reference."""
+
+@value
+class Unread:
+    """A partition of the memory topic that must be read before anything of it can be asked."""
+
+    partition: int
+
+
+Wanted: TypeAlias = "tuple[str, SchemaRef] | Unread"
+"""What must be had before a record can be taken up.
+
+A writer schema that is not known yet (the input topic it is for, and its reference), or what is remembered.
+"""
 
 
 class Process:
     """One event through the stages. `record` and `retry` never wait and never raise but for a bug of ours.
 
-    Both answer None when the record was taken up, or `(topic, reference)` of a schema that must be looked up first;
-    then the caller holds the partition, calls `learn` with both, and offers the same record again.
+    Both answer None when the record was taken up, or what must be had first: a schema by `(topic, reference)`, for
+    which the caller calls `learn`, or what is remembered, for which it awaits `read`. Until then it holds the
+    partition; then it offers the same record again.
     """
 
     def __init__(
@@ -64,8 +79,10 @@ class Process:
         marks: Marks | None = None,
         *,
         event_flag_max_age_ms: int,
+        recall: Recall | None = None,
     ) -> None:
-        """`marks` is wanted where steps mark."""
+        """`marks` is wanted where steps mark, `recall` where journeys ask for what is remembered."""
+        self._recall = recall
         self._planner = planner
         self._settlement = settlement
         self._sampled = telemetry.sampled
@@ -97,6 +114,21 @@ class Process:
         while self._unknown:
             del self._plans[self._unknown.popitem(last=False)[0]]
 
+    async def read(self, unread: Unread) -> None:
+        """Return once a partition of what is remembered has been read."""
+        assert self._recall is not None
+        await self._recall.whole(unread.partition)
+
+    def assigned(self, partition: int) -> None:
+        """Prepare for records of an input partition that is ours from now on."""
+        if self._recall is not None:
+            self._recall.assigned(partition)
+
+    def gone(self, partition: int) -> None:
+        """Note that an input partition is not ours any more."""
+        if self._recall is not None:
+            self._recall.gone(partition)
+
     # ------------------------------------------------------------------------------------------ a new event
 
     def record(self, record: Record, tracker: Tracker, now_ns: int) -> Wanted | None:
@@ -106,6 +138,8 @@ class Process:
             return None
         read = self._read(record)
         if isinstance(read, tuple):
+            if self._recall is not None and not self._recall.ready(record.partition):
+                return Unread(record.partition)
             self._event(record, tracker, read, now_ns)
             return None
         if isinstance(read, LedgerReason):
@@ -134,7 +168,12 @@ class Process:
             flight.deliveries += len(route.steps)
         self._settlement.opened(flight, flight.deliveries)
         headers = payload.event_headers(event)
-        for route, refusal in matched:
+        for route, refused in matched:
+            refusal, place = refused, TRIGGER
+            if refusal is None and route.once is not None and self._recall is not None:
+                refusal, place = self._recall.enter(flight, route, datum, now_ms, self._settlement.write), ONCE
+            if refusal is SkipReason.CONDITION_ERROR:
+                self.misses.condition(route.journey, place, event.id)
             self._follow.begin(flight, route, event, datum, refusal, headers, now_ms)
 
     def _read(self, record: Record) -> Read | Undecodable | LedgerReason | SchemaRef:

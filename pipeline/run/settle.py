@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pipeline.core.offsets import Tracker
-    from pipeline.ports import Clock, Dice, Headers, Producer, Telemetry
+    from pipeline.ports import Acked, Clock, Dice, Headers, Producer, Telemetry
 
 POSITION_BYTES: Final = 1_000
 """Counted for each open position and each of its deliveries beside the event's own bytes."""
@@ -118,6 +118,11 @@ class Settlement:
         """Settle a position without deliveries; the next commit's ledger says why."""
         self.ledger_counts[reason] = self.ledger_counts.get(reason, 0) + 1
         tracker.settled(offset, reason)
+
+    def write(self, flight: Flight) -> Acked:
+        """Count one more write that an open position waits for; return what is to be called once the broker has it."""
+        flight.open += 1
+        return partial(self._acked, flight)
 
     def forget(self, tracker: Tracker) -> None:
         """Close a tracker whose partition is gone: acks that still come change nothing any more."""

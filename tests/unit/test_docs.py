@@ -23,7 +23,7 @@ from pipeline.config.compile import compile as compile_config
 from pipeline.config.destination import DestinationConfig
 from pipeline.config.journey import JourneyConfig
 from pipeline.config.load import load
-from pipeline.config.models import EnvFile
+from pipeline.config.models import EnvFile, Trigger
 from pipeline.config.policy import HooklineFile, Kafka
 from pipeline.config.secrets import Secrets
 from pipeline.core import deadletter, payload, runstate, verdict
@@ -40,6 +40,7 @@ EXAMPLES = {
     "destination": DestinationConfig,
     "env": EnvFile,
     "test": CaseFile,
+    "trigger": Trigger,
 }
 
 

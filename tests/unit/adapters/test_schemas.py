@@ -36,7 +36,7 @@ def problems(*folders: Path) -> list[str]:
 
 async def test_hooklines_own_schemas_are_there() -> None:
     folders = Folders((packaged(),))
-    names = ("LifecycleEvent", "DeliveryOutcome", "Ledger", "Consent", "Suppression")
+    names = ("LifecycleEvent", "DeliveryOutcome", "Ledger", "Consent", "Suppression", "Remembered")
     assert set(folders.readers) == {f"hookline.{name}" for name in names}
     known = KnownSchemas(folders)
     for schema in known.reader_schemas().values():

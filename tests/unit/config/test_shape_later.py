@@ -42,13 +42,6 @@ def test_step_keys(folder: Folder, line: str, why: str) -> None:
     assert problem.endswith(refused(line, why))
 
 
-def test_once(folder: Folder) -> None:
-    folder.change("journeys/welcome.yaml", "max_age: 2h", 'max_age: 2h\n  once: {key: "${event.id}", per: 30d}')
-    assert folder.problem() == (
-        "journeys/welcome.yaml:10:3: trigger.once: `once` is not supported in this release: each event enters"
-    )
-
-
 @pytest.mark.parametrize("status", ["shadow", "paused"])
 def test_statuses(folder: Folder, status: str) -> None:
     problem = folder.change("journeys/welcome.yaml", "live", status).problem()
@@ -63,7 +56,6 @@ def test_main_keys(folder: Folder, line: str, why: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "retention: {memory: 30d}",
         "brakes: {intake: {share: 5%}}",
         "consent: {table_lag_max: 1m}",
         "consent: {skew: 1m}",
@@ -97,5 +89,5 @@ def test_a_default_of_the_reference_is_accepted(folder: Folder) -> None:
     folder.add("destinations/crm.yaml", "proxy: none\nretain_excerpt: 0B\nauth: none\nsign: none\ntls: {}\n")
     folder.change("destinations/crm.yaml", "/notes}", "/notes, query: {}, response: {}, batch: none}")
     folder.add("hookline.yaml", "identity: {}\ncaps: []\nquiet_hours: []\nalerts: {}\n")
-    folder.add("hookline.yaml", "retention: {memory: 400d}\nconsent: {table_lag_max: 30s, skew: 5m}\n")
+    folder.add("hookline.yaml", "consent: {table_lag_max: 30s, skew: 5m}\n")
     assert folder.load().destinations["crm"].auth is None

@@ -12,6 +12,7 @@ def test_own_topics_begin_with_the_group(tmp_path):
     names = ("retry.10s", "retry.1m", "dead", "outcomes", "control", "consent", "suppressions")
     assert topics.own(config) == tuple(f"shop.{name}" for name in names)
     assert topics.retry_topics(config) == ("shop.retry.10s", "shop.retry.1m")
+    assert topics.memory("shop") == "shop.memory"
     assert topics.inputs(config) == ("events",)
     assert topics.retry_group("shop") == "shop.retry"
 

@@ -118,3 +118,22 @@ def test_an_input_that_deletes_by_producers_time_is_noted_not_refused():
     assert (note.topic, note.serious) == ("orders", False)
     for safe in ({"retention.ms": "-1"}, {"cleanup.policy": "compact"}, {"message.timestamp.type": "LogAppendTime"}):
         assert findings(orders=risky | safe) == ()
+
+
+def test_memory_has_the_inputs_partitions_and_forgets_what_nobody_asks_for():
+    def with_memory(partitions):
+        return topics_plan.own(
+            [], "g.dead", "g.outcomes", "g.control", [], partitions=4, input_bytes=INPUT_BYTES, longest_age_ms=1,
+            dead_ms=1, outcomes_ms=1, memory="g.memory", memory_ms=400 * 24 * HOUR_MS, memory_partitions=partitions,
+        )  # fmt: skip
+
+    wanted = with_memory(6)[-1]
+    assert (wanted.name, wanted.role, wanted.partitions) == ("g.memory", "memory", 6)
+    configs = topics_plan.configs(wanted)
+    assert (configs["cleanup.policy"], configs["retention.ms"]) == ("compact,delete", str(400 * 24 * HOUR_MS))
+    present = {each.name: Present(each.partitions, topics_plan.configs(each)) for each in with_memory(6)}
+    assert topics_plan.examine(with_memory(6), present) == ()
+    (found,) = topics_plan.examine(with_memory(8), present)
+    assert (found.topic, found.what) == ("g.memory", "has 6 partitions, must have 8")
+    assert "same number" in found.why
+    assert topics_plan.examine(with_memory(0), present) == ()  # the input is not there to be counted

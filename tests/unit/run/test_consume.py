@@ -10,6 +10,7 @@ from pipeline.core import outcome
 from pipeline.model import Answer, LedgerReason, Record
 from pipeline.run import consume
 from pipeline.run.consume import Intake
+from pipeline.run.process import Unread
 from pipeline.run.release import Release
 from pipeline.testing.fakes import FakeEndpoint, FakeSchemas, FakeSource
 from tests.unit.run.conftest import step, until
@@ -24,6 +25,19 @@ class Script:
         self.unknown: set[int] = set()
         self.learned: list[object] = []
         self.forgot = 0
+        self.owned: list[int] = []
+        self.unread: set[int] = set()
+        self.whole = asyncio.Event()
+
+    def assigned(self, partition) -> None:
+        self.owned.append(partition)
+
+    def gone(self, partition) -> None:
+        self.owned = [each for each in self.owned if each != partition]
+
+    async def read(self, wanted) -> None:
+        await self.whole.wait()
+        self.unread.discard(wanted.partition)
 
     def learn(self, topic, ref, schema) -> None:
         self.learned.append(schema)
@@ -32,6 +46,8 @@ class Script:
     def record(self, record, tracker, now_ns):
         if record.value == b"schema" and 7 in self.unknown:
             return record.topic, 7
+        if record.partition in self.unread:
+            return Unread(record.partition)
         self.seen.append(record.offset)
         if record.value == b"empty":
             self.world.settlement.empty(tracker, record.offset, LedgerReason.NO_JOURNEY)
@@ -235,3 +251,19 @@ async def test_retry_records_wait_until_due_and_are_committed(world, monkeypatch
     assert world.producer.records == []
     await intake.stop()
     assert source.stopped
+
+
+async def test_what_is_remembered_is_read_before_the_partition_is_taken_up_and_given_up_with_it(world, intake) -> None:
+    intake.script.unread.add(0)
+    intake.source.assign(("in", 0, 0), ("in", 1, 0))
+    assert intake.script.owned == [0, 1]
+    other = Record("in", 1, 0, None, b"empty", (), 0)
+    intake.source.post([*records(b"empty", b"empty"), other])
+    await until(lambda: intake.trackers["in", 1].watermark() == 1)
+    assert intake.script.seen == [0]
+    assert intake.source.paused == {("in", 0)}
+    intake.script.whole.set()
+    await until(lambda: intake.trackers["in", 0].watermark() == 2)
+    assert intake.source.paused == set()
+    intake.source.revoke(("in", 0), lost=True)
+    await until(lambda: intake.script.owned == [1])

@@ -1,0 +1,54 @@
+"""run/process with what is remembered: nothing is taken up before it was read, and a key enters once."""
+
+from __future__ import annotations
+
+from pipeline.model import Once, Plan, Route
+from pipeline.run.memory import Recall
+from pipeline.run.process import Process, Unread
+from pipeline.testing.fakes import FakeFollower
+from tests.unit.run.conftest import DAY, REF, step, take, until
+
+
+async def test_an_event_waits_until_what_is_remembered_was_read(world, made) -> None:
+    follower = FakeFollower(world.clock)
+    follower.reachable = False
+    recall = Recall(follower, "g.memory", world.producer, world.clock, world.telemetry.log)
+    process = Process(
+        made.plans, world.lanes, world.settlement, world.telemetry, event_flag_max_age_ms=DAY, recall=recall
+    )
+    process.learn("in", REF, "known")
+    process.assigned(0)
+    assert take(world, process, "hello") == Unread(0)
+    assert (world.outcomes(), world.settlement.unsettled()) == ([], 0)
+    follower.reachable = True
+    follower.followed.clear()
+    follower.follow(0)
+    await process.read(Unread(0))
+    assert take(world, process, "hello") is None
+    process.gone(0)
+    await recall.stop()
+
+
+async def test_a_key_enters_once_and_the_position_waits_for_what_is_written(world, made) -> None:
+    recall = Recall(FakeFollower(world.clock), "g.memory", world.producer, world.clock, world.telemetry.log)
+    once = Once(lambda datum, _now: None if datum == "keyless" else datum, DAY)
+    route = Route("welcome", "h", DAY, None, (step(),), shares="welcome", once=once)
+    process = Process(
+        lambda *_: Plan(made.plans._read, made.plans._envelope, {"signup": (route,)}), world.lanes, world.settlement,
+        world.telemetry, event_flag_max_age_ms=DAY, recall=recall,
+    )  # fmt: skip
+    process.learn("in", REF, "known")
+    process.assigned(0)
+    await process.read(Unread(0))
+    for text in ("hello", "hello", "other key", "keyless"):
+        assert take(world, process, text) is None
+    await until(lambda: world.tracker.watermark() == 4)
+    assert sorted((row.event_id, row.outcome.value, row.reason) for row in world.outcomes()) == [
+        ("e-0", "delivered", ""), ("e-1", "skipped", "once"), ("e-2", "delivered", ""),
+        ("e-3", "skipped", "condition_error"),
+    ]  # fmt: skip
+    assert [each.key for each in world.producer.of("g.memory")] == [
+        b"c\0ewelcome/hello/e-0", b"c\0ewelcome/other key/e-2",
+    ]  # fmt: skip
+    assert process.misses.conditions == {("welcome", "trigger.once.key"): 1}
+    await recall.stop()
