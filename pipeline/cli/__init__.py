@@ -27,6 +27,7 @@ from pipeline.cli import (
     pause,
     plan,
     produce,
+    render,
     run,
     schema,
     status,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 COMMANDS: Final = (
     demo, run,
     new, validate, fmt, schema, plan, pages,
-    test,
+    test, render,
     produce, topics, trace, status, affected, pause, destination, waiting, dead, erase, account, bench,
 )  # fmt: skip
 """In the order of `--help`: try it, run it, change it, look into it, measure it."""

@@ -10,6 +10,7 @@ from pipeline.cli import options, screen
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
+    from typing import Any
 
     from pipeline.config.models import Config
     from pipeline.testing.stage.play import Played
@@ -28,6 +29,11 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "waits take no time. Drafts are played as if they were live. Exit code 1 if anything came out otherwise.",
     )
     parser.add_argument("cases", nargs="*", metavar="CASE", help="a journey, or the name of a case; default all")
+    parser.add_argument(
+        "--edge-cases", action="store_true",
+        help="play what may happen to any journey instead: missing fields, invalid identifiers, no consent, a spike, "
+        "late and repeated events, systems that fail; made of a journey's first case that delivers something",
+    )  # fmt: skip
     options.add_config(parser)
     options.add_json(parser)
     parser.set_defaults(run=execute)
@@ -38,6 +44,8 @@ def execute(args: argparse.Namespace) -> int:
     from pipeline.testing.stage.play import Player  # noqa: PLC0415 - commands import what is heavy once they run
 
     config, readers = options.checked(args)
+    if args.edge_cases:
+        return _edges(args, config, readers)
     chosen = _chosen(config, args.cases)
     began_s = time.monotonic()
     played: list[Played] = []
@@ -52,6 +60,34 @@ def execute(args: argparse.Namespace) -> int:
             print("\n".join(_lines(each)))
         took = f"in {time.monotonic() - began_s:.1f} s"
         print(f"{len(played) - failed} of {len(played)} cases came out as expected, {took}")
+    return FAILED if failed else OK
+
+
+def _edges(args: argparse.Namespace, config: Config, readers: dict[str, Any]) -> int:
+    from pipeline.testing.stage.edges import Edges  # noqa: PLC0415
+
+    for word in args.cases:
+        if word not in config.journeys:
+            raise options.unknown("CASE", word, config.journeys, "journey")
+    checked = []
+    for name in args.cases or config.journeys:
+        try:
+            edges = Edges(config, readers, name)
+        except KeyError:
+            raise options.refuse(
+                "--edge-cases", f"are made of a case that delivers something, and {name} has none"
+            ) from None
+        for each in edges.play():
+            checked.append(each)
+            if not args.json:
+                print(f"{'FAIL' if each.flaws else 'ok':5} {each.journey}: {each.name}", flush=True)
+                for flaw in each.flaws:
+                    print(f"      {flaw}")
+    failed = sum(bool(each.flaws) for each in checked)
+    if args.json:
+        screen.print_json({"edge_cases": checked, "passed": len(checked) - failed, "failed": failed})
+    else:
+        print(f"{len(checked) - failed} of {len(checked)} edge cases hold")
     return FAILED if failed else OK
 
 

@@ -76,12 +76,17 @@ def stage(config: Config, reader_schemas: Mapping[str, Any]) -> Staged:
         schema = _Shaping(config, mapping, reader_schemas).schema(name)
         literal = mapping.type if mapping.type is not None and "${" not in mapping.type else ""
         shape = Shape(f"stage.{index}", literal, schema)
-        mappings.append(EventMapping.model_construct(topic=shape.topic, record=name, **_parts(schema, literal)))
+        parts = _parts(schema, literal)
+        own = EventMapping.model_construct(topic=shape.topic, record=name, identity=mapping.identity, **parts)
+        mappings.append(own)
         shapes.append(shape)
         schemas[name] = schema
-    bare = {name: _bare(each) for name, each in config.destinations.items()}
-    staged = config.model_copy(update={"events": tuple(mappings), "destinations": bare})
-    return Staged(staged, schemas, tuple(shapes))
+    return Staged(bare(config).model_copy(update={"events": tuple(mappings)}), schemas, tuple(shapes))
+
+
+def bare(config: Config) -> Config:
+    """Return the configuration with destinations that need no secrets and are nowhere: for what sends nothing."""
+    return config.model_copy(update={"destinations": {name: _bare(each) for name, each in config.destinations.items()}})
 
 
 def check(config: Config, reader_schemas: Mapping[str, Any]) -> tuple[Problem, ...]:

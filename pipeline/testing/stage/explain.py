@@ -72,7 +72,7 @@ def _skipped(  # noqa: PLR0911 - one for each reason there is something to say a
         case SkipReason.CONSENT:
             reached = step.reaches or ", ".join(sorted({each.reaches for each in journey.steps if each.reaches}))
             basis, purpose = journey.basis_of(step), journey.purpose_of(step)
-            return f"basis {basis}: no consent to {purpose}{f' on {reached}' if reached else ''} (given.consent)"
+            return f"basis {basis}: no consent to {purpose}{f' on {reached}' if reached else ''}"
         case SkipReason.STALE:
             max_age_ms = min(step.max_age_ms or journey.trigger.max_age_ms, journey.trigger.max_age_ms)
             return f"the event is older than {duration_text(max_age_ms)} (max_age)"

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
 import orjson
 
 from pipeline.config.cases import Scripted, earlier, merged
-from pipeline.config.compile import Compiled, compile  # noqa: A004 - the word of the command line
 from pipeline.config.operation import METADATA_KEY
-from pipeline.config.secrets import Secrets
-from pipeline.config.staged import Staged, stage
-from pipeline.model import Answer, Failure, FailureClass, Outcome, value
-from pipeline.testing.stage.broker import StageBroker
+from pipeline.model import Answer, Failure, FailureClass, value
 from pipeline.testing.stage.endpoints import Reply, Request
 from pipeline.testing.stage.explain import Ended, not_started, why
-from pipeline.testing.stage.worker import StageWorker, wire
-from pipeline.testing.virtual import VirtualLoop
+from pipeline.testing.stage.perform import Arrival, Events, unix_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -72,58 +65,29 @@ class Player:
         self.name = name
         self.cases: CaseFile = config.cases[name]
         self.journey: JourneyConfig = config.journeys[self.cases.journey]
-        only = config.model_copy(
-            update={"journeys": {self.journey.name: self.journey.model_copy(update={"status": "live"})}}
-        )
-        self._staged: Staged = stage(only, reader_schemas)
-        self._compiled: Compiled = compile(self._staged.config, Secrets(config.folder, {}), self._staged.schemas)
-        self._wires = {shape.topic: wire(shape.schema) for shape in self._staged.shapes}
+        self._events = Events(config, reader_schemas, [self.journey.name])
+        self._performer = self._events.performer()
 
     def play(self, index: int) -> Played:
         """Play one case to its end, on a clock of its own. Raises Bug if it has none."""
         case = self.cases.cases[index]
         event = self._event(index)
         before = [self._earlier(index, at) for at in range(len(case.given.earlier))]
-        now_ms = _ms(case.now) if case.now else _ms(event["time"]) + LATER_MS
-        times = [min(_ms(each["time"]) + LATER_MS, now_ms) for each in before]
-        loop = VirtualLoop(min([*times, now_ms]) * 1_000_000)
-        try:
-            worker, already = loop.run_until_complete(
-                self._played(loop, index, [*zip(times, before, strict=True), (now_ms, event)])
-            )
-        finally:
-            loop.close()
-        requests = tuple(worker.requests[already:])
-        ended = _ended(worker, event["id"], self.journey.name)
+        now_ms = unix_ms(case.now) if case.now else unix_ms(event["time"]) + LATER_MS
+        arrivals = [
+            Arrival(min(unix_ms(each["time"]) + LATER_MS, now_ms), [self._events.record(each)]) for each in before
+        ]
+        performed = self._performer.perform(
+            [*arrivals, Arrival(now_ms, [self._events.record(event)])], Answers(self, index).reply
+        )
+        requests = performed.requests[performed.before[-1] :]
+        ended = performed.ended(event["id"], self.journey.name)
         differences = (*self._outcomes(index, ended), *self._requests(index, requests))
         file = f"tests/{self.name}.yaml"
         return Played(
             file, self.journey.name, case.name, self.config.where(file, ("cases", index, "case")), differences,
             {step: each.text for step, each in ended.items()}, requests,
         )  # fmt: skip
-
-    # ------------------------------------------------------------------------------------------------ playing
-
-    async def _played(
-        self, loop: VirtualLoop, index: int, events: list[tuple[int, dict[str, Any]]]
-    ) -> tuple[StageWorker, int]:
-        """Let the events come at their times; return the worker, and how many requests came before the last event."""
-        broker = StageBroker(loop.wall_ns)
-        script = _Script(self, index)
-        worker = StageWorker(
-            loop, broker, self._staged.config, self._compiled, script.reply, self._staged.schemas
-        )  # fmt: skip
-        worker.start()
-        before = 0
-        for at_ms, event in events:
-            loop.leap(loop.time() + (at_ms - loop.wall_ns() / 1e6) / 1e3)
-            before = len(worker.requests)
-            topic, content = self._record(event)
-            broker.append(topic, 0, str(event["customer"]["id"]).encode(), content, ())
-            await worker.settled()
-        await worker.close()
-        await asyncio.sleep(0)
-        return worker, before
 
     def _event(self, index: int) -> dict[str, Any]:
         case = self.cases.cases[index]
@@ -137,21 +101,6 @@ class Player:
         event = earlier(self._event(index), case.given.earlier[at])
         event.setdefault("id", str(uuid.uuid5(_NAMESPACE, f"{self.name}/{case.name}/{at}")))
         return event
-
-    def _record(self, event: dict[str, Any]) -> tuple[str, bytes]:
-        shape = self._staged.shape(str(event["type"]))
-        assert shape is not None, "checked by validate"
-        return shape.topic, self._wires[shape.topic](shape.datum(event))
-
-    def step_of(self, request: Request) -> str:
-        """Return the step a request is for; a batch is for the one step that calls its operation."""
-        if request.step:
-            return request.step
-        for step in self.journey.steps:
-            name, _, operation = (step.call or "").partition(".")
-            if name == request.destination and self.config.destinations[name].operations[operation].batch is not None:
-                return step.name
-        return ""
 
     # -------------------------------------------------------------------------------------------- comparing
 
@@ -175,7 +124,7 @@ class Player:
     def _requests(self, index: int, requests: tuple[Request, ...]) -> Iterator[Difference]:
         for step, expected in self.cases.cases[index].expect.requests.items():
             place = self._at(index, "requests", step)
-            sent = [each for each in requests if self.step_of(each) == step]
+            sent = [each for each in requests if step_of(self.config, self.journey, each) == step]
             if not sent:
                 yield Difference(place, step, "request", "a request", "none", "see its outcome")
                 continue
@@ -194,7 +143,7 @@ class Player:
                     yield Difference(place, step, at, one, other, "")
 
 
-class _Script:
+class Answers:
     """The answers of one case: each step's, attempt by attempt."""
 
     def __init__(self, player: Player, index: int) -> None:
@@ -203,16 +152,28 @@ class _Script:
         self._attempts: dict[str, int] = {}
 
     def reply(self, request: Request) -> Reply:
-        step = self._player.step_of(request)
+        """Answer one request; implements endpoints.Script."""
+        step = step_of(self._player.config, self._player.journey, request)
         attempt = self._attempts[step] = self._attempts.get(step, 0) + 1
         given = self._answers.get(step)
         if given is None:
             return Reply(Answer(204))
-        scripted = given if isinstance(given, Scripted) else given[min(attempt, len(given)) - 1]
-        return _reply(scripted)
+        return reply(given if isinstance(given, Scripted) else given[min(attempt, len(given)) - 1])
 
 
-def _reply(scripted: Scripted) -> Reply:
+def step_of(config: Config, journey: JourneyConfig, request: Request) -> str:
+    """Return the step a request is for; a batch is for the one step of the journey that calls its operation."""
+    if request.step:
+        return request.step
+    for step in journey.steps:
+        name, _, operation = (step.call or "").partition(".")
+        if name == request.destination and config.destinations[name].operations[operation].batch is not None:
+            return step.name
+    return ""
+
+
+def reply(scripted: Scripted) -> Reply:
+    """Return what a script's answer is on the wire."""
     after_s = scripted.after_ms / 1e3
     if scripted.fail == "timeout":
         return Reply(None)
@@ -224,36 +185,22 @@ def _reply(scripted: Scripted) -> Reply:
     return Reply(Answer(scripted.status, retry_after, content), after_s)
 
 
-def _ended(worker: StageWorker, event_id: str, journey: str) -> dict[str, Ended]:
-    """Return how each step ended for good, with what its dead letter says."""
-    ended: dict[str, Ended] = {}
-    details = {
-        (record.header("hookline-delivery-id") or b"").decode(): (record.header("hookline-detail") or b"").decode()
-        for record in worker.broker.of(worker.dead_topic)
-    }
-    for row in worker.outcomes():
-        if row.event_id == event_id and row.journey == journey and row.outcome is not Outcome.RETRYING:
-            ended[row.step] = Ended(row.outcome, row.reason, row.status, row.attempts, details.get(row.delivery_id, ""))
-    return ended
-
-
-def _ms(given: str | int) -> int:
-    if isinstance(given, int):
-        return given
-    return int(datetime.fromisoformat(given).astimezone(UTC).timestamp() * 1_000)
-
-
-def _body(request: Request, expected: object) -> object:
-    """Read a body back: JSON, NDJSON of one line, or a form. Our own metadata is left out unless it is expected."""
+def body_of(request: Request) -> object:
+    """Read a body back: JSON, NDJSON of one line, or a form. None for none, text for anything else."""
     kind = request.headers.get("content-type", "")
     if "json" in kind:
-        got = orjson.loads(request.body)
-        if isinstance(got, dict) and not (isinstance(expected, dict) and METADATA_KEY in expected):
-            got.pop(METADATA_KEY, None)
-        return got
+        return orjson.loads(request.body)
     if "form" in kind:
         return dict(parse_qsl(request.body.decode(), keep_blank_values=True))
     return request.body.decode() or None
+
+
+def _body(request: Request, expected: object) -> object:
+    """Read a body back as a case writes it: our own metadata is left out unless it is expected."""
+    got = body_of(request)
+    if isinstance(got, dict) and not (isinstance(expected, dict) and METADATA_KEY in expected):
+        got.pop(METADATA_KEY, None)
+    return got
 
 
 def differences(at: str, expected: object, got: object) -> Iterator[tuple[str, str, str]]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from pipeline.config.compile import Compiled
     from pipeline.config.models import Config
+    from pipeline.model import SchemaRef
     from pipeline.testing.stage.broker import StageBroker
     from pipeline.testing.stage.endpoints import Request, Script
     from pipeline.testing.virtual import VirtualLoop
@@ -56,7 +57,7 @@ class StageWorker:
         config: Config,
         compiled: Compiled,
         script: Script,
-        schemas: Mapping[str, Any],
+        schemas: Mapping[SchemaRef, object],
         seed: int = 1,
     ) -> None:
         self.errors: list[BaseException] = []
@@ -82,8 +83,7 @@ class StageWorker:
             compiled.plan, self.lanes, self.settlement, self.telemetry,
             event_flag_max_age_ms=compiled.gates.flag_max_age_ms,
         )  # fmt: skip
-        for topic, schema in zip(compiled.input_topics, schemas.values(), strict=True):
-            self._process.learn(topic, decode.fingerprint(schema), schema)
+        self._schemas = FakeSchemas(schemas)
         self.intakes = [
             self._intake(StageSource(broker, group, "input", compiled.input_topics)),
             self._intake(StageSource(broker, topics.retry_group(group), "retry", tuple(self._retry))),
@@ -109,7 +109,7 @@ class StageWorker:
 
     def _intake(self, source: StageSource) -> Intake:
         return Intake(
-            source, self._process, self.settlement, self.lanes.values(), self._producer, FakeSchemas({}),
+            source, self._process, self.settlement, self.lanes.values(), self._producer, self._schemas,
             self.telemetry, self._loop.wall_ns, self._fatal,
             ledger_topic=self.outcomes_topic if source.role == "input" else None, drain_s=DRAIN_S,
         )  # fmt: skip

@@ -31,7 +31,7 @@ def test_what_comes_out_otherwise_has_place_and_reason(play):
     played = play("expect: {outcomes: {mail: delivered, paid: skipped(condition_false)}}")
     mail, paid = played.differences
     assert (mail.step, mail.what, mail.expected, mail.got) == ("mail", "outcome", "delivered", "skipped(consent)")
-    assert mail.why == "basis consent: no consent to marketing on email (given.consent)"
+    assert mail.why == "basis consent: no consent to marketing on email"
     assert (mail.place.file, mail.place.line) == ("tests/thanks.yaml", 9)
     assert paid.got == "skipped(consent)"
 

@@ -12,7 +12,7 @@ def test_a_bug_of_ours_ends_the_case(play, monkeypatch):
     def broken(_scripted: object) -> object:
         raise Bug("planted")
 
-    monkeypatch.setattr(stage_play, "_reply", broken)
+    monkeypatch.setattr(stage_play, "reply", broken)
     with pytest.raises(Bug, match="planted"):
         play(
             "given: {consent: {email: granted}}\nanswers: {mail: {status: 200}}\n"

@@ -1,0 +1,162 @@
+"""Performs events on a stage: a configuration compiled once, then performances of it, each with a clock of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pipeline.config.compile import Compiled, compile  # noqa: A004 - the word of the command line
+from pipeline.config.plain import NoEventError
+from pipeline.config.secrets import Secrets
+from pipeline.config.staged import stage
+from pipeline.core import decode
+from pipeline.model import Event, Outcome, Record, Undecodable, value
+from pipeline.testing.stage.broker import StageBroker
+from pipeline.testing.stage.explain import Ended
+from pipeline.testing.stage.worker import StageWorker, wire
+from pipeline.testing.virtual import VirtualLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pipeline.config.models import Config
+    from pipeline.core.outcome import OutcomeRow
+    from pipeline.model import SchemaRef
+    from pipeline.testing.stage.endpoints import Request, Script
+
+
+@value
+class Sent:
+    """One input record."""
+
+    topic: str
+    key: bytes | None
+    content: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+@value
+class Arrival:
+    """Records that come at once, at a time (Unix ms)."""
+
+    at_ms: int
+    records: Sequence[Sent]
+
+
+@value
+class Performance:
+    """What came of it: requests and outcome records in the order they were written.
+
+    `details` is what dead letters say, by delivery ID; `before` how many requests had been written at each arrival.
+    """
+
+    requests: tuple[Request, ...]
+    outcomes: tuple[OutcomeRow, ...]
+    details: Mapping[str, str]
+    before: tuple[int, ...]
+
+    def ended(self, event_id: str, journey: str) -> dict[str, Ended]:
+        """Return how each step of a run ended for good."""
+        return {
+            row.step: Ended(row.outcome, row.reason, row.status, row.attempts, self.details.get(row.delivery_id, ""))
+            for row in self.outcomes
+            if row.event_id == event_id and row.journey == journey and row.outcome is not Outcome.RETRYING
+        }
+
+
+class Performer:
+    """A configuration, compiled for the stage."""
+
+    def __init__(self, config: Config, readers: Mapping[str, Any], schemas: Mapping[SchemaRef, object]) -> None:
+        """Compile `config`, whose destinations are bare; `schemas` are those of the records to come, by reference.
+
+        Raises ConfigError for what `hookline validate` would refuse.
+        """
+        self._config = config
+        self._schemas = schemas
+        self._compiled: Compiled = compile(config, Secrets(config.folder, {}), readers)
+
+    def event(self, sent: Sent) -> Event | str:
+        """Return the event a record is read as, or why it is none."""
+        assert sent.content is not None
+        frame = decode.locate(sent.content, sent.headers)
+        if isinstance(frame, Undecodable):
+            return frame.detail
+        plan = self._compiled.plan(sent.topic, self._schemas[frame[0]])
+        if plan is None:
+            return "no `events` entry maps such records"
+        if isinstance(plan, Undecodable):
+            return plan.detail
+        datum = plan.read(sent.content, frame[1])
+        if isinstance(datum, Undecodable):
+            return datum.detail
+        made = plan.envelope(datum, Record(sent.topic, 0, 0, sent.key, sent.content, sent.headers, 0))
+        return made.detail if isinstance(made, Undecodable) else made
+
+    def perform(self, arrivals: Sequence[Arrival], script: Script, *, seed: int = 1) -> Performance:
+        """Let the events come, each arrival once what came before it is settled; return what came of them.
+
+        Raises what stopped the worker, and Bug if it comes to no end.
+        """
+        loop = VirtualLoop(min(each.at_ms for each in arrivals) * 1_000_000)
+        try:
+            return loop.run_until_complete(self._performed(loop, arrivals, script, seed))
+        finally:
+            loop.close()
+
+    async def _performed(
+        self, loop: VirtualLoop, arrivals: Sequence[Arrival], script: Script, seed: int
+    ) -> Performance:
+        worker = StageWorker(
+            loop, StageBroker(loop.wall_ns), self._config, self._compiled, script, self._schemas, seed
+        )  # fmt: skip
+        worker.start()
+        before = []
+        for arrival in arrivals:
+            loop.leap(loop.time() + (arrival.at_ms - loop.wall_ns() / 1e6) / 1e3)
+            before.append(len(worker.requests))
+            for each in arrival.records:
+                worker.broker.append(each.topic, 0, each.key, each.content, each.headers)
+            await worker.settled()
+        await worker.close()
+        await asyncio.sleep(0)
+        details = {
+            (record.header("hookline-delivery-id") or b"").decode(): (record.header("hookline-detail") or b"").decode()
+            for record in worker.broker.of(worker.dead_topic)
+        }
+        return Performance(tuple(worker.requests), tuple(worker.outcomes()), details, tuple(before))
+
+
+class Events:
+    """Writes plain events as records, for a performer of the same journeys."""
+
+    def __init__(self, config: Config, readers: Mapping[str, Any], journeys: Iterable[str]) -> None:
+        """Shape the events of `config`; the journeys named are as if they were live, the others are not there."""
+        self._staged = stage(live(config, journeys), readers)
+        self._wires = {shape.topic: wire(shape.schema) for shape in self._staged.shapes}
+
+    def performer(self) -> Performer:
+        """Compile. Raises ConfigError for what `hookline validate` would refuse."""
+        schemas = self._staged.schemas
+        return Performer(self._staged.config, schemas, {decode.fingerprint(each): each for each in schemas.values()})
+
+    def record(self, event: Mapping[str, Any]) -> Sent:
+        """Return an event's record. Raises NoEventError for one the mapping cannot make."""
+        shape = self._staged.shape(str(event["type"]))
+        if shape is None:
+            raise NoEventError("type", "no `events` entry of hookline.yaml makes this type")
+        return Sent(shape.topic, str(event["customer"]["id"]).encode(), self._wires[shape.topic](shape.datum(event)))
+
+
+def live(config: Config, journeys: Iterable[str]) -> Config:
+    """Return the configuration with these journeys only, live whatever their status."""
+    chosen = {name: config.journeys[name].model_copy(update={"status": "live"}) for name in journeys}
+    return config.model_copy(update={"journeys": chosen})
+
+
+def unix_ms(given: str | int) -> int:
+    """Read a time as plain values have it: RFC 3339 text with its zone, or Unix ms."""
+    if isinstance(given, int):
+        return given
+    return int(datetime.fromisoformat(given).astimezone(UTC).timestamp() * 1_000)
