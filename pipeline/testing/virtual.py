@@ -9,6 +9,9 @@ from typing import Final
 START_NS: Final = 1_700_000_000_000_000_000
 """Where its wall clock starts unless another time is given. Unix ns."""
 
+TURN_S: Final = 1e-6
+"""What a turn of the loop takes at least: who waits for less than time can tell apart would wait for ever."""
+
 
 class _Jumping(selectors.SelectSelector):
     """Moves the loop's time on by what it would have waited for."""
@@ -18,8 +21,7 @@ class _Jumping(selectors.SelectSelector):
         self.now_s = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is not None and timeout > 0:
-            self.now_s += timeout
+        self.now_s += TURN_S if timeout is None else max(timeout, TURN_S)
         return super().select(0)
 
 
