@@ -10,6 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.config.cases import Scripted, merged
+from pipeline.config.plain import NoEventError
 from pipeline.model import Answer, Failure, FailureClass, Outcome, value
 from pipeline.testing.stage import declared
 from pipeline.testing.stage.endpoints import Reply
@@ -206,14 +207,22 @@ class Edges:
         good = self._script()
         return lambda request: answer if request.destination == destination else good(request)
 
+    def _answering(self, step: str, answer: Reply) -> Script:
+        good = self._script()
+        return lambda request: answer if step_of(self._config, self._journey, request) == step else good(request)
+
     def _perform(self, events: list[dict[str, Any]], script: Script | None = None, at_ms: int = 0) -> Performance:
         arrival = Arrival(at_ms or self._now_ms, [self._events.record(each) for each in events])
         return self._performer.perform([arrival], script or self._script())
 
-    def _try(self, events: list[dict[str, Any]], script: Script | None = None, *, at_ms: int = 0) -> Performance | str:
-        """Perform, or say what stopped it: whatever it is, it is the flaw that is looked for."""
+    def _try(
+        self, events: list[dict[str, Any]], script: Script | None = None, *, at_ms: int = 0
+    ) -> Performance | str | None:
+        """Perform, or say what stopped it: that is the flaw looked for. None: no mapping makes such an event."""
         try:
             return self._perform(events, script, at_ms)
+        except NoEventError:
+            return None
         except Exception as error:  # noqa: BLE001 - any exception out of a worker is a finding
             return f"stopped the worker: {type(error).__name__}"
 
