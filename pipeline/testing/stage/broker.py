@@ -30,12 +30,38 @@ RECORD_BYTES_MAX: Final = 1_048_576
 Place = tuple[str, int]
 
 
+class Log:
+    """One partition: its records from offset `first` on; what was before is forgotten."""
+
+    __slots__ = ("first", "records")
+
+    def __init__(self) -> None:
+        self.first = 0
+        self.records: list[Record] = []
+
+    @property
+    def end(self) -> int:
+        """The offset the next record gets."""
+        return self.first + len(self.records)
+
+    def after(self, offset: int, most: int | None = None) -> list[Record]:
+        """Return the records from an offset on, at most so many."""
+        at = max(offset - self.first, 0)
+        return self.records[at : None if most is None else at + most]
+
+    def forget(self, before: int) -> None:
+        """Drop the records before an offset, as retention does."""
+        gone = min(max(before - self.first, 0), len(self.records))
+        del self.records[:gone]
+        self.first += gone
+
+
 class StageBroker:
     """Owner of the logs and of what groups committed. All on one loop."""
 
     def __init__(self, clock: Clock, partitions: Mapping[str, int] | None = None) -> None:
         """`partitions` by topic; one for any other. Topics appear on first use."""
-        self.logs: dict[Place, list[Record]] = defaultdict(list)
+        self.logs: dict[Place, Log] = defaultdict(Log)
         self.committed: dict[tuple[str, str, int], tuple[int, str]] = {}
         self.changed = asyncio.Event()
         """Set whenever a record was acknowledged."""
@@ -53,8 +79,8 @@ class StageBroker:
     ) -> Record:
         """Append one record, stamped now, and have it fetched."""
         log = self.logs[topic, partition]
-        record = Record(topic, partition, len(log), key, content, tuple(headers), self._clock() // 1_000_000)
-        log.append(record)
+        record = Record(topic, partition, log.end, key, content, tuple(headers), self._clock() // 1_000_000)
+        log.records.append(record)
         for reader in self._readers:
             if (topic, partition) in reader.positions:
                 self._loop.call_later(FETCH_S, reader.fetch, (topic, partition))
@@ -62,7 +88,7 @@ class StageBroker:
 
     def of(self, topic: str) -> list[Record]:
         """Return all records of a topic, by partition."""
-        return [each for partition in range(self.partitions(topic)) for each in self.logs[topic, partition]]
+        return [each for partition in range(self.partitions(topic)) for each in self.logs[topic, partition].records]
 
     def join(self, reader: StageSource) -> None:
         """Let a source hear of what is appended."""
@@ -175,9 +201,9 @@ class StageSource:
         at = self.positions.get(place)
         if at is None or place in self._paused or self._inbox is None:
             return
-        records = self._broker.logs[place][at : at + FETCH_RECORDS_MAX]
+        records = self._broker.logs[place].after(at, FETCH_RECORDS_MAX)
         if records:
-            self.positions[place] = at + len(records)
+            self.positions[place] = records[-1].offset + 1
             self._inbox(records)
             if len(records) == FETCH_RECORDS_MAX:
                 asyncio.get_running_loop().call_later(FETCH_S, self.fetch, place)

@@ -109,7 +109,7 @@ class Performer:
         self, loop: VirtualLoop, arrivals: Sequence[Arrival], script: Script, seed: int
     ) -> Performance:
         worker = StageWorker(
-            loop, StageBroker(loop.wall_ns), self._config, self._compiled, script, self._schemas, seed
+            loop, StageBroker(loop.wall_ns), self._config, self._compiled, script, self._schemas, seed=seed
         )  # fmt: skip
         worker.start()
         before = []

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pipeline.config.compile import Compiled
     from pipeline.config.models import Config
     from pipeline.model import SchemaRef
+    from pipeline.ports import Tables
     from pipeline.testing.stage.broker import StageBroker
     from pipeline.testing.stage.endpoints import Request, Script
     from pipeline.testing.virtual import VirtualLoop
@@ -58,7 +59,9 @@ class StageWorker:
         compiled: Compiled,
         script: Script,
         schemas: Mapping[SchemaRef, object],
+        *,
         seed: int = 1,
+        tables: Tables | None = None,
     ) -> None:
         self.errors: list[BaseException] = []
         self.requests: list[Request] = []
@@ -66,7 +69,7 @@ class StageWorker:
         self.broker = broker
         self._loop = loop
         self._compiled = compiled
-        self._asking = Asking(compiled.gates)
+        self._asking = Asking(compiled.gates, tables)
         self._dice = dice(seed)
         group = config.group
         self._retry = dict(zip(topics.retry_topics(config), compiled.tiers_ms, strict=True))
@@ -136,11 +139,22 @@ class StageWorker:
             tracker = trackers.get((topic, 0))
             if tracker is None or not tracker.open():
                 continue
-            for record in self.broker.logs[topic, 0][tracker.watermark() :]:
+            for record in self.broker.logs[topic, 0].after(tracker.watermark()):
                 due_ms = min(due_ms, record.timestamp_ms + tier_ms)
                 state = runstate.decode(record.header(runstate.STATE_HEADER))
                 parked = parked or (isinstance(state, runstate.RunState) and state.parks > 0)
         return now_s + max(due_ms - now_ms, 0.0) / 1e3, parked
+
+    async def idle(self) -> None:
+        """Wait until nothing is under way; what waits on a retry topic goes on waiting. Raises what `settled` does."""
+        for _ in range(TURNS_MAX):
+            if self.errors:
+                raise self.errors[0]
+            if not self.settlement.unsettled():
+                return
+            self.broker.changed.clear()
+            await self.broker.changed.wait()
+        raise Bug("the stage does not come to an end")
 
     async def settled(self) -> None:
         """Wait until everything that came in is settled, retries included; leap over long waits.
