@@ -221,6 +221,7 @@ class Worker:
         process = Process(
             compiled.plan, self.lanes, settlement, self.telemetry,
             event_flag_max_age_ms=compiled.gates.flag_max_age_ms, recall=self._recall,
+            marks=self._tables.marks if self._tables is not None else None,
         )  # fmt: skip
         self.misses = process.misses
         sources = [KafkaSource(self._settings, config.group, [topic], "input", log) for topic in compiled.input_topics]
