@@ -202,7 +202,7 @@ class Worker:
             endpoint = endpoints[name] = Endpoint(destination, self._compiled.access[name], stats, self.telemetry.log)
             self.lanes[name] = Lane(
                 destination, endpoint.sender, batching or settlement, self.telemetry, stats, time.time_ns, _DICE,
-                self.fatal, self._share, self._watch, endpoint.authentication, batching,
+                self.fatal, self._share, self._watch, endpoint.authentication, batching, self._asking.again,
             )  # fmt: skip
         rotation = Rotation(endpoints, self._compiled.renewed, self._secrets.version, self.telemetry.log)
         return asyncio.create_task(rotation.run())

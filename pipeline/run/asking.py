@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pipeline.core import gates
 from pipeline.model import NOTHING, Delivery, Event, Flight, Gate, GatePolicy, Known
 
 if TYPE_CHECKING:
     from pipeline.ports import Memories, Tables
-
-GATE_FRESH_NS: Final = 1_000_000_000
-"""An answer of the gates this old is asked for again when a request is about to be written."""
 
 
 class Asking:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from pipeline.core import batch, verdict
 from pipeline.core.payload import batch_id
-from pipeline.model import Answer, Attempt, BatchPolicy, Delivery, FailureClass, Gate, Hold, Outcome, Step
+from pipeline.model import Answer, Attempt, BatchPolicy, Delivery, FailureClass, Gate, Hold, Outcome, SkipReason, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -138,14 +138,37 @@ class Batching:
             gate = self._gates(each, now_ns)
             if now_ns // 1_000_000 >= each.expires_ms:
                 self._settler.finish(each, Outcome.DEAD, FailureClass.EXPIRED, "waited_for_a_batch")
-            elif isinstance(gate, Hold):
-                self._settler.later(each, gate.until_ms, gate.why, parked=False)
-            elif gate is not None:
-                self._settler.finish(each, Outcome.SKIPPED, gate, "")
-            else:
+            elif gate is None:
                 members.append(each)
+            else:
+                self._refuse(each, gate)
         if members:
             self._send(members, key[0])
+
+    def _refuse(self, each: Delivery, gate: SkipReason | Hold) -> None:
+        if isinstance(gate, Hold):
+            self._settler.later(each, gate.until_ms, gate.why, parked=False)
+        else:
+            self._settler.finish(each, Outcome.SKIPPED, gate, "")
+
+    def passes(self, waited: Batch, now_ns: int) -> bool:
+        """Ask the gates about each delivery of a batch that waited; if one may not go, the others are gathered anew."""
+        gates = [self._gates(each, now_ns) for each in waited.members]
+        waited.asked_ns = now_ns
+        if not any(gates):
+            return True
+        if waited.attempts:
+            self._tell(waited)
+        policy = waited.members[0].step.batch
+        assert policy is not None
+        for each, gate in zip(waited.members, gates, strict=True):
+            if gate is not None:
+                self._refuse(each, gate)
+            elif each.run.flight.tracker.leaving:  # nothing new is started for it
+                self._settler.later(each, now_ns // 1_000_000, each.last_cls, parked=False)
+            else:
+                self.offer(each, policy)
+        return False
 
     def _send(self, members: list[Delivery], policy: BatchPolicy) -> None:
         # One whose trace is kept goes first: the request carries its trace, and the attempt is remembered.
@@ -155,6 +178,7 @@ class Batching:
         made = Batch(
             batch_id([each.id for each in members]), policy.step, first.run, body,
             b"hookline-batch-size: %d\r\n" % len(members), max(each.expires_ms for each in members), members=members,
+            asked_ns=min(each.asked_ns for each in members),
         )  # fmt: skip
         assert self._lane is not None
         self._lane.offer(made)

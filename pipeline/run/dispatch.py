@@ -22,12 +22,14 @@ from pipeline.run.backlog import Backlog
 from pipeline.run.batch import Batch, Batching, halves, why_held
 from pipeline.run.health import Health
 from pipeline.run.pace import Pace
+from pipeline.run.recheck import GATE_FRESH_NS, Recheck
 from pipeline.run.seat import Seat
 from pipeline.run.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pipeline.model import Gate
     from pipeline.ports import Authentication, Clock, Dice, Sender, Settler, Telemetry
 
 SPARE_PER_SLOT: Final = 4
@@ -58,10 +60,11 @@ class Lane:
         watch: Watch | None = None,
         authentication: Authentication | None = None,
         batching: Batching | None = None,
+        again: Callable[[Delivery, int], Gate] | None = None,
     ) -> None:
         """`watch` is shared by the lanes of a worker; a lane without one makes its own.
 
-        `batching` is wanted where operations take many deliveries at once; it is then the lane's `settler`, too.
+        `batching`, for operations that take many at once, is the lane's `settler`, too; `again`: see run/recheck.
         """
         self.destination = destination
         self.authentication = authentication
@@ -84,6 +87,7 @@ class Lane:
         self._health = Health(destination.name, destination.breaker, stats, telemetry, clock, self._loop.time)
         self._breaker = self._health.breaker
         self._after = Aftermath(self, self._backlog, self._health, self._pace, settler, stats, clock, dice, halves)
+        self._recheck = Recheck(again, self._backlog, self._health, settler, batching, stats)
         self.judge = self._after.judge  # seats ask it directly: no call in between
         self._rate_timer: asyncio.TimerHandle | None = None
         self._lease = self.watch.lease
@@ -332,8 +336,10 @@ class Lane:
     # --------------------------------------------------------------------------------------- one attempt
 
     def begin(self, delivery: Delivery) -> str:
-        """Count an attempt from now on; return the ID of its span."""
+        """Count an attempt from now on; return the ID of its span, or "" if the gates do not let it go any more."""
         now_ns = self._clock()
+        if now_ns - delivery.asked_ns > GATE_FRESH_NS and not self._recheck.passes(delivery, now_ns, begun=False):
+            return ""
         delivery.attempts += 1
         delivery.last_ns = now_ns
         stats = self.stats
@@ -345,12 +351,12 @@ class Lane:
         return f"{self._dice.getrandbits(64):016x}"
 
     def owned(self, delivery: Delivery) -> bool:
-        """Whether it may still be sent: its partition is this worker's, its budget not spent. If not, it is let go."""
+        """Whether it may still be sent after a wait: its partition, its budget and the gates say so. If not, it is let go."""
         if delivery.run.flight.tracker.closed or delivery.over:
             self._backlog.retrying.discard(delivery)
             self._health.abandoned(delivery)
             return False
-        return True
+        return self._recheck.passes(delivery, self._clock(), begun=True)
 
     def head(self, delivery: Delivery, span_id: str, lines: bytes = b"") -> bytes:
         """Build the request head of the attempt begun, right before the write. Raises BrokerError: see run/lease."""

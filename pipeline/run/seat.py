@@ -34,7 +34,7 @@ class Work(Protocol):
         """Note that the seat waits to be woken."""
 
     def begin(self, delivery: Delivery) -> str:
-        """Count an attempt; return its span ID."""
+        """Count an attempt; return its span ID, or "" if it may not be sent any more."""
 
     def head(self, delivery: Delivery, span_id: str, lines: bytes = b"") -> bytes:
         """Build the request head."""
@@ -140,6 +140,8 @@ class Seat:
         lane = self._lane
         self.until_s = self._loop.time() + lane.destination.timeout_ms / 1000
         self._span_id = span_id = lane.begin(delivery)
+        if not span_id:
+            return
         if lane.authentication is not None:
             await self._authenticated(delivery, span_id, lane.authentication)
             return
@@ -154,7 +156,7 @@ class Seat:
             lane.judge(delivery, span_id, opened)
             return
         if not lane.owned(delivery):
-            return  # its partition went while connecting
+            return  # its partition went while connecting, or a gate closed
         head = lane.head(delivery, span_id)
         lane.judge(delivery, span_id, await opened.exchange(head, delivery.body, delivery.step.keep_bytes))
 
@@ -191,7 +193,7 @@ class Seat:
             return
 
     async def _exchanged(self, delivery: Delivery, span_id: str, lines: bytes) -> Answer | Failure | None:
-        """Write the request with these header lines; None if its partition went meanwhile."""
+        """Write the request with these header lines; None if its partition went meanwhile, or a gate closed."""
         lane = self._lane
         connection = self._connection
         if connection is not None and connection.usable():

@@ -64,7 +64,9 @@ class World:
         self.tracker = Tracker("in", 0, 0)
         self.lanes: dict[str, Lane] = {}
 
-    def lane(self, endpoint: FakeEndpoint, name="crm", watch=None, *, settler=None, batching=None, **limits) -> Lane:
+    def lane(
+        self, endpoint: FakeEndpoint, name="crm", watch=None, *, settler=None, batching=None, again=None, **limits
+    ) -> Lane:
         chosen = {"timeout_ms": 200, "concurrency": 2, "queue": 10, "rate_per_s": 0.0,
                   "breaker": BreakerPolicy(0.5, 4, 1_000, 8_000), "drops_repeats": True} | limits  # fmt: skip
         destination = Destination(
@@ -72,7 +74,7 @@ class World:
         )
         lane = Lane(
             destination, endpoint, settler or self.settlement, self.telemetry, LaneStats(), self.clock, self.dice,
-            self.errors.append, lambda: 1.0, watch, batching=batching,
+            self.errors.append, lambda: 1.0, watch, batching=batching, again=again,
         )  # fmt: skip
         self.lanes[name] = lane
         return lane

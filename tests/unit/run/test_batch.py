@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 
@@ -11,7 +12,7 @@ from pipeline.core import batch as rules
 from pipeline.core import runstate
 from pipeline.core.offsets import Tracker
 from pipeline.core.payload import batch_id
-from pipeline.model import Answer, BatchPolicy, BreakerPolicy, Broken, Failure, FailureClass, SkipReason
+from pipeline.model import Answer, BatchPolicy, BreakerPolicy, Broken, Failure, FailureClass, Hold, SkipReason
 from pipeline.run.batch import Batching
 from pipeline.testing.fakes import FakeEndpoint
 from tests.unit.run.conftest import TIERS, step, until
@@ -24,7 +25,8 @@ class Together:
 
     def __init__(self, world, script=lambda _head, _body: Answer(204), *, read=None, breaker=None, **over) -> None:
         self.world = world
-        self.refuse: SkipReason | None = None
+        self.refuse: SkipReason | Hold | None = None
+        self.refused: set[str] = set()  # deliveries it means; all of them if empty
         self.endpoint = FakeEndpoint(script)
 
         def response(answer):
@@ -35,8 +37,14 @@ class Together:
         self.policy = BatchPolicy(**limits, step=carrier, read=read)
         self.step = dataclasses.replace(step(), batch=self.policy)
         lane_limits = {} if breaker is None else {"breaker": breaker}
-        batching = Batching(world.settlement, world.clock, world.dice, lambda _delivery, _now: self.refuse)
-        self.lane = world.lane(self.endpoint, settler=batching, batching=batching, **lane_limits)
+        batching = Batching(world.settlement, world.clock, world.dice, self._gate)
+        self.lane = world.lane(self.endpoint, settler=batching, batching=batching, again=self._gate, **lane_limits)
+
+    def _gate(self, delivery, now_ns) -> SkipReason | Hold | None:
+        if not self.refused or delivery.id in self.refused:
+            return self.refuse
+        delivery.asked_ns = now_ns
+        return None
 
     def offer(self, number: int, **over) -> list:
         made = []
@@ -223,6 +231,36 @@ async def test_the_gates_are_asked_again_when_a_batch_closes(world) -> None:
     await until(lambda: world.tracker.watermark() == 4)
     assert together.sent() == []
     assert {(row.outcome, row.reason) for row in world.outcomes()} == {("skipped", "consent")}
+
+
+async def test_a_batch_that_waited_for_its_turn_goes_without_those_that_may_not_go_any_more(world) -> None:
+    answers = iter([None, None])
+    together = Together(world, lambda _head, _body: next(answers, Answer(204)), wait_ms=10)
+    together.offer(8)
+    await until(lambda: len(together.sent()) == 2)
+    waiting = together.offer(4)
+    await asyncio.sleep(0)
+    together.refused, together.refuse = {waiting[1].id}, SkipReason.CONSENT
+    world.clock.advance(1_001)
+    together.endpoint.connections[0].abort(FailureClass.TIMEOUT)
+    await until(lambda: len(together.sent()) == 3)
+    assert sorted(together.sent()[2]) == sorted(each.id for each in waiting if each is not waiting[1])
+    row = next(row for row in world.outcomes() if row.delivery_id == waiting[1].id)
+    assert (row.outcome, row.reason, row.attempts) == ("skipped", "consent", 0)
+
+
+async def test_a_batch_whose_deliveries_must_all_wait_is_not_sent(world) -> None:
+    answers = iter([None, None])
+    together = Together(world, lambda _head, _body: next(answers, Answer(204)), wait_ms=10)
+    together.offer(8)
+    await until(lambda: len(together.sent()) == 2)
+    together.offer(4)
+    together.refuse = Hold(world.clock() // 1_000_000 + 60_000, "table_stale")
+    world.clock.advance(1_001)
+    together.endpoint.connections[0].abort(FailureClass.TIMEOUT)
+    held = {("retrying", "table_stale", 0)}
+    await until(lambda: held <= {(row.outcome, row.reason, row.attempts) for row in world.outcomes()})
+    assert len(together.sent()) == 2
 
 
 async def test_what_is_gathered_is_handed_over_when_its_partition_goes(world) -> None:
