@@ -72,7 +72,7 @@ class Worker:
         self._schemas = KnownSchemas.of(config, secrets)
         self._compiled = compile_config(config, secrets, self._schemas.reader_schemas())
         self.telemetry = OtelTelemetry.of(config, worker_id)
-        self._asking = Asking(self._compiled.gates)
+        self._asking = Asking(self._compiled.gates, statuses=self._compiled.statuses)
         self._stopping = asyncio.Event()
         self._removed: dict[str, int] = {}
         self._error: BaseException | None = None
@@ -219,9 +219,7 @@ class Worker:
         log = self.telemetry.log
         self._recall = memory.recall(config.group, compiled, self._settings, producer, log, self.fatal)
         process = Process(
-            compiled.plan, self.lanes, settlement, self.telemetry,
-            event_flag_max_age_ms=compiled.gates.flag_max_age_ms, recall=self._recall,
-            marks=self._tables.marks if self._tables is not None else None,
+            compiled.plan, self.lanes, settlement, self.telemetry, self._asking, recall=self._recall,
         )  # fmt: skip
         self.misses = process.misses
         sources = [KafkaSource(self._settings, config.group, [topic], "input", log) for topic in compiled.input_topics]

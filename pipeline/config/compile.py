@@ -81,6 +81,7 @@ class Compiled:
     purposes: tuple[str, ...]
     remembers: bool  # whether any journey asks for what is remembered
     gates: GatePolicy
+    statuses: Mapping[str, str]  # of all journeys by name
 
 
 def check(config: Config, reader_schemas: Mapping[str, Any] | None = None) -> tuple[Problem, ...]:
@@ -134,6 +135,7 @@ def compile(  # noqa: A001 - the word of the command line
         purposes=tuple(config.purposes),
         remembers=remember.used(config),
         gates=GatePolicy(config.consent.event_flag_max_age_ms),
+        statuses={name: each.status for name, each in config.journeys.items()},
     )
 
 

@@ -9,6 +9,9 @@ from pipeline.core import gates
 from pipeline.model import NOTHING, Delivery, Event, Flight, Gate, GatePolicy, Known
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipeline.model import Route
     from pipeline.ports import Memories, Tables
 
 
@@ -18,8 +21,16 @@ class Asking:
     Without tables, consent is what events say, and there are no suppressions; without memories nothing is remembered.
     """
 
-    def __init__(self, policy: GatePolicy, tables: Tables | None = None, memories: Memories | None = None) -> None:
+    def __init__(
+        self,
+        policy: GatePolicy,
+        tables: Tables | None = None,
+        memories: Memories | None = None,
+        statuses: Mapping[str, str] | None = None,
+    ) -> None:
+        """`statuses` are those of the journeys by name, drafts among them."""
         self.policy = policy
+        self._statuses = statuses or {}
         self.looks = tables is not None or memories is not None
         """Whether there is anything to look up: else what is known is NOTHING."""
         self._tables = tables
@@ -31,6 +42,15 @@ class Asking:
         if self._memories is None:
             return known
         return replace(known, memory=self._memories.remembered(event.customer_id, flight.source))
+
+    def today(self, route: Route) -> Route:
+        """Return a run's route with the status its journey has now: what a run began under does not bind it."""
+        status = self._statuses.get(route.journey, route.status)
+        return route if status == route.status else replace(route, status=status)
+
+    def drafted(self, journey: str) -> bool:
+        """Whether a journey is a draft: its runs that wait are over."""
+        return self._statuses.get(journey) == "draft"
 
     def again(self, delivery: Delivery, now_ns: int) -> Gate:
         """Ask what may have changed since the gates let the delivery pass; note the time if they do so again."""

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from pipeline.core import gates, journeys, payload
+from pipeline.core import gates, journeys, payload, switches
 from pipeline.model import (
     ABSENT,
     RESULTS,
+    WAITS,
     Datum,
     Delivery,
     Event,
     FailureClass,
     Flight,
+    Hold,
     Kind,
+    Known,
     Mark,
     Outcome,
     Refused,
@@ -34,9 +37,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipeline.ports import Marks
+    from pipeline.run.asking import Asking
     from pipeline.run.dispatch import Lane
     from pipeline.run.misses import Misses
     from pipeline.run.settle import Settlement
+
+
+OVER: Final = (*switches.HELD, *WAITS)
+"""Why a delivery waited that no attempt of its own was the reason for."""
 
 
 class Follow:
@@ -47,9 +55,8 @@ class Follow:
         lanes: Mapping[str, Lane],
         settlement: Settlement,
         misses: Misses,
+        asking: Asking,
         marks: Marks | None,
-        *,
-        event_flag_max_age_ms: int,
     ) -> None:
         """`marks` None: there are no tables to write to, and so no steps that mark."""
         self._lanes = lanes
@@ -57,18 +64,24 @@ class Follow:
         self._misses = misses
         self._marks = marks
         self._budgets = Budgets(lanes, settlement)
-        self._flag_max_age_ms = event_flag_max_age_ms
+        self._asking = asking
+        self._policy = asking.policy
         self._turns: deque[Run] = deque()
         self._turning = False
         settlement.follow = self.ended
 
     def begin(
-        self, flight: Flight, route: Route, event: Event, datum: Datum, refusal: SkipReason | None, headers: bytes,
-        now_ms: int,
+        self, flight: Flight, route: Route, event: Event, datum: Datum, known: Known, refusal: SkipReason | None,
+        headers: bytes, now_ms: int,
     ) -> None:  # fmt: skip
-        """Start a fresh run: those of its steps that come after no other, or end all of them for `refusal`."""
+        """Start a fresh run: those of its steps that come after no other, or end all of them for `refusal`.
+
+        `known` is what tables and memory say of the customer.
+        """
         moving, ahead = journeys.shape(route.steps)
         run = Run(flight, route, now_ms, moving=moving)
+        if route.cancel_on:
+            run.cancels = gates.cancels(route, datum, now_ms)
         if refusal is not None:
             run.moving += len(ahead)
         elif ahead:
@@ -78,11 +91,14 @@ class Follow:
                 continue
             expires_ms = min(event.time_ms + step.max_age_ms, now_ms + step.retry.max_age_ms)
             delivery = Delivery(payload.delivery_id(event.id, step.id_suffix), step, run, b"", headers, expires_ms)
-            reason = refusal or gates.ask(step, event, datum, now_ms, now_ms, self._flag_max_age_ms)
-            if reason is not None:
-                self.skip(delivery, reason, told=refusal is not None)
-            else:
+            if step.quiet:
+                delivery.zones = gates.zones(step, datum, now_ms)
+            gate = refusal or gates.ask(delivery, event, datum, known, self._policy, now_ms)
+            if gate is None:
+                delivery.asked_ns = now_ms * 1_000_000
                 self.offer(delivery, datum)
+            else:
+                self.refuse(delivery, gate, told=refusal is not None)
 
     def keep(self, run: Run, datum: Datum, ahead: tuple[Step, ...]) -> None:
         """Make a run keep what its later steps are made of."""
@@ -132,24 +148,40 @@ class Follow:
         if starts and flight.tracker.leaving:  # nothing new starts here: its gates are asked where it does
             self._settlement.later(delivery, now_ms, "", parked=False)
             return
-        datum[RESULTS] = run.results
-        reason = gates.ask(step, event, datum, now_ms, run.started_ms, self._flag_max_age_ms)
-        if not starts:
-            self._settlement.skip(delivery, reason if reason in journeys.OF_THE_RUN else SkipReason.UPSTREAM)
-        elif reason is not None:
-            self.skip(delivery, reason, told=False)
-        else:
-            self.offer(delivery, datum)
+        if starts:
+            self.ask(delivery, event, datum, now_ms)
+            return
+        gate = gates.of_run(run, event, self._asking.known(event, flight), step.max_age_ms, now_ms)
+        self._settlement.skip(delivery, gate if isinstance(gate, SkipReason) else SkipReason.UPSTREAM)
+
+    def ask(self, delivery: Delivery, event: Event, datum: Datum, now_ms: int) -> None:
+        """Ask the gates about a step that was not there at the start of its run, or waited; act on what they say."""
+        run, step = delivery.run, delivery.step
+        if run.results is not None:
+            datum[RESULTS] = run.results
+        if step.quiet:
+            delivery.zones = gates.zones(step, datum, run.started_ms)
+        gate = gates.ask(delivery, event, datum, self._asking.known(event, run.flight), self._policy, now_ms)
+        if gate is not None:
+            self.refuse(delivery, gate, told=False)
+            return
+        if delivery.last_cls in OVER:  # is over, or will be said again
+            delivery.last_cls = ""
+        delivery.asked_ns = now_ms * 1_000_000
+        self.offer(delivery, datum)
 
     # ------------------------------------------------------------------------------------------------ one step
 
-    def skip(self, delivery: Delivery, reason: SkipReason, *, told: bool) -> None:
-        """End a delivery that a gate or its condition refused; a condition that erred is noted unless `told`."""
-        if reason is SkipReason.CONDITION_ERROR and not told:
+    def refuse(self, delivery: Delivery, gate: SkipReason | Hold, *, told: bool) -> None:
+        """Let a delivery wait, or end it; a condition that erred is noted unless `told`."""
+        if isinstance(gate, Hold):
+            self._settlement.later(delivery, gate.until_ms, gate.why, parked=False)
+            return
+        if gate is SkipReason.CONDITION_ERROR and not told:
             step, event = delivery.step, delivery.run.flight.event
             assert event is not None
             self._misses.condition(step.journey, f"steps.{step.name}.when", event.id)
-        self._settlement.skip(delivery, reason)
+        self._settlement.skip(delivery, gate)
 
     def offer(self, delivery: Delivery, datum: Datum) -> None:
         """Build the request and offer the delivery to its lane; what cannot be built is dead."""
@@ -179,7 +211,9 @@ class Follow:
             assert event is not None
             body = step.metadata(body, event, delivery.id)
         delivery.body = body
-        if step.batch is None:
+        if delivery.run.route.status == "shadow":
+            self._settlement.skip(delivery, SkipReason.SHADOW)
+        elif step.batch is None:
             self._lanes[step.destination].offer(delivery)
         else:
             self._lanes[step.destination].gather(delivery, step.batch)

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from pipeline.core import decode, definitions, payload, routes, runstate, tracecontext
+from pipeline.core import decode, definitions, gates, payload, routes, runstate, tracecontext
 from pipeline.model import (
+    NOTHING,
     Datum,
     Event,
     FailureClass,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from pipeline.core.switches import Order
     from pipeline.model import SchemaRef
     from pipeline.ports import Marks, Telemetry, Unknown
+    from pipeline.run.asking import Asking
     from pipeline.run.dispatch import Lane
     from pipeline.run.memory import Recall
     from pipeline.run.settle import Settlement
@@ -76,9 +78,8 @@ class Process:
         lanes: Mapping[str, Lane],
         settlement: Settlement,
         telemetry: Telemetry,
+        asking: Asking,
         marks: Marks | None = None,
-        *,
-        event_flag_max_age_ms: int,
         recall: Recall | None = None,
     ) -> None:
         """`marks` is wanted where steps mark, `recall` where journeys ask for what is remembered."""
@@ -87,9 +88,11 @@ class Process:
         self._settlement = settlement
         self._sampled = telemetry.sampled
         self.misses = Misses(telemetry.log)
-        self._follow = Follow(lanes, settlement, self.misses, marks, event_flag_max_age_ms=event_flag_max_age_ms)
-        self._resumed = Resume(self._follow, settlement, event_flag_max_age_ms=event_flag_max_age_ms)
+        self._follow = Follow(lanes, settlement, self.misses, asking, marks)
+        self._resumed = Resume(self._follow, settlement, asking)
         self._plans: dict[tuple[str, SchemaRef], Plan | Undecodable | None] = {}
+        self._asking = asking
+        self._ids = gates.Window()
         self._unknown: OrderedDict[tuple[str, SchemaRef], None] = OrderedDict()
         self.told: Callable[[str, int, int, bool], Order | None] | None = None
         """`(destination, waiting since, begun, held back by hand)`, Unix ms, to the order that means such a step."""
@@ -168,13 +171,17 @@ class Process:
             flight.deliveries += len(route.steps)
         self._settlement.opened(flight, flight.deliveries)
         headers = payload.event_headers(event)
+        known = self._asking.known(event, flight) if self._asking.looks else NOTHING
+        duplicate = SkipReason.DUPLICATE if self._ids.repeats(event.id, flight.source) else None
         for route, refused in matched:
-            refusal, place = refused, TRIGGER
+            refusal, place = refused or duplicate, TRIGGER
+            if refusal is None and (route.rollout < 1.0 or route.holdout):
+                refusal = gates.enter(route, event)
             if refusal is None and route.once is not None and self._recall is not None:
                 refusal, place = self._recall.enter(flight, route, datum, now_ms, self._settlement.write), ONCE
             if refusal is SkipReason.CONDITION_ERROR:
                 self.misses.condition(route.journey, place, event.id)
-            self._follow.begin(flight, route, event, datum, refusal, headers, now_ms)
+            self._follow.begin(flight, route, event, datum, known, refusal, headers, now_ms)
 
     def _read(self, record: Record) -> Read | Undecodable | LedgerReason | SchemaRef:
         """Decode and map; a schema reference is asked back when its schema is not known yet."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline.core import gates, journeys, outcome, payload, runstate, switches
 from pipeline.model import (
-    RESULTS,
     Datum,
     Delivery,
     Event,
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pipeline.core.switches import Order
+    from pipeline.run.asking import Asking
     from pipeline.run.follow import Follow
     from pipeline.run.settle import Settlement
 
@@ -41,10 +41,10 @@ REMOVED: Final = "step_removed"
 class Resume:
     """Of one worker. Owner of the memory of hops. Nothing here waits or raises but for a bug of ours."""
 
-    def __init__(self, follow: Follow, settlement: Settlement, *, event_flag_max_age_ms: int) -> None:
+    def __init__(self, follow: Follow, settlement: Settlement, asking: Asking) -> None:
         self._follow = follow
         self._settlement = settlement
-        self._flag_max_age_ms = event_flag_max_age_ms
+        self._asking = asking
         self._hops: OrderedDict[int, tuple[str, int, int]] = OrderedDict()
 
     def repeated(self, state: runstate.RunState, record: Record) -> bool:
@@ -76,12 +76,15 @@ class Resume:
         why = route if isinstance(route, str) else REMOVED
         route = None if isinstance(route, str) else route
         self._settlement.opened(flight, len(state.steps) + len(state.ahead))
-        known = {step.name: step for step in route.steps} if route is not None else {}
+        route = self._asking.today(route or Route(state.journey, state.hash, 0, None, ()))
+        known = {step.name: step for step in route.steps}
         waiting = [(state.steps[name], known.get(name) or removed(state, name)) for name in state.steps]
         run = Run(
-            flight, route or Route(state.journey, state.hash, 0, None, ()), state.started_ms, state.hop, state.parks,
+            flight, route, state.started_ms, state.hop, state.parks,
             moving=sum(step.kind is not Kind.RECORD for _, step in waiting), link=state.link,
         )  # fmt: skip
+        if run.route.cancel_on:
+            run.cancels = gates.cancels(run.route, datum, run.started_ms)
         if state.ahead or state.results:
             self._restore(run, state, known, datum, why)
         headers = payload.event_headers(event)
@@ -123,29 +126,27 @@ class Resume:
         for step in gone:
             name = payload.delivery_id(event.id, step.id_suffix)
             delivery = Delivery(name, step, run, b"", b"", 0)
-            self._settlement.finish(delivery, Outcome.DEAD, FailureClass.CONFIG, why)
+            self._removed(delivery, why)
 
     def _step(self, delivery: Delivery, event: Event, datum: Datum, now_ms: int, *, gone: str) -> None:
         settlement = self._settlement
         if gone:
-            settlement.finish(delivery, Outcome.DEAD, FailureClass.CONFIG, gone)
+            self._removed(delivery, gone)
         elif now_ms >= delivery.expires_ms:
             if delivery.step.default is not None:
                 delivery.fallback = delivery.step.default(_seen(datum, delivery.run), delivery.run.started_ms)
             settlement.finish(delivery, Outcome.DEAD, FailureClass.EXPIRED, delivery.last_cls)
         elif delivery.due_ms - now_ms > settlement.smallest_tier_ms:
             settlement.later(delivery, delivery.due_ms, delivery.last_cls, parked=False)
-        elif (reason := self._refusal(delivery, event, datum, now_ms)) is not None:
-            self._follow.skip(delivery, reason, told=False)
         else:
-            if delivery.last_cls in switches.HELD:  # is over, or will be said again
-                delivery.last_cls = ""
-            self._follow.offer(delivery, datum)
+            self._follow.ask(delivery, event, datum, now_ms)
 
-    def _refusal(self, delivery: Delivery, event: Event, datum: Datum, now_ms: int) -> SkipReason | None:
-        run = delivery.run
-        seen = _seen(datum, run)
-        return gates.ask(delivery.step, event, seen, now_ms, run.started_ms, self._flag_max_age_ms)
+    def _removed(self, delivery: Delivery, why: str) -> None:
+        """Settle what the configuration has no step for: of a draft, of purpose."""
+        if self._asking.drafted(delivery.step.journey):
+            self._settlement.skip(delivery, SkipReason.STATUS)
+        else:
+            self._settlement.finish(delivery, Outcome.DEAD, FailureClass.CONFIG, why)
 
 
 def _seen(datum: Datum, run: Run) -> Datum:

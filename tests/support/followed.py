@@ -8,7 +8,8 @@ import dataclasses
 from datetime import UTC, datetime
 
 from pipeline.core import runstate
-from pipeline.model import RESULTS, Answer, Edge, Kind, Outcome, Refused
+from pipeline.model import RESULTS, Answer, Edge, GatePolicy, Kind, Outcome, Refused
+from pipeline.run.asking import Asking
 from pipeline.run.process import Process
 from pipeline.testing.fakes import FakeEndpoint
 from tests.support.virtual import VirtualLoop
@@ -42,7 +43,7 @@ class Worker:
         plans = Plans(self.world, *named)
         plans._read = lambda value, start: {"text": value[start:].decode()}
         self.process = Process(
-            plans, self.world.lanes, self.world.settlement, self.world.telemetry, marks, event_flag_max_age_ms=DAY
+            plans, self.world.lanes, self.world.settlement, self.world.telemetry, Asking(GatePolicy(DAY)), marks
         )
         self.process.learn("in", REF, "known")
 

@@ -10,8 +10,9 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from pipeline.core import outcome, runstate
-from pipeline.model import BreakerPolicy, Destination, Event, Kind, Plan, Record, RetryPolicy, Route, Step
+from pipeline.model import BreakerPolicy, Destination, Event, GatePolicy, Kind, Plan, Record, RetryPolicy, Route, Step
 from pipeline.ports import LaneStats
+from pipeline.run.asking import Asking
 from pipeline.run.consume import Intake
 from pipeline.run.dispatch import Lane
 from pipeline.run.process import Process
@@ -112,7 +113,7 @@ class OneProcess:
             lambda datum, record: Event(f"e-{datum}", datum.partition("-")[0], record.timestamp_ms, "c", {}),
             {name: (Route(name, "h", DAY_MS, None, (_step(name, head),)),) for name in senders},
         )
-        process = Process(lambda *_: plan, self.lanes, self.settlement, self.telemetry, event_flag_max_age_ms=DAY_MS)
+        process = Process(lambda *_: plan, self.lanes, self.settlement, self.telemetry, Asking(GatePolicy(DAY_MS)))
         process.learn("in", REF, "known")
         self.source = FakeSource()
         self.intake, self.retries = (

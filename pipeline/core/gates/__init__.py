@@ -1,7 +1,7 @@
 """4: decides whether a run may start, and a step may run: allow, hold until, or skip with a reason.
 
 Which basis asks what: docs/reference/gates.md. A gate that cannot tell says no, or waits. `enter` is asked once, when a
-fresh run starts; `of_step` when a step starts and at every hop; `again`, what time and tables can change, right before
+fresh run starts; `ask` when a step starts and at every hop; `again`, what time and tables can change, right before
 a request is written. All are pure and none raises; times are Unix ms.
 """
 
@@ -30,7 +30,7 @@ from pipeline.model import (
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-__all__ = ["ERASED_EVENT", "Window", "again", "ask", "cancels", "enter", "of_run", "of_step", "zones"]
+__all__ = ["ERASED_EVENT", "Window", "again", "ask", "cancels", "enter", "of_run", "zones"]
 
 ERASED_EVENT: Final = "customer.erased"
 """The event that tells other systems of an erasure: the one event of an erased customer that passes."""
@@ -44,28 +44,12 @@ _RUNS: Final = ("live", "shadow")
 _UNASKED: Final = ("contract", "legal_obligation")
 
 
-def enter(  # noqa: PLR0911 - one for each gate
-    route: Route, event: Event, datum: Datum, known: Known, now_ms: int
-) -> SkipReason | None:
-    """Return why a fresh run is skipped as a whole, or None: not among those who may enter, held out, or not the first.
-
-    Journeys with `once` need `known.memory`; without it nobody enters.
-    """
+def enter(route: Route, event: Event) -> SkipReason | None:
+    """Return why a fresh run is skipped as a whole, or None: not among those who may enter, or held out."""
     if route.rollout < 1.0 and not shares.within(shares.ROLLOUT, route.shares, event.customer_id, route.rollout):
         return SkipReason.ROLLOUT
     if route.holdout > 0.0 and shares.within(shares.HOLDOUT, route.shares, event.customer_id, route.holdout):
         return SkipReason.HOLDOUT
-    once = route.once
-    if once is None:
-        return None
-    key = once.key(datum, now_ms)
-    if key is None:
-        return SkipReason.CONDITION_ERROR
-    if known.memory is None:
-        return SkipReason.ONCE
-    for each in known.memory.entered:
-        if each.key == key and each.journey == route.shares and each.until_ms > now_ms and each.event != event.id:
-            return SkipReason.ONCE
     return None
 
 
@@ -79,14 +63,14 @@ def zones(step: Step, datum: Datum, started_ms: int) -> tuple[tzinfo, ...]:
     return tuple([each.zone(datum, started_ms) for each in step.quiet])
 
 
-def of_run(run: Run, event: Event, known: Known, now_ms: int) -> Gate:
-    """Return why nothing more of a run may start, or until when: erased, not live any more, too old, cancelled."""
+def of_run(run: Run, event: Event, known: Known, max_age_ms: int, now_ms: int) -> Gate:
+    """Return why a run as a whole may not go on, or until when: erased, not live any more, too old, cancelled."""
     route = run.route
     if known.erased_ms and event.type != ERASED_EVENT:
         return SkipReason.ERASED
     if route.status not in _RUNS and route.status != PAUSED:
         return SkipReason.STATUS
-    if now_ms - event.time_ms > route.max_age_ms:
+    if now_ms - event.time_ms > max_age_ms:
         return SkipReason.STALE
     if route.cancel_on:
         if known.memory is None:
@@ -96,83 +80,48 @@ def of_run(run: Run, event: Event, known: Known, now_ms: int) -> Gate:
     return Hold(now_ms + PAUSED_RECHECK_MS, PAUSED) if route.status == PAUSED else None
 
 
-def of_step(delivery: Delivery, event: Event, datum: Datum, known: Known, policy: GatePolicy, now_ms: int) -> Gate:
+def ask(  # noqa: C901, PLR0911, PLR0912 - one for each gate, and one call for all: the hot path
+    delivery: Delivery, event: Event, datum: Datum | None, known: Known, policy: GatePolicy, now_ms: int
+) -> Gate:
     """Return why the step is skipped or held, or None to go on.
 
     Its condition sees the time its run started as `now`, and is asked after consent: without that nothing about a
-    customer is computed. Whatever skips comes before what holds.
+    customer is computed. Whatever skips comes before what holds for a time. Without a datum the condition is not asked.
     """
-    gate = _standing(delivery, event, known, policy, now_ms)
-    if gate is not None:
-        return gate
-    step = delivery.step
-    when = step.when
-    if when is not None:
-        holds = when(datum, delivery.run.started_ms)
+    step, run = delivery.step, delivery.run
+    route = run.route
+    if known.erased_ms or route.status != "live" or route.cancel_on:
+        gate = of_run(run, event, known, step.max_age_ms, now_ms)
+        if gate is not None:
+            return gate
+    age_ms = now_ms - event.time_ms
+    if age_ms > step.max_age_ms:
+        return SkipReason.STALE
+    basis = step.basis
+    if basis not in _UNASKED:
+        if known.stale_ms > policy.lag_max_ms:
+            return Hold(now_ms + STALE_RECHECK_MS, TABLE_STALE)
+        flags = event.consent
+        if known.consent or age_ms > policy.flag_max_age_ms:
+            flags = consent.merged(event, known.consent, policy, now_ms)
+        if basis == "consent":
+            allowed = consent.granted(step, flags)
+        else:
+            allowed = basis == "legitimate_interest" and not consent.objected(step, flags)
+        if not allowed or known.unreadable:
+            return SkipReason.CONSENT
+        if known.suppressions and suppression.active(step, route, known, now_ms):
+            return SkipReason.SUPPRESSION
+    if step.when is not None and datum is not None:
+        holds = step.when(datum, run.started_ms)
         if holds is not True:
             return SkipReason.CONDITION_ERROR if holds is None else SkipReason.CONDITION_FALSE
     return _contacting(delivery, known, now_ms) if step.caps or step.quiet else None
 
 
-def ask(
-    step: Step, event: Event, datum: Datum, now_ms: int, started_ms: int, event_flag_max_age_ms: int
-) -> SkipReason | None:
-    """Return why a step without tables or memory is skipped, or None to go on: see `of_step`."""
-    age_ms = now_ms - event.time_ms
-    if age_ms > step.max_age_ms:
-        return SkipReason.STALE
-    basis = step.basis
-    if basis == "consent":
-        allowed = age_ms <= event_flag_max_age_ms and consent.granted(step, event.consent)
-    elif basis == "legitimate_interest":
-        allowed = not consent.objected(step, event.consent)
-    else:
-        allowed = basis in _UNASKED
-    if not allowed:
-        return SkipReason.CONSENT
-    holds = True if step.when is None else step.when(datum, started_ms)
-    if holds is True:
-        return None
-    return SkipReason.CONDITION_ERROR if holds is None else SkipReason.CONDITION_FALSE
-
-
 def again(delivery: Delivery, event: Event, known: Known, policy: GatePolicy, now_ms: int) -> Gate:
-    """Return why a step that was let through may not go any more or not now, or None."""
-    gate = _standing(delivery, event, known, policy, now_ms)
-    if gate is not None:
-        return gate
-    return _contacting(delivery, known, now_ms) if delivery.step.caps or delivery.step.quiet else None
-
-
-def _standing(  # noqa: PLR0911 - one for each gate
-    delivery: Delivery, event: Event, known: Known, policy: GatePolicy, now_ms: int
-) -> Gate:
-    """Decide by the run's state, age, consent and suppressions."""
-    step, run = delivery.step, delivery.run
-    route = run.route
-    if known.erased_ms or route.status != "live" or route.cancel_on:
-        gate = of_run(run, event, known, now_ms)
-        if gate is not None:
-            return gate
-    if now_ms - event.time_ms > step.max_age_ms:
-        return SkipReason.STALE
-    basis = step.basis
-    if basis in _UNASKED:
-        return None
-    if known.stale_ms > policy.lag_max_ms:
-        return Hold(now_ms + STALE_RECHECK_MS, TABLE_STALE)
-    flags = event.consent
-    if known.consent or now_ms - event.time_ms > policy.flag_max_age_ms:
-        flags = consent.merged(event, known.consent, policy, now_ms)
-    if basis == "consent":
-        allowed = consent.granted(step, flags)
-    else:
-        allowed = basis == "legitimate_interest" and not consent.objected(step, flags)
-    if not allowed or known.unreadable:
-        return SkipReason.CONSENT
-    if known.suppressions and suppression.active(step, route, known, now_ms):
-        return SkipReason.SUPPRESSION
-    return None
+    """Return why a step that was let through may not go any more or not now, or None: its condition stays as it was."""
+    return ask(delivery, event, None, known, policy, now_ms)
 
 
 def _contacting(delivery: Delivery, known: Known, now_ms: int) -> Gate:

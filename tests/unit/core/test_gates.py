@@ -72,7 +72,7 @@ def both(asked, known=NOTHING, of=None, happened=None, **more):
     """Ask at the start and again before the request: what is not the step's own condition has the same answer."""
     made = delivery(asked, of or route(asked), **more)
     happened = happened or event()
-    first = gates.of_step(made, happened, {}, known, POLICY, NOW)
+    first = gates.ask(made, happened, {}, known, POLICY, NOW)
     assert gates.again(made, happened, known, POLICY, NOW) == first
     return first
 
@@ -129,7 +129,7 @@ def test_age_is_asked_before_consent():
 )
 def test_the_condition_admits_only_what_is_true(answer, reason):
     asked = step("contract", when=lambda _datum, _now: answer)
-    assert gates.of_step(delivery(asked, route()), event(), {}, NOTHING, POLICY, NOW) is reason
+    assert gates.ask(delivery(asked, route()), event(), {}, NOTHING, POLICY, NOW) is reason
 
 
 def test_without_consent_no_condition_is_computed():
@@ -137,14 +137,14 @@ def test_without_consent_no_condition_is_computed():
         raise AssertionError
 
     asked = step(when=never)
-    assert gates.of_step(delivery(asked, route()), event({}), {}, NOTHING, POLICY, NOW) is SkipReason.CONSENT
+    assert gates.ask(delivery(asked, route()), event({}), {}, NOTHING, POLICY, NOW) is SkipReason.CONSENT
 
 
 def test_a_condition_sees_the_time_its_run_started_and_is_asked_once() -> None:
     seen: list[int] = []
     asked = step("contract", when=lambda _datum, now_ms: seen.append(now_ms) or True)
     made = delivery(asked, route())
-    assert gates.of_step(made, event(), {}, NOTHING, POLICY, NOW) is None
+    assert gates.ask(made, event(), {}, NOTHING, POLICY, NOW) is None
     assert gates.again(made, event(), NOTHING, POLICY, NOW) is None
     assert seen == [STARTED]
 
@@ -153,7 +153,7 @@ def test_what_skips_comes_before_what_holds():
     asked = step(caps=(CAP,), quiet=(QUIET_NOW,), when=lambda _datum, _now: False)
     made = delivery(asked, route())
     known = dataclasses.replace(NOTHING, memory=CONTACTED)
-    assert gates.of_step(made, event(), {}, known, POLICY, NOW) is SkipReason.CONDITION_FALSE
+    assert gates.ask(made, event(), {}, known, POLICY, NOW) is SkipReason.CONDITION_FALSE
     assert gates.again(made, event(), known, POLICY, NOW) is SkipReason.CAP
     free = dataclasses.replace(NOTHING, memory=Memory())
     assert gates.again(made, event(), free, POLICY, NOW) == Hold(NOON, QUIET_HOURS)
@@ -219,7 +219,7 @@ def test_the_customers_zones_are_read_from_the_event():
 def test_the_status_of_the_journey_holds_for_every_basis(status, gate):
     for basis in BASES:
         assert both(step(basis), of=route(status=status)) == gate
-    assert gates.of_run(delivery(step(), route(status=status)).run, event(), NOTHING, NOW) == gate
+    assert gates.of_run(delivery(step(), route(status=status)).run, event(), NOTHING, DAY, NOW) == gate
 
 
 def test_what_is_paused_still_grows_old():

@@ -16,6 +16,7 @@ from pipeline.model import (
     Destination,
     Event,
     Flight,
+    GatePolicy,
     Kind,
     Plan,
     Record,
@@ -27,6 +28,7 @@ from pipeline.model import (
     Undecodable,
 )
 from pipeline.ports import LaneStats
+from pipeline.run.asking import Asking
 from pipeline.run.dispatch import Lane
 from pipeline.run.process import Process
 from pipeline.run.settle import OwnTopics, Settlement
@@ -149,7 +151,7 @@ class Plans:
 async def made(world):
     world.lane(FakeEndpoint())
     plans = Plans(world)
-    process = Process(plans, world.lanes, world.settlement, world.telemetry, event_flag_max_age_ms=DAY)
+    process = Process(plans, world.lanes, world.settlement, world.telemetry, Asking(GatePolicy(DAY)))
     process.plans = plans
     process.learn("in", REF, "known")
     return process

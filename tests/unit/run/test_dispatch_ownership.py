@@ -9,7 +9,8 @@ import pytest
 
 from pipeline.core.offsets import Tracker
 from pipeline.errors import Bug
-from pipeline.model import Answer, BreakerPolicy, Event, Plan, Route
+from pipeline.model import Answer, BreakerPolicy, Event, GatePolicy, Plan, Route
+from pipeline.run.asking import Asking
 from pipeline.run.process import Process
 from pipeline.testing.fakes import FakeEndpoint
 from tests.unit.run.conftest import DAY, FRAME, REF, retry_record, step, until
@@ -23,7 +24,7 @@ def process(world) -> Process:
         {"signup": (Route("welcome", "h", DAY, None, (step(),)),)},
     )
     made = Process(
-        lambda _topic, _schema: plan, world.lanes, world.settlement, world.telemetry, event_flag_max_age_ms=DAY
+        lambda _topic, _schema: plan, world.lanes, world.settlement, world.telemetry, Asking(GatePolicy(DAY))
     )
     made.learn("in", REF, "known")
     return made

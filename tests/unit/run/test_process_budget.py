@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,7 @@ from pipeline.config.secrets import Secrets
 from pipeline.core import decode
 from pipeline.model import Record
 from pipeline.ports import LaneStats
+from pipeline.run.asking import Asking
 from pipeline.run.consume import Intake
 from pipeline.run.dispatch import Lane
 from pipeline.run.process import Process
@@ -70,7 +72,7 @@ class HotPath:
         )  # fmt: skip
         process = Process(
             compiled.plan, {"receiver": self.lane}, self.settlement, self.telemetry,
-            event_flag_max_age_ms=compiled.gates.flag_max_age_ms,
+            Asking(compiled.gates),
         )  # fmt: skip
         self.source = FakeSource()
         reference = decode.fingerprint(self.schema)
@@ -90,9 +92,21 @@ class HotPath:
         now_ms = time.time_ns() // 1_000_000
         first, self._next = self._next, self._next + number
         return [
-            Record("in", 0, first + index, each["customer"]["id"].encode(), head + encode(each), (), now_ms)
+            Record(
+                "in",
+                0,
+                first + index,
+                each["customer"]["id"].encode(),
+                head + encode(self._anew(each, first + index)),
+                (),
+                now_ms,
+            )
             for index, each in enumerate(scene.events(number, now_ms))
         ]
+
+    @staticmethod
+    def _anew(event: dict[str, Any], number: int) -> dict[str, Any]:
+        return event | {"id": event["id"][:24] + f"{number:012x}"}  # the scene's IDs are the same each time
 
     async def work_off(self, records: list[Record]) -> None:
         """Post the records as the poll thread would, until all are settled."""
