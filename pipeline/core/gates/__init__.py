@@ -80,7 +80,7 @@ def of_run(run: Run, event: Event, known: Known, max_age_ms: int, now_ms: int) -
     return Hold(now_ms + PAUSED_RECHECK_MS, PAUSED) if route.status == PAUSED else None
 
 
-def ask(  # noqa: C901, PLR0911, PLR0912 - one for each gate, and one call for all: the hot path
+def ask(  # noqa: C901, PLR0911 - one for each gate, and one call for all: the hot path
     delivery: Delivery, event: Event, datum: Datum | None, known: Known, policy: GatePolicy, now_ms: int
 ) -> Gate:
     """Return why the step is skipped or held, or None to go on.

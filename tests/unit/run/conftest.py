@@ -128,11 +128,13 @@ class Plans:
         self.world = world
         self.steps = steps or (step(),)
         self.condition = None
+        self.of_route: dict[str, object] = {}  # what else its route says
+        self.flags: dict[str, bool] = {}  # what its events say of consent
         self.asked: list[str] = []
 
     def __call__(self, topic, schema) -> Plan | Undecodable | None:
         self.asked.append(topic)
-        route = Route("welcome", "h", DAY, self.condition, self.steps)
+        route = Route("welcome", "h", DAY, self.condition, self.steps, **self.of_route)
         return Plan(self._read, self._envelope, {"signup": (route,)}) if schema == "known" else None
 
     @staticmethod
@@ -144,7 +146,7 @@ class Plans:
         if datum == "nameless":
             return Undecodable("missing id")
         kind = "other" if datum == "other" else "signup"
-        return Event(f"e-{record.offset}", kind, record.timestamp_ms, "c", {})
+        return Event(f"e-{record.offset}", kind, record.timestamp_ms, "c", self.flags)
 
 
 @pytest.fixture
