@@ -14,12 +14,29 @@ from pipeline.config.compile import check, compile  # noqa: A004
 from pipeline.config.secrets import Secrets
 from pipeline.core import gates, routes
 from pipeline.errors import ConfigError
-from pipeline.model import Event, FailureClass, Record, Refused, SkipReason, Undecodable
+from pipeline.model import (
+    NOTHING,
+    Delivery,
+    Event,
+    FailureClass,
+    GatePolicy,
+    Record,
+    Refused,
+    Route,
+    Run,
+    SkipReason,
+    Undecodable,
+)
 from tests.unit.config.conftest import PLACED
 
 LIFECYCLE = json.loads((pathlib.Path(__file__).parents[3] / "schemas" / "lifecycle_event.avsc").read_text())
 NOW = 1_795_428_000_000
 UUID = "0197b6d2-1c5e-7a3b-8c4d-5e6f7a8b9c0d"
+
+
+def gate(step, event, datum):
+    delivery = Delivery("d", step, Run(None, Route(step.journey, "", 0, None, (step,)), NOW), b"", b"", 0)
+    return gates.ask(delivery, event, datum, NOTHING, GatePolicy(1_000), NOW)
 
 
 def problems(folder, schemas=None):
@@ -69,7 +86,7 @@ def test_a_foreign_record_becomes_an_event_and_a_request(orders):
     [(route, why)] = routes.match(plan.routes[event.type], datum, NOW)
     assert why is None
     [step] = route.steps
-    assert gates.ask(step, event, datum, NOW, NOW, 1000) is None
+    assert gate(step, event, datum) is None
     assert body(step, datum) == {
         "order": "7:placed",
         "customer": "c-1",
@@ -90,9 +107,9 @@ def test_conditions_and_flags_come_from_the_record(orders):
     assert routes.match(plan.routes["purchase.completed"], taken(plan, placed(state="open"))[1], NOW) == []
     event, datum = taken(plan, placed(opted_in=False, lines=[]))
     [step] = plan.routes["purchase.completed"][0].steps
-    assert gates.ask(step, event, datum, NOW, NOW, 1000) is SkipReason.CONSENT
+    assert gate(step, event, datum) is SkipReason.CONSENT
     granted, datum = taken(plan, placed(lines=[]))
-    assert gates.ask(step, granted, datum, NOW, NOW, 1000) is SkipReason.CONDITION_FALSE
+    assert gate(step, granted, datum) is SkipReason.CONDITION_FALSE
 
 
 def test_a_producer_may_evolve(orders):

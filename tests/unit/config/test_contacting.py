@@ -29,7 +29,7 @@ def test_times_of_day_are_read_as_seconds_and_written_back():
     assert [clock_text(each) for each in (read.from_s, read.to_s, 0, 60)] == ["21:00", "08:00", "00:00", "00:01"]
 
 
-@pytest.mark.parametrize("clock", ["24:00", "8:00", "08:60", "08:00:00", " 08:00", "8", 8, None, "\u0660\u0668:\u0660\u0660"])
+@pytest.mark.parametrize("clock", ["24:00", "8:00", "08:60", "08:00:00", " 08:00", "8", 8, None, "\u0660\u0668:00"])
 def test_what_is_no_time_of_day_is_refused(clock):
     assert flaws(QuietHours, NIGHT | {"from": clock}) == [("must be a time of day", 'such as "21:00"')]
 
