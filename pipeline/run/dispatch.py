@@ -69,8 +69,7 @@ class Lane:
         self.destination = destination
         self.authentication = authentication
         self.stats = stats
-        self.watch = watch or Watch(fatal)
-        self._own_watch = watch is None
+        self.watch, self._own_watch = watch or Watch(fatal), watch is None
         self._batching = batching
         if batching is not None:
             batching.attach(self)
@@ -91,8 +90,7 @@ class Lane:
         self.judge = self._after.judge  # seats ask it directly: no call in between
         self._rate_timer: asyncio.TimerHandle | None = None
         self._lease = self.watch.lease
-        self._draining = False
-        self._awake = False
+        self._draining = self._awake = False
         self._held: Callable[[Step], str] | None = None
         self.disabled: Callable[[Delivery], None] | None = None
         """Told when a delivery's operation turned out to be gone."""
@@ -351,7 +349,7 @@ class Lane:
         return f"{self._dice.getrandbits(64):016x}"
 
     def owned(self, delivery: Delivery) -> bool:
-        """Whether it may still be sent after a wait: its partition, its budget and the gates say so. If not, it is let go."""
+        """Whether it may still be sent after a wait: by its partition, budget, gates. If not, it is let go."""
         if delivery.run.flight.tracker.closed or delivery.over:
             self._backlog.retrying.discard(delivery)
             self._health.abandoned(delivery)

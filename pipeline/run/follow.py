@@ -183,6 +183,12 @@ class Follow:
             self._misses.condition(step.journey, f"steps.{step.name}.when", event.id)
         self._settlement.skip(delivery, gate)
 
+    def _shadow(self, delivery: Delivery) -> None:
+        """End what would have been sent now; its default is what later steps read."""
+        if delivery.fallback is not None and not isinstance(delivery.fallback, Refused):
+            delivery.response = delivery.fallback
+        self._settlement.skip(delivery, SkipReason.SHADOW)
+
     def offer(self, delivery: Delivery, datum: Datum) -> None:
         """Build the request and offer the delivery to its lane; what cannot be built is dead."""
         step = delivery.step
@@ -212,7 +218,7 @@ class Follow:
             body = step.metadata(body, event, delivery.id)
         delivery.body = body
         if delivery.run.route.status == "shadow":
-            self._settlement.skip(delivery, SkipReason.SHADOW)
+            self._shadow(delivery)
         elif step.batch is None:
             self._lanes[step.destination].offer(delivery)
         else:

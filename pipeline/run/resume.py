@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline.core import gates, journeys, outcome, payload, runstate, switches
 from pipeline.model import (
+    RESULTS,
     Datum,
     Delivery,
     Event,

@@ -190,7 +190,9 @@ class Settlement:
         elif flight.trace.sampled or delivery.history:
             self._telemetry.settled(delivery, outcome_, cls, now_ns)
         if run.results is not None:
-            run.results[delivery.step.name] = Result(outcome_, cls, delivery.status, delivery.response)
+            # A shadow journey goes on as if the step had been delivered, so that all of it is rendered.
+            ended = Outcome.DELIVERED if cls == SkipReason.SHADOW else outcome_
+            run.results[delivery.step.name] = Result(ended, cls, delivery.status, delivery.response)
             if delivery.response:
                 self.keeps(flight, _weight(delivery.response))
         self._stopped_moving(delivery, now_ns)

@@ -96,7 +96,10 @@ class World:
         self.settlement.opened(flight, len(steps))
         run = Run(flight, Route("welcome", "h", DAY, None, steps), now_ms,
                   moving=sum(each.kind is not Kind.RECORD for each in steps))  # fmt: skip
-        return [Delivery(f"d-{offset}-{each.name}", each, run, b"{}", b"", now_ms + DAY) for each in steps]
+        return [
+            Delivery(f"d-{offset}-{each.name}", each, run, b"{}", b"", now_ms + DAY, asked_ns=self.clock())
+            for each in steps
+        ]
 
     def outcomes(self) -> list[outcome.OutcomeRow]:
         rows = [outcome.decode(record.value) for record in self.producer.of("g.outcomes")]

@@ -41,8 +41,9 @@ def test_asked_again_the_tables_of_now_decide(world) -> None:
     tables = FakeTables()
     asking = Asking(GatePolicy(DAY), tables)
     (delivery,) = world.deliveries(CONSENT)
+    world.clock.now_ns += 1
     assert asking.again(delivery, world.clock()) is SkipReason.CONSENT
-    assert delivery.asked_ns == 0
+    assert delivery.asked_ns == world.clock() - 1
     tables.of[delivery.run.flight.event.customer_id] = GRANTED
     assert asking.again(delivery, world.clock()) is None
     assert delivery.asked_ns == world.clock()

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.core import runstate
 from pipeline.model import (
+    RESULTS,
     Answer,
     CancelOn,
     Cap,
@@ -229,6 +230,24 @@ async def test_a_shadow_journey_renders_and_sends_nothing(world) -> None:
     gated.take()
     assert await gated.ended() == [("skipped", "shadow", 0)]
     assert rendered == ["hello"]
+    assert gated.endpoint.requests == []
+
+
+async def test_all_steps_of_a_shadow_journey_are_rendered_with_defaults_where_answers_would_be(world) -> None:
+    read = {}
+
+    def reads(datum, _now):
+        read.update(datum[RESULTS]["first"].response)
+        return b"{}"
+
+    first = dataclasses.replace(step("first"), default=lambda _datum, _now: {"code": "SAVE"})
+    after = (Edge("first", frozenset({Outcome.DELIVERED, Outcome.DEFAULTED})),)
+    gated = Gated(world, first, dataclasses.replace(step("later"), after=after, render=reads), status="shadow")
+    gated.plans._read = lambda value, start: {"text": value[start:].decode()}
+    gated.process.learn("in", REF, "known")
+    gated.take()
+    assert await gated.ended(2) == [("skipped", "shadow", 0)] * 2
+    assert read == {"code": "SAVE"}
     assert gated.endpoint.requests == []
 
 
