@@ -218,8 +218,10 @@ class Worker:
         config, compiled = self._config, self._compiled
         log = self.telemetry.log
         self._recall = memory.recall(config.group, compiled, self._settings, producer, log, self.fatal)
+        assert self._tables is not None
+        self._asking.attach(self._tables.tables, self._recall)
         process = Process(
-            compiled.plan, self.lanes, settlement, self.telemetry, self._asking, recall=self._recall,
+            compiled.plan, self.lanes, settlement, self.telemetry, self._asking, self._tables.marks, self._recall
         )  # fmt: skip
         self.misses = process.misses
         sources = [KafkaSource(self._settings, config.group, [topic], "input", log) for topic in compiled.input_topics]

@@ -31,6 +31,10 @@ class Asking:
         """`statuses` are those of the journeys by name, drafts among them."""
         self.policy = policy
         self._statuses = statuses or {}
+        self.attach(tables, memories)
+
+    def attach(self, tables: Tables | None, memories: Memories | None) -> None:
+        """Ask these from now on: before the first event."""
         self.looks = tables is not None or memories is not None
         """Whether there is anything to look up: else what is known is NOTHING."""
         self._tables = tables

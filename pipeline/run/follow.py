@@ -183,12 +183,6 @@ class Follow:
             self._misses.condition(step.journey, f"steps.{step.name}.when", event.id)
         self._settlement.skip(delivery, gate)
 
-    def _shadow(self, delivery: Delivery) -> None:
-        """End what would have been sent now; its default is what later steps read."""
-        if delivery.fallback is not None and not isinstance(delivery.fallback, Refused):
-            delivery.response = delivery.fallback
-        self._settlement.skip(delivery, SkipReason.SHADOW)
-
     def offer(self, delivery: Delivery, datum: Datum) -> None:
         """Build the request and offer the delivery to its lane; what cannot be built is dead."""
         step = delivery.step
@@ -217,8 +211,15 @@ class Follow:
             assert event is not None
             body = step.metadata(body, event, delivery.id)
         delivery.body = body
+        self._send(delivery)
+
+    def _send(self, delivery: Delivery) -> None:
+        """Offer what is built to its lane; of a shadow journey it ends here, its default what later steps read."""
+        step = delivery.step
         if delivery.run.route.status == "shadow":
-            self._shadow(delivery)
+            if delivery.fallback is not None and not isinstance(delivery.fallback, Refused):
+                delivery.response = delivery.fallback
+            self._settlement.skip(delivery, SkipReason.SHADOW)
         elif step.batch is None:
             self._lanes[step.destination].offer(delivery)
         else:
