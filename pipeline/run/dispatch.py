@@ -62,10 +62,7 @@ class Lane:
         batching: Batching | None = None,
         again: Callable[[Delivery, int], Gate] | None = None,
     ) -> None:
-        """`watch` is shared by the lanes of a worker; a lane without one makes its own.
-
-        `batching`, for operations that take many at once, is the lane's `settler`, too; `again`: see run/recheck.
-        """
+        """`watch` is shared by the lanes of a worker; `batching` is then the `settler`, too; `again`: run/recheck."""
         self.destination = destination
         self.authentication = authentication
         self.stats = stats

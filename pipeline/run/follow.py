@@ -183,7 +183,7 @@ class Follow:
             self._misses.condition(step.journey, f"steps.{step.name}.when", event.id)
         self._settlement.skip(delivery, gate)
 
-    def offer(self, delivery: Delivery, datum: Datum) -> None:
+    def offer(self, delivery: Delivery, datum: Datum) -> None:  # noqa: C901 - calls less: the hot path
         """Build the request and offer the delivery to its lane; what cannot be built is dead."""
         step = delivery.step
         started_ms = delivery.run.started_ms
@@ -211,19 +211,18 @@ class Follow:
             assert event is not None
             body = step.metadata(body, event, delivery.id)
         delivery.body = body
-        self._send(delivery)
-
-    def _send(self, delivery: Delivery) -> None:
-        """Offer what is built to its lane; of a shadow journey it ends here, its default what later steps read."""
-        step = delivery.step
         if delivery.run.route.status == "shadow":
-            if delivery.fallback is not None and not isinstance(delivery.fallback, Refused):
-                delivery.response = delivery.fallback
-            self._settlement.skip(delivery, SkipReason.SHADOW)
+            self._shadow(delivery)
         elif step.batch is None:
             self._lanes[step.destination].offer(delivery)
         else:
             self._lanes[step.destination].gather(delivery, step.batch)
+
+    def _shadow(self, delivery: Delivery) -> None:
+        """End what would be sent now; its default is what later steps read."""
+        if delivery.fallback is not None and not isinstance(delivery.fallback, Refused):
+            delivery.response = delivery.fallback
+        self._settlement.skip(delivery, SkipReason.SHADOW)
 
     def _timely(self, delivery: Delivery, deadline: object) -> bool:
         """Whether an attempt may begin now: there is no deadline, or it is to come. Else the delivery is skipped."""
