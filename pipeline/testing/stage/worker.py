@@ -69,7 +69,7 @@ class StageWorker:
         self.broker = broker
         self._loop = loop
         self._compiled = compiled
-        self._asking = Asking(compiled.gates, tables)
+        self._asking = Asking(compiled.gates, tables, statuses=compiled.statuses)
         self._dice = dice(seed)
         group = config.group
         self._retry = dict(zip(topics.retry_topics(config), compiled.tiers_ms, strict=True))
@@ -83,8 +83,7 @@ class StageWorker:
         for name in compiled.destinations:
             self._open_lane(config, name, script)
         self._process = Process(
-            compiled.plan, self.lanes, self.settlement, self.telemetry,
-            event_flag_max_age_ms=compiled.gates.flag_max_age_ms,
+            compiled.plan, self.lanes, self.settlement, self.telemetry, self._asking,
         )  # fmt: skip
         self._schemas = FakeSchemas(schemas)
         self.intakes = [
@@ -102,7 +101,7 @@ class StageWorker:
         self.lanes[name] = Lane(
             self._compiled.destinations[name], StageEndpoint(name, script, self._loop.wall_ns, self.requests.append),
             batching or self.settlement, self.telemetry, stats, self._loop.wall_ns, self._dice, self._fatal,
-            lambda: 1.0, self._watch, None, batching,
+            lambda: 1.0, self._watch, None, batching, self._asking.again,
         )  # fmt: skip
 
     def _batching(self, config: Config, name: str) -> Batching | None:

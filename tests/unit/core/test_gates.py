@@ -17,7 +17,6 @@ from pipeline.model import (
     ConsentSaid,
     Contact,
     Delivery,
-    Entered,
     Event,
     GatePolicy,
     Happened,
@@ -25,7 +24,6 @@ from pipeline.model import (
     Kind,
     Known,
     Memory,
-    Once,
     QuietHours,
     RetryPolicy,
     Route,
@@ -266,8 +264,8 @@ def test_a_triggers_correlation_is_kept_for_later():
 # ------------------------------------------------------------------------------------------------------- who enters
 
 
-def enter(of, known=NOTHING, happened=None):
-    return gates.enter(of, happened or event(), {}, known, NOW)
+def enter(of):
+    return gates.enter(of, event())
 
 
 def test_shares_of_nobody_and_everybody():
@@ -275,26 +273,3 @@ def test_shares_of_nobody_and_everybody():
     assert enter(route(rollout=0.0)) is SkipReason.ROLLOUT
     assert enter(route(holdout=1.0)) is SkipReason.HOLDOUT
     assert enter(route(rollout=0.0, holdout=1.0)) is SkipReason.ROLLOUT
-
-
-ONCE = Once(lambda _datum, _now: "k", 30 * DAY)
-
-
-@pytest.mark.parametrize(
-    ("entered", "reason"),
-    [
-        ((), None),
-        ((Entered("j", "k", NOW + 1, "other"),), SkipReason.ONCE),
-        ((Entered("j", "k", NOW, "other"),), None),
-        ((Entered("j", "k", NOW + 1, "e"),), None),
-        ((Entered("j", "other", NOW + 1, "other"),), None),
-        ((Entered("i", "k", NOW + 1, "other"),), None),
-    ],
-)
-def test_a_key_enters_once_and_the_same_event_again_is_no_repeat(entered, reason):
-    assert enter(route(once=ONCE), dataclasses.replace(NOTHING, memory=Memory(entered=entered))) is reason
-
-
-def test_a_key_that_cannot_be_told_or_looked_up_does_not_enter():
-    assert enter(route(once=ONCE)) is SkipReason.ONCE
-    assert enter(route(once=Once(lambda _datum, _now: None, DAY))) is SkipReason.CONDITION_ERROR

@@ -16,12 +16,10 @@ from pipeline.model import (
     ConsentSaid,
     Contact,
     Edge,
-    Entered,
     GatePolicy,
     Happened,
     Known,
     Memory,
-    Once,
     Outcome,
     QuietHours,
     Suppress,
@@ -185,15 +183,12 @@ async def test_hours_that_turn_quiet_while_a_delivery_waits_hold_it(world) -> No
     [
         ({"rollout": 0.0}, "rollout"),
         ({"holdout": 1.0}, "holdout"),
-        ({"once": Once(lambda _datum, _now: "k", DAY)}, "once"),
-        ({"once": Once(lambda _datum, _now: None, DAY)}, "condition_error"),
     ],
 )
 async def test_who_does_not_enter_has_every_step_skipped_with_the_reason(world, of_route, reason) -> None:
     first = step("first")
     later = dataclasses.replace(step("later"), after=(Edge("first", frozenset({Outcome.DELIVERED})),))
     gated = Gated(world, first, later, **of_route)
-    gated.memories.of["c"] = Memory(entered=(Entered("welcome", "k", gated.now_ms + DAY, "another"),))
     gated.take()
     assert await gated.ended(2) == [("skipped", reason, 0)] * 2
     await until(lambda: world.tracker.watermark() == 1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.model import Once, Plan, Route
+from pipeline.model import GatePolicy, Once, Plan, Route
+from pipeline.run.asking import Asking
 from pipeline.run.memory import Recall
 from pipeline.run.process import Process, Unread
 from pipeline.testing.fakes import FakeFollower
@@ -14,7 +15,7 @@ async def test_an_event_waits_until_what_is_remembered_was_read(world, made) -> 
     follower.reachable = False
     recall = Recall(follower, "g.memory", world.producer, world.clock, world.telemetry.log)
     process = Process(
-        made.plans, world.lanes, world.settlement, world.telemetry, event_flag_max_age_ms=DAY, recall=recall
+        made.plans, world.lanes, world.settlement, world.telemetry, Asking(GatePolicy(DAY)), recall=recall
     )
     process.learn("in", REF, "known")
     process.assigned(0)
@@ -35,7 +36,7 @@ async def test_a_key_enters_once_and_the_position_waits_for_what_is_written(worl
     route = Route("welcome", "h", DAY, None, (step(),), shares="welcome", once=once)
     process = Process(
         lambda *_: Plan(made.plans._read, made.plans._envelope, {"signup": (route,)}), world.lanes, world.settlement,
-        world.telemetry, event_flag_max_age_ms=DAY, recall=recall,
+        world.telemetry, Asking(GatePolicy(DAY)), recall=recall,
     )  # fmt: skip
     process.learn("in", REF, "known")
     process.assigned(0)
