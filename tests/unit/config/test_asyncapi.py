@@ -51,6 +51,14 @@ def test_every_topic_is_there(orders: Folder) -> None:
     assert {"send_shop_retry_10s", "receive_shop_retry_10s"} <= made["operations"].keys()
 
 
+def test_every_own_topic_is_described(orders: Folder) -> None:
+    config = orders.load()
+    for topic in topics.own(config):
+        role = topic.removeprefix(f"{config.group}.").partition(".")[0]
+        assert role in asyncapi.OWN
+        assert all(name in SCHEMAS for name in asyncapi.OWN[role][2])
+
+
 def test_schemas_are_avro_with_names_and_namespaces_apart(orders: Folder) -> None:
     full = copy.deepcopy(PLACED) | {"name": "shop.OrderPlaced"}
     full.pop("namespace", None)
