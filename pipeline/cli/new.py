@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 from pipeline.cli import options
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pipeline.config.models import Config
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
@@ -32,7 +34,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     actions = parser.add_subparsers(title="what", metavar="WHAT", required=True)
     journey = actions.add_parser(
-        "journey", help="a draft of one step", description="Write journeys/NAME.yaml: a draft of one step."
+        "journey",
+        help="a draft of one step, and test cases",
+        description="Write journeys/NAME.yaml, a draft of one step, and tests/NAME.yaml, cases for it that pass.",
     )
     _add_common(journey)
     journey.add_argument("--goal", metavar="TEXT", help="what it is for, in one sentence")
@@ -66,7 +70,7 @@ def execute_destination(args: argparse.Namespace) -> int:
 
     _loaded(args.config)
     text = starter.destination(args.name, _asked(args.owner, "Who answers for it?", OWNER))
-    return _written(args.config, "destinations", args.name, text)
+    return _written(args.config, {f"destinations/{args.name}.yaml": text})
 
 
 def execute_journey(args: argparse.Namespace) -> int:
@@ -88,7 +92,8 @@ def execute_journey(args: argparse.Namespace) -> int:
     owner = _asked(args.owner, "Who answers for it?", OWNER)
     goal = _asked(args.goal, "What is it for, in one sentence?", GOAL)
     text = starter.journey(args.name, owner, goal, event, call, operation, contract)
-    return _written(args.config, "journeys", args.name, text)
+    with_cases = {f"journeys/{args.name}.yaml": text, f"tests/{args.name}.yaml": starter.cases(args.name, event)}
+    return _written(args.config, with_cases)
 
 
 def _loaded(folder: Path) -> Config:
@@ -111,23 +116,22 @@ def _asked(given: str | None, question: str, default: str) -> str:
     return input(f"{question} [{default}] ").strip() or default
 
 
-def _written(folder: Path, kind: str, name: str, text: str) -> int:
-    """Write the file unless it is there, and say what is left to do."""
+def _written(folder: Path, files: Mapping[str, str]) -> int:
+    """Write all files unless one is there, and say what is left to do."""
     from pipeline.app.check import checked  # noqa: PLC0415
     from pipeline.cli.schema import FOLDER  # noqa: PLC0415
 
-    file = f"{kind}/{name}.yaml"
-    path = folder / file
-    path.parent.mkdir(exist_ok=True)
-    if (folder / FOLDER).is_dir():
-        text = MODELINE.format(schemas=FOLDER, kind=kind.removesuffix("s")) + text
-    try:
-        with path.open("x", encoding="utf-8") as new:
-            new.write(text)
-    except FileExistsError:
-        raise options.refuse("NAME", f"{file} is there already") from None
-    print(f"{file} is there")
-    left = [each for each in checked(folder, None)[1] if each.file == file]
+    for file in files:
+        if (folder / file).exists():
+            raise options.refuse("NAME", f"{file} is there already")
+    for file, text in files.items():
+        kind, _, _ = file.partition("/")
+        head = MODELINE.format(schemas=FOLDER, kind=kind.removesuffix("s")) if (folder / FOLDER).is_dir() else ""
+        (folder / kind).mkdir(exist_ok=True)
+        with (folder / file).open("x", encoding="utf-8") as new:
+            new.write(head + text)
+        print(f"{file} is there")
+    left = [each for each in checked(folder, None)[1] if each.file in files]
     for problem in left:
         print(problem, file=sys.stderr)
     return UNFINISHED if left else OK

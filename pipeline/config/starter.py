@@ -49,14 +49,22 @@ operations:
 """
 _CASES: Final = """\
 journey: {name}
-event:                        # what all cases begin with
+event:                        # what all cases begin with; nobody real: addresses under example.com
   type: {event}
   time: 2026-01-05T10:00:00Z
-  customer: {{id: c-1}}
+  customer: {{id: c-1, email: ann@example.com}}
 cases:
   - case: it is sent
     expect:
       outcomes: {{first: delivered}}
+  - case: the destination refuses it
+    answers: {{first: {{status: 422}}}}
+    expect:
+      outcomes: {{first: rejected}}
+  - case: the event is too old
+    now: 2026-01-07T10:00:00Z
+    expect:
+      outcomes: {{first: skipped(stale)}}
 """
 
 

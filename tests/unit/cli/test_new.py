@@ -35,9 +35,13 @@ def test_a_destination_and_a_journey_that_calls_it(config: pathlib.Path, capsys:
     where = ["--config", str(config)]
     assert main(["new", "destination", "help_desk", "--owner", "support@shop.example", *where]) == 0
     assert main(["new", "journey", "calm_down", "--call", "help_desk.send", "--event", "ticket.opened", *where]) == 0
-    assert capsys.readouterr().out == "destinations/help_desk.yaml is there\njourneys/calm_down.yaml is there\n"
+    assert capsys.readouterr().out == (
+        "destinations/help_desk.yaml is there\njourneys/calm_down.yaml is there\ntests/calm_down.yaml is there\n"
+    )
     assert main(["validate", *where]) == 0
     assert main(["fmt", "--check", *where]) == 0
+    assert main(["test", "calm_down", *where]) == 0
+    assert "3 of 3 cases came out as expected" in capsys.readouterr().out
     made = load(config, None)
     assert made.destinations["help_desk"].owner == "support@shop.example"
     assert (made.journeys["calm_down"].status, made.journeys["calm_down"].trigger.events) == (
@@ -68,6 +72,7 @@ def test_whatever_the_operation_wants(config: pathlib.Path, operation: str, caps
     )
     assert main(["validate", *where]) == 0, capsys.readouterr().out
     assert main(["fmt", "--check", *where]) == 0
+    assert main(["test", "a", *where]) == 0, capsys.readouterr().out
     assert (load(config, None).journeys["a"].owner, load(config, None).journeys["a"].goal) == (
         "Ann: of 'sales'",
         "1: x # y",

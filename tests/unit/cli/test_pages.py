@@ -71,7 +71,8 @@ def test_what_is_gone_is_removed_and_what_others_wrote_stays(
     main(["new", "journey", "short_lived", *where])
     main(["pages", str(folder), *where])
     (folder / "journeys/notes.md").write_text("# mine\n")
-    (config / "journeys/short_lived.yaml").unlink()
+    for kind in ("journeys", "tests"):
+        (config / f"{kind}/short_lived.yaml").unlink()
     capsys.readouterr()
     assert main(["pages", str(folder), "--check", *where]) == 1
     assert "journeys/short_lived.md: is out of date" in capsys.readouterr().out
