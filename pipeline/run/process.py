@@ -87,6 +87,8 @@ class Process:
         self._planner = planner
         self._settlement = settlement
         self._sampled = telemetry.sampled
+        self._log = telemetry.log
+        self._newer = 0  # retry records of a later release, seen since that was last said
         self.misses = Misses(telemetry.log)
         self._follow = Follow(lanes, settlement, self.misses, asking, marks)
         self._resumed = Resume(self._follow, settlement, asking)
@@ -109,11 +111,14 @@ class Process:
             del self._plans[self._unknown.popitem(last=False)[0]]
 
     def each_minute(self) -> None:
-        """Say what came to nothing; ask the registry again for schemas it did not know.
+        """Say what came to nothing, and what is for a later release; ask again for schemas the registry did not know.
 
         One may have been registered late, or was read from a replica that lags.
         """
         self.misses.sum_up()
+        if self._newer:
+            self._log("warning", "run_state_newer", records=self._newer)
+            self._newer = 0
         while self._unknown:
             del self._plans[self._unknown.popitem(last=False)[0]]
 
@@ -209,6 +214,10 @@ class Process:
     def retry(self, record: Record, tracker: Tracker, now_ns: int) -> Wanted | None:
         """Take up one released retry record: the waiting steps of one run."""
         state = runstate.decode(record.header(runstate.STATE_HEADER))
+        if isinstance(state, runstate.Unreadable) and state.newer:
+            self._newer += 1
+            self._settlement.pass_on(_unread(record, tracker, now_ns))
+            return None
         if isinstance(state, runstate.Unreadable) or record.value is None:
             detail = state.detail if isinstance(state, runstate.Unreadable) else "run without its event"
             self._undecodable(record, tracker, detail, now_ns)
@@ -238,18 +247,20 @@ class Process:
     # ----------------------------------------------------------------------------------------------- both
 
     def _undecodable(self, record: Record, tracker: Tracker, detail: str, now_ns: int) -> None:
-        place = _place(record)
-        trace_id, parent_id, sampled = tracecontext.parse(
-            record.header(tracecontext.HEADER), "/".join(map(str, place[:3]))
-        )
-        flight = Flight(record, tracker, place, None, Trace(trace_id, parent_id, sampled), now_ns)
-        self._settlement.undecodable(flight, FailureClass.UNDECODABLE, detail)
+        self._settlement.undecodable(_unread(record, tracker, now_ns), FailureClass.UNDECODABLE, detail)
 
     def _trace(self, record: Record, event: Event) -> Trace:
         trace_id, parent_id, flagged = tracecontext.parse(
             record.header(tracecontext.HEADER) if record.headers else None, event.id
         )
         return Trace(trace_id, parent_id, flagged or self._sampled(trace_id))
+
+
+def _unread(record: Record, tracker: Tracker, now_ns: int) -> Flight:
+    """Make the flight of a record of whose event nothing is known."""
+    place = _place(record)
+    trace_id, parent_id, sampled = tracecontext.parse(record.header(tracecontext.HEADER), "/".join(map(str, place[:3])))
+    return Flight(record, tracker, place, None, Trace(trace_id, parent_id, sampled), now_ns)
 
 
 def _place(record: Record) -> tuple[str, int, int, int]:

@@ -26,6 +26,7 @@ from pipeline.model import (
     Waiting,
     value,
 )
+from pipeline.run.handover import state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -141,6 +142,22 @@ class Settlement:
             offset=flight.record.offset, **{"class": cls.value}, detail=detail,
         )  # fmt: skip
         self._telemetry.position(flight, detail, self._clock())
+
+    def pass_on(self, flight: Flight) -> None:
+        """Write a retry record anew as it is, for a worker that can read it; its position is done once that is acked.
+
+        It waits there for its tier's delay again.
+        """
+        record = flight.record
+        self.opened(flight, 1)
+        topic, partition = record.topic, record.partition
+        if topic not in self._topics.retry:  # of a tier that was removed
+            topic, partition = self._topics.retry[0], -1
+        headers = [(name, content or b"") for name, content in record.headers]
+        if not self._producer.produce(
+            topic, record.key, record.value, headers, partial(self._acked, flight), partition
+        ):
+            raise Bug("a retry record does not fit its topic again")
 
     def dropped(self, tracker: Tracker, offset: int) -> None:
         """Settle a retry record that repeats one already taken: it starts nothing."""
@@ -261,7 +278,7 @@ class Settlement:
             tier = journeys.tier_for(due_ms - now_ms, tiers_ms)
         due_ms = max(due_ms, now_ms + tiers_ms[tier])
         link = f"{self._dice.getrandbits(64):016x}"
-        state = _run_state(run, waiting, ahead, due_ms, run.parks + 1 if parked else run.parks, link)
+        state = state_of(run, waiting, ahead, due_ms, run.parks + 1 if parked else run.parks, link)
         header = runstate.encode(state)
         if header is None:
             self._too_large(run, waiting, "state_too_large")
@@ -352,32 +369,7 @@ class Settlement:
         )  # fmt: skip
 
 
-# ------------------------------------------------------------------------------------------- what is written
-
-
-def _run_state(
-    run: Run, waiting: list[Waiting], ahead: Sequence[Step], due_ms: int, parks: int, link: str
-) -> runstate.RunState:
-    flight = run.flight
-    event = flight.event
-    assert event is not None
-    going = [*(each.delivery.step.name for each in waiting), *(step.name for step in ahead)]
-    needed = journeys.before(going, run.route.steps) if run.results else ()
-    return runstate.RunState(
-        journey=run.route.journey, hash=run.route.hash, event_id=event.id, source=flight.source,
-        deliveries=flight.deliveries, started_ms=run.started_ms, hop=run.hop + 1, parks=parks, due_ms=due_ms,
-        trace_id=flight.trace.trace_id, sampled=flight.trace.sampled, link=link,
-        steps={
-            each.delivery.step.name: runstate.StepState(
-                each.delivery.attempts, each.due_ms, each.delivery.first_ns // 1_000_000, each.cls,
-                each.delivery.status,
-            )
-            for each in waiting
-        },
-        ahead=tuple(step.name for step in ahead),
-        results={name: result for name, result in (run.results or {}).items() if name in needed},
-        retried=tuple(sorted(run.retried.intersection(needed))),
-    )  # fmt: skip
+# ------------------------------------------------------------------------------------------- what becomes of it
 
 
 def _by_default(

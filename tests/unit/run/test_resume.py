@@ -81,6 +81,29 @@ async def test_damaged_state_is_dead_with_its_bytes(world, made) -> None:
     assert world.producer.of("g.dead")[0].value == FRAME + b"hello"
 
 
+async def test_what_a_later_release_wrote_is_passed_on_as_it_is_and_said_once_a_minute(world, made) -> None:
+    record = retry_record(world, {"crm": (1, 0)})
+    newer = bytes((runstate.STATE_VERSION + 1,)) + record.header(runstate.STATE_HEADER)[1:]
+    headers = (("traceparent", b"kept"), (runstate.STATE_HEADER, newer))
+    resume(world, made, dataclasses.replace(record, partition=1, headers=headers))
+    assert world.tracker.watermark() == 7, "not before it is acked"
+    await until(lambda: world.tracker.watermark() == 8)
+    (again,) = world.producer.records
+    assert (again.topic, again.partition, again.key, again.value) == (record.topic, 1, record.key, record.value)
+    assert again.headers == headers
+    made.each_minute()
+    made.each_minute()
+    assert world.telemetry.lines == [("warning", "run_state_newer", {"records": 1})]
+
+
+async def test_such_a_record_of_a_removed_tier_goes_to_one_that_is_there(world, made) -> None:
+    record = retry_record(world, {"crm": (1, 0)})
+    resume(
+        world, made, dataclasses.replace(record, topic="g.retry.5s", headers=((runstate.STATE_HEADER, b"\xff" * 9),))
+    )
+    assert [each.topic for each in world.producer.records] == ["g.retry.10s"]
+
+
 async def test_a_record_step_that_waits_does_not_hold_the_run(world, made) -> None:
     made.plans.steps = (step("one", kind=Kind.RECORD), step("two"))
     made.learn("in", REF, "known")
