@@ -16,6 +16,7 @@ import pipeline
 from pipeline.cli import (
     account,
     affected,
+    backtest,
     bench,
     dead,
     demo,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 COMMANDS: Final = (
     demo, run,
     new, validate, fmt, schema, plan, pages,
-    test, render,
+    test, render, backtest,
     produce, topics, trace, status, affected, pause, destination, waiting, dead, erase, account, bench,
 )  # fmt: skip
 """In the order of `--help`: try it, run it, change it, look into it, measure it."""

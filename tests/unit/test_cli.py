@@ -15,7 +15,7 @@ from pipeline.model import Problem
 
 NAMES = [
     "demo", "run", "new", "validate", "fmt", "schema", "plan", "pages",
-    "test", "render",
+    "test", "render", "backtest",
     "produce", "topics", "trace", "status", "affected", "pause", "destination", "waiting",
     "dead", "erase", "account", "bench",
 ]  # fmt: skip

@@ -90,6 +90,15 @@ class StageBroker:
         """Return all records of a topic, by partition."""
         return [each for partition in range(self.partitions(topic)) for each in self.logs[topic, partition].records]
 
+    def forget_committed(self, *whole: str) -> None:
+        """Drop what groups have committed, and all records of the topics in `whole`: they were counted."""
+        for topic, partition in tuple(self.logs):
+            log = self.logs[topic, partition]
+            if topic in whole:
+                log.forget(log.end)
+        for (_, topic, partition), (offset, _) in self.committed.items():
+            self.logs[topic, partition].forget(offset)
+
     def join(self, reader: StageSource) -> None:
         """Let a source hear of what is appended."""
         self._readers.append(reader)

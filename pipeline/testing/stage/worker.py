@@ -85,7 +85,7 @@ class StageWorker:
         self._process = Process(
             compiled.plan, self.lanes, self.settlement, self.telemetry, self._asking,
         )  # fmt: skip
-        self._schemas = FakeSchemas(schemas)
+        self.schemas = FakeSchemas(schemas)
         self.intakes = [
             self._intake(StageSource(broker, group, "input", compiled.input_topics)),
             self._intake(StageSource(broker, topics.retry_group(group), "retry", tuple(self._retry))),
@@ -111,7 +111,7 @@ class StageWorker:
 
     def _intake(self, source: StageSource) -> Intake:
         return Intake(
-            source, self._process, self.settlement, self.lanes.values(), self._producer, self._schemas,
+            source, self._process, self.settlement, self.lanes.values(), self._producer, self.schemas,
             self.telemetry, self._loop.wall_ns, self._fatal,
             ledger_topic=self.outcomes_topic if source.role == "input" else None, drain_s=DRAIN_S,
         )  # fmt: skip
