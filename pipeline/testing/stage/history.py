@@ -93,7 +93,7 @@ class History:
                 self._loop.run_until_complete(self._end())
             finally:
                 self._loop.close()
-            without = dict(self._worker.settlement.ledger_counts)
+            without = {str(reason): count for reason, count in self._worker.settlement.ledger_counts.items()}
         busiest = {name: most for name, (_, _, most) in sorted(self._minutes.items())}
         return Report(
             self._records, self._first_ms, self._last_ms, self._runs, self._outcomes, self._missing, without, busiest
