@@ -396,11 +396,5 @@ class FakeTelemetry:
         """See ports.Telemetry."""
         self.lines.append((level, event, fields))
 
-    def forget(self) -> None:
-        """Drop what was told so far."""
-        self.told.clear()
-        self.positions.clear()
-        self.lines.clear()
-
     def close(self) -> None:
         """See ports.Telemetry."""

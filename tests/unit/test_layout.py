@@ -56,6 +56,7 @@ ELSEWHERE = {
     "app/serve": ("integration/test_reload.py", "runs real workers"),
     "app/worker": ("integration/test_worker.py", "wires real parts together"),
     "cli/account": ("integration/test_account.py", "asks a real broker"),
+    "cli/backtest": ("integration/test_backtest.py", "reads a real broker"),
     "cli/bench": ("integration/test_bench.py", "measures real parts"),
     "cli/dead": ("integration/test_dead.py", "asks a real broker"),
     "cli/demo": ("integration/test_demo.py", "is run as a user runs it"),

@@ -147,9 +147,7 @@ class History:
             minute, count, most = self._minutes.get(request.destination, (0, 0, 0))
             count = count + 1 if request.at_ms // MINUTE_MS == minute else 1
             self._minutes[request.destination] = (request.at_ms // MINUTE_MS, count, max(most, count))
-        worker.requests.clear()
-        worker.telemetry.forget()
-        worker.broker.forget_committed(worker.outcomes_topic, worker.dead_topic)
+        worker.forget()
 
     def _ended(self, row: OutcomeRow, detail: str) -> None:
         key = (row.journey, row.step)

@@ -17,6 +17,7 @@ from pipeline.run.asking import Asking
 from pipeline.run.batch import Batching
 from pipeline.run.consume import Intake
 from pipeline.run.dispatch import Lane
+from pipeline.run.memory import Recall
 from pipeline.run.process import Process
 from pipeline.run.release import Release
 from pipeline.run.settle import OwnTopics, Settlement
@@ -24,6 +25,7 @@ from pipeline.run.watch import Watch
 from pipeline.testing.fakes import FakeSchemas, FakeTelemetry, dice
 from pipeline.testing.stage.broker import StageProducer, StageSource
 from pipeline.testing.stage.endpoints import StageEndpoint
+from pipeline.testing.stage.known import StageFollower, StageTables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -69,7 +71,8 @@ class StageWorker:
         self.broker = broker
         self._loop = loop
         self._compiled = compiled
-        self._asking = Asking(compiled.gates, tables, statuses=compiled.statuses)
+        self.tables = StageTables(broker, tables)
+        self._asking = Asking(compiled.gates, self.tables, statuses=compiled.statuses)
         self._dice = dice(seed)
         group = config.group
         self._retry = dict(zip(topics.retry_topics(config), compiled.tiers_ms, strict=True))
@@ -82,8 +85,15 @@ class StageWorker:
         self.lanes: dict[str, Lane] = {}
         for name in compiled.destinations:
             self._open_lane(config, name, script)
+        self.memory_topic = topics.memory(group)
+        self._recall = None
+        if compiled.remembers:
+            follower = StageFollower(broker, self.memory_topic, loop.wall_ns)
+            self._recall = Recall(
+                follower, self.memory_topic, self._producer, loop.wall_ns, self.telemetry.log
+            )  # fmt: skip
         self._process = Process(
-            compiled.plan, self.lanes, self.settlement, self.telemetry, self._asking,
+            compiled.plan, self.lanes, self.settlement, self.telemetry, self._asking, self.tables, self._recall
         )  # fmt: skip
         self.schemas = FakeSchemas(schemas)
         self.intakes = [
@@ -175,6 +185,13 @@ class StageWorker:
                     self._loop.leap(min(next_s, self._loop.time() + STEP_PARKED_S) if parked else next_s)
         raise Bug("the stage does not come to an end")
 
+    def forget(self) -> None:
+        """Drop requests, outcomes, dead letters and what telemetry was told: they were counted."""
+        self.requests.clear()
+        for told in (self.telemetry.told, self.telemetry.positions, self.telemetry.lines):
+            told.clear()
+        self.broker.forget_committed(self.outcomes_topic, self.dead_topic, self.memory_topic)
+
     async def close(self) -> None:
         """End it at once."""
         for intake in self.intakes:
@@ -182,6 +199,8 @@ class StageWorker:
         for lane in self.lanes.values():
             await lane.close()
         self._watch.close()
+        if self._recall is not None:
+            await self._recall.stop()
         if self.errors:
             raise self.errors[0]
 
