@@ -67,11 +67,28 @@ OutcomeText = Annotated[
 Content = Annotated[Any, Shown("text, mapping or list")]
 
 
+class Suppression(Section):
+    """A reason not to be contacted that somebody gave; exactly one of the three says what it stops."""
+
+    category: Name | None = Field(None, description="Journeys of this category.")
+    channel: Name | None = Field(None, description="Steps that reach the customer on this channel.")
+    journey: Name | None = Field(None, description="This journey.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Suppression:
+        if len([each for each in (self.category, self.channel, self.journey) if each is not None]) != 1:
+            refuse("must say what is suppressed", "category, channel or journey, one of them")
+        return self
+
+
 class Given(Section):
     """What was so before the event came."""
 
     consent: Mapping[str, Literal["granted", "denied"]] = Field(
         default={}, description="By channel, purpose or `purpose.channel`. Default: nothing granted."
+    )
+    suppressions: Items[Suppression] = Field(
+        default=(), max_length=EARLIER_MAX, description="Reasons that are active; more of them change nothing."
     )
     earlier: Items[Mapping[str, Any]] = Field(
         default=(), max_length=EARLIER_MAX,
@@ -126,7 +143,9 @@ class Case(Section):
         default={}, description="What differs from the file's `event`; a key without a value takes it away."
     )
     now: Moment | None = Field(None, description="When the event is taken up; default one second after its time.")
-    given: Given = Field(Given.model_construct(consent={}, earlier=()), description="What was so before.")
+    given: Given = Field(
+        Given.model_construct(consent={}, suppressions=(), earlier=()), description="What was so before."
+    )
     answers: Mapping[Name, Scripted | Items[Scripted]] = Field(
         default={},
         description="By step, what its destination answers: one answer, or a list, one for each attempt, the last for "

@@ -11,7 +11,7 @@ from pipeline.config.plain import NoEventError
 from pipeline.config.secrets import Secrets
 from pipeline.config.staged import stage
 from pipeline.core import decode
-from pipeline.model import Event, Outcome, Record, Undecodable, value
+from pipeline.model import Event, Known, Outcome, Record, Undecodable, value
 from pipeline.testing.stage.broker import StageBroker
 from pipeline.testing.stage.explain import Ended
 from pipeline.testing.stage.worker import StageWorker, wire
@@ -94,23 +94,28 @@ class Performer:
         made = plan.envelope(datum, Record(sent.topic, 0, 0, sent.key, sent.content, sent.headers, 0))
         return made.detail if isinstance(made, Undecodable) else made
 
-    def perform(self, arrivals: Sequence[Arrival], script: Script, *, seed: int = 1) -> Performance:
+    def perform(
+        self, arrivals: Sequence[Arrival], script: Script, *, seed: int = 1, known: Mapping[str, Known] | None = None
+    ) -> Performance:
         """Let the events come, each arrival once what came before it is settled; return what came of them.
+
+        `known` is what tables say of customers to begin with.
 
         Raises what stopped the worker, and Bug if it comes to no end.
         """
         loop = VirtualLoop(min(each.at_ms for each in arrivals) * 1_000_000)
         try:
-            return loop.run_until_complete(self._performed(loop, arrivals, script, seed))
+            return loop.run_until_complete(self._performed(loop, arrivals, script, seed, known or {}))
         finally:
             loop.close()
 
     async def _performed(
-        self, loop: VirtualLoop, arrivals: Sequence[Arrival], script: Script, seed: int
+        self, loop: VirtualLoop, arrivals: Sequence[Arrival], script: Script, seed: int, known: Mapping[str, Known]
     ) -> Performance:
         worker = StageWorker(
             loop, StageBroker(loop.wall_ns), self._config, self._compiled, script, self._schemas, seed=seed
         )  # fmt: skip
+        worker.tables.of.update(known)
         worker.start()
         before = []
         for arrival in arrivals:

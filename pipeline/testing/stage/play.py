@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl
 
@@ -10,7 +11,7 @@ import orjson
 
 from pipeline.config.cases import Scripted, earlier, merged
 from pipeline.config.operation import METADATA_KEY
-from pipeline.model import Answer, Failure, FailureClass, value
+from pipeline.model import NOTHING, Answer, ConsentSaid, Failure, FailureClass, Known, Suppress, value
 from pipeline.testing.stage.endpoints import Reply, Request
 from pipeline.testing.stage.explain import Ended, not_started, why
 from pipeline.testing.stage.perform import Arrival, Events, unix_ms
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pipeline.config.models import CaseFile, Config, JourneyConfig
     from pipeline.config.places import Place
 
+HOUR_MS: Final = 3_600_000
 LATER_MS: Final = 1_000
 """An event is taken up so long after its time, unless the case says otherwise."""
 _NAMESPACE: Final = uuid.UUID("0c7f4d4e-8f0e-5d0b-9c7a-5b3f6a1d2e90")
@@ -78,8 +80,9 @@ class Player:
             Arrival(min(unix_ms(each["time"]) + LATER_MS, now_ms), [self._events.record(each)]) for each in before
         ]
         performed = self._performer.perform(
-            [*arrivals, Arrival(now_ms, [self._events.record(event)])], Answers(self, index).reply
-        )
+            [*arrivals, Arrival(now_ms, [self._events.record(event)])], Answers(self, index).reply,
+            known={str(event["customer"]["id"]): self._known(index, unix_ms(event["time"]))},
+        )  # fmt: skip
         requests = performed.requests[performed.before[-1] :]
         ended = performed.ended(event["id"], self.journey.name)
         differences = (*self._outcomes(index, ended), *self._requests(index, requests))
@@ -93,8 +96,19 @@ class Player:
         case = self.cases.cases[index]
         event = merged(self.cases.event, case.event)
         event.setdefault("id", str(uuid.uuid5(_NAMESPACE, f"{self.name}/{case.name}")))
-        event["consent"] = {**case.given.consent, **event.get("consent", {})}
         return event
+
+    def _known(self, index: int, at_ms: int) -> Known:
+        """Return what the tables say: all of it since an hour before the event."""
+        given = self.cases.cases[index].given
+        since_ms = at_ms - HOUR_MS
+        consent = {key: ConsentSaid(key, said == "granted", since_ms) for key, said in given.consent.items()}
+        suppressions = [
+            Suppress(f"case:{number}", scope, str(of), "", "", 0, since_ms)
+            for number, each in enumerate(given.suppressions)
+            for scope, of in each.model_dump(exclude_none=True).items()
+        ]
+        return replace(NOTHING, consent=consent, suppressions=tuple(suppressions))
 
     def _earlier(self, index: int, at: int) -> dict[str, Any]:
         case = self.cases.cases[index]

@@ -72,7 +72,7 @@ class StageWorker:
         self._loop = loop
         self._compiled = compiled
         self.tables = StageTables(broker, tables)
-        self._asking = Asking(compiled.gates, self.tables, statuses=compiled.statuses)
+        self._asking = Asking(compiled.gates, statuses=compiled.statuses)
         self._dice = dice(seed)
         group = config.group
         self._retry = dict(zip(topics.retry_topics(config), compiled.tiers_ms, strict=True))
@@ -92,6 +92,7 @@ class StageWorker:
             self._recall = Recall(
                 follower, self.memory_topic, self._producer, loop.wall_ns, self.telemetry.log
             )  # fmt: skip
+        self._asking.attach(self.tables, self._recall)
         self._process = Process(
             compiled.plan, self.lanes, self.settlement, self.telemetry, self._asking, self.tables, self._recall
         )  # fmt: skip

@@ -55,6 +55,11 @@ PHONE = "may be a real person's phone number (use a number set aside for fiction
         ("hello: delivered", "hello: dead(consent)", "has no such class"),
         ("now: 2026-11-23T10:00:01Z", "now: tomorrow", "8:10: cases[0].now: must be a time with its zone"),
         ("{status: 200}", "{status: 200, fail: timeout}", "says what fails and what is answered"),
+        (
+            "answers:",
+            "given: {suppressions: [{channel: sms, journey: x}]}\n    answers:",
+            "must say what is suppressed",
+        ),
         ("{status: 200}", "{status: 99}", "must be at least 200"),
         (CUSTOMER, "customer: {id: c-1, email: ann@acme-shoes.com}", f"5:30: event.customer.email: {ADDRESS}"),
         ("{customer: c-1}", "{customer: Ann <ann@gmail.com>}", f"requests.hello.body.customer: {ADDRESS}"),

@@ -118,3 +118,16 @@ def test_earlier_events_come_first_and_count_for_nothing_by_themselves(play):
 def test_the_same_case_has_the_same_trace(play):
     text = f"{GRANTED}answers: {{mail: [{{status: 503}}, {{fail: closed}}, {{status: 200}}]}}\n{BOTH}"
     assert play(text).requests == play(text).requests
+
+
+def test_what_is_suppressed_is_not_sent(play):
+    for what in ("{category: promotional}", "{journey: thanks}"):
+        played = play(f"given: {{consent: {{email: granted}}, suppressions: [{what}]}}\n{BOTH}")
+        assert played.outcomes["mail"] == "skipped(suppression)"
+    other = play(f"given: {{consent: {{email: granted}}, suppressions: [{{channel: sms}}]}}\n{BOTH}")
+    assert other.differences == ()
+
+
+def test_the_newer_word_of_table_and_event_counts(play):
+    denies = "event: {consent: {email: denied}}\n"
+    assert play(f"{GRANTED}{denies}{BOTH}").outcomes["mail"] == "skipped(consent)"
