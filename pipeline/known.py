@@ -130,6 +130,17 @@ class Once:
 
 
 @value
+class Sign:
+    """What is remembered of an event, for `keep_ms` from its time: `match(datum, now_ms)` is its correlation hash.
+
+    "" if nothing is compared, None if it cannot be told: then it matches nothing, and is not remembered.
+    """
+
+    match: Callable[[Datum, int], str | None]
+    keep_ms: int
+
+
+@value
 class CancelOn:
     """Such an event since the trigger ends the run: `match(datum, now_ms)` is the trigger's correlation hash.
 

@@ -27,6 +27,7 @@ from pipeline.known import Known as Known  # noqa: PLC0414
 from pipeline.known import Memory as Memory  # noqa: PLC0414
 from pipeline.known import Once as Once  # noqa: PLC0414
 from pipeline.known import QuietHours as QuietHours  # noqa: PLC0414
+from pipeline.known import Sign as Sign  # noqa: PLC0414
 from pipeline.owned import Delivery as Delivery  # noqa: PLC0414
 from pipeline.owned import Flight as Flight  # noqa: PLC0414
 from pipeline.owned import Run as Run  # noqa: PLC0414

@@ -10,7 +10,7 @@ from pipeline.frozen import value
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from pipeline.known import CancelOn, Cap, Once, QuietHours
+    from pipeline.known import CancelOn, Cap, Once, QuietHours, Sign
     from pipeline.model import Answer, Datum, Event, Failure, Record, Undecodable
     from pipeline.words import FailureClass, Kind, Outcome
 
@@ -186,13 +186,15 @@ class Plan:
 
     `read(value, start)` decodes; `envelope(datum, record)` maps; `routes` by event type. None of the three raises.
     `pinned(hash)` gives the route of a definition that runs began with and the configuration does not have any more,
-    or says in a word why there is none; it compiles, once for each hash.
+    or says in a word why there is none; it compiles, once for each hash. `signs`: what is to be remembered of events,
+    by their type.
     """
 
     read: Callable[[bytes, int], Datum | Undecodable]
     envelope: Callable[[Datum, Record], Event | Undecodable]
     routes: Mapping[str, tuple[Route, ...]]
     pinned: Callable[[str], Route | str] | None = None
+    signs: Mapping[str, tuple[Sign, ...]] = field(default_factory=dict)
 
 
 @value

@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from pipeline.config import defaults, graph, payloads, topics
+from pipeline.config import defaults, graph, payloads, remember, topics
 from pipeline.config.calls import Call
 from pipeline.config.section import suggestion
 
@@ -312,12 +312,18 @@ class _Journey:
         once, main = self.journey.trigger.once, self.main
         if main is None:
             return
+        for wish in remember.wishes(self.journey):
+            if wish.path[0] != "steps":  # those of marks are asked about with their step
+                yield from self._known_type((*wish.path, "event"), wish.event)
+        if self.journey.success is not None and self.journey.success.within_ms > main.retention.memory_ms:
+            hint = "hookline.yaml's retention.memory says how long anything is remembered"
+            yield self._problem(("success", "within"), "is longer than what is remembered", hint)
         if once is not None and once.per_ms > main.retention.memory_ms:
             hint = "hookline.yaml's retention.memory says how long anything is remembered"
             yield self._problem(("trigger", "once", "per"), "is longer than what is remembered", hint)
-        if once is not None and len({each.topic for each in main.events}) > 1:
+        for asks in remember.depends(self.journey) if len({each.topic for each in main.events}) > 1 else ():
             yield self._problem(
-                ("trigger", "once"), "with several input topics in `events` is not supported in this release",
+                asks, "with several input topics in `events` is not supported in this release",
                 "what is remembered is kept by partition of the input",
             )  # fmt: skip
 

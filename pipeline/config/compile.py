@@ -30,6 +30,7 @@ from pipeline.model import (
     Problem,
     Refused,
     Route,
+    Sign,
     Step,
     Undecodable,
     value,
@@ -46,7 +47,9 @@ if TYPE_CHECKING:
 PINNED_MAX: Final = 1_000
 """Past definitions of one entry and schema that are kept compiled."""
 _MAIN: Final = "hookline.yaml"
-_Made: TypeAlias = tuple[envelope.Envelope, dict[str, tuple[Route, ...]], "Callable[[str], Route | str]"]
+_Made: TypeAlias = tuple[
+    envelope.Envelope, dict[str, tuple[Route, ...]], "Callable[[str], Route | str]", dict[str, tuple[Sign, ...]]
+]
 
 
 def _no_head(*_: object) -> bytes:
@@ -160,6 +163,12 @@ class _Entry:
                 self.journeys.append((journey, compiler.compile()))
                 self.problems += compiler.problems
                 self.sent += compiler.sent
+        signs = remember.Signs(config, scope, literal)
+        self.signs = signs.of
+        self.problems += [
+            steps.problem(config, journey.file, (*wish.path, "match"), wish.match, flaw)
+            for journey, wish, flaw in signs.flaws
+        ]
 
 
 def _at(mapping: EventMapping, path: tuple[str | int, ...]) -> object:
@@ -230,7 +239,7 @@ class _Plans:
                 route = self._route(journey, parts, self.hashes[journey.name])
                 for event_type in dict.fromkeys(journey.trigger.events):
                     routes[event_type] = (*routes.get(event_type, ()), route)
-        return entry.envelope, routes, self._pinned(index, schema, strict=strict)
+        return entry.envelope, routes, self._pinned(index, schema, strict=strict), entry.signs
 
     def _pinned(self, index: int, schema: Any, *, strict: bool) -> Callable[[str], Route | str]:
         """Return what finds the routes of definitions that are not the configuration's any more; see Plan."""
@@ -270,7 +279,7 @@ class _Plans:
         )
         return Route(
             journey.name, hash_, journey.trigger.max_age_ms, parts.condition, made, category=journey.category,
-            shares=journey.first_name, once=parts.once,
+            shares=journey.first_name, once=parts.once, cancel_on=parts.cancel_on,
         )  # fmt: skip
 
     def _request(self, journey: JourneyConfig, step: StepConfig) -> Request:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from pipeline.config.mark import MarkConfig  # noqa: TC001 - pydantic reads annotations at run time
-from pipeline.config.remember import OnceConfig  # noqa: TC001 - as above
+from pipeline.config.remember import Awaited, OnceConfig, Success  # noqa: TC001 - as above
 from pipeline.config.section import (
     DurationMs,
     EventType,
@@ -34,8 +34,6 @@ GOES_ON: Final = ("delivered", "defaulted")
 """Outcomes after which a step goes on where nothing else is said."""
 
 Basis = Literal["consent", "contract", "legitimate_interest", "legal_obligation"]
-
-_STATELESS: Final = "journeys keep no state"
 
 
 def _call(given: object) -> object:
@@ -195,13 +193,15 @@ class JourneyConfig(Section):
     )
     trigger: Trigger = Field(description="What starts it.")
     on_failure: OnFailure = Field(OnFailure.model_validate({}), description="For all steps that do not say it.")
+    cancel_on: Items[Awaited] = Field(
+        (), max_length=NAMES_MAX, description="Events that end a run, as `skipped(cancelled)`; default none."
+    )
+    success: Success | None = Field(None, description="What the journey is for; default nothing that is measured.")
     steps: Items[StepConfig] = Field(min_length=1, max_length=STEPS_MAX, description="What it does.")
 
     later: ClassVar[Mapping[str, Later]] = {
         "rollout": Later("all customers enter", accepted=("100%",)),
         "holdout": Later("all customers enter", accepted=("0%",)),
-        "cancel_on": Later(_STATELESS, accepted=([],)),
-        "success": Later("successes are not measured"),
     }
     later_values: ClassVar[Mapping[str, Mapping[str, str]]] = {
         "status": {"shadow": "journeys are draft or live", "paused": "journeys are draft or live"},

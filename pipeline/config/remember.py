@@ -1,4 +1,4 @@
-"""What a journey may ask of earlier events of its customer: entering once a key.
+"""What a journey may ask of earlier and other events of its customer: entering once a key, being cancelled, success.
 
 Whoever asks makes `<group>.memory` necessary: what is remembered is kept there by partition of the input.
 """
@@ -11,12 +11,18 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import Field
 
-from pipeline.config.section import DurationMs, Line, Section
-from pipeline.core import memory
-from pipeline.model import Once
+from pipeline.config.mark import Match, equalities
+from pipeline.config.section import DurationMs, EventType, Expression, Line, Section
+from pipeline.core import mark, memory
+from pipeline.core.expressions import Flaw, Variable
+from pipeline.model import Once, Sign, value
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
     from pipeline.config.models import Config, JourneyConfig
+    from pipeline.config.places import Path
+    from pipeline.config.scope import Scope
     from pipeline.model import Datum, Getter
 
 KEY_VARIABLE: Final = "HOOKLINE_CUSTOMER_REF_KEY"
@@ -37,14 +43,79 @@ class OnceConfig(Section):
     )
 
 
+class Awaited(Section):
+    """Such an event of the same customer, since the one that started the run, ends the run."""
+
+    event: EventType = Field(description="Event type.")
+    match: Match = Field(
+        "true", description="Which of them: `event` is the one that comes, `trigger` the one that started the run."
+    )
+
+
+class Success(Section):
+    """What the journey is for; kept for reports."""
+
+    event: EventType = Field(description="Event type.")
+    match: Match = Field("true", description="Which of them, as in `cancel_on`.")
+    within_ms: DurationMs = Field(alias="within", description="How long after the start of the run it still counts.")
+    value: Expression | None = Field(
+        None, description="What it is worth: CEL on the event that comes; default nothing."
+    )
+
+
+@value
+class Wish:
+    """What a journey wants remembered: events of a type, by what they have at these paths, for so long from their time.
+
+    `path` is where the journey says so.
+    """
+
+    event: str
+    paths: tuple[str, ...]
+    keep_ms: int
+    path: Path
+    match: str
+
+
+def wishes(journey: JourneyConfig) -> Iterator[Wish]:
+    """Yield what a journey wants remembered, whether or not an event of it ever starts the journey."""
+    for index, each in enumerate(journey.cancel_on):
+        yield _wish(each.event, each.match, journey.trigger.max_age_ms, ("cancel_on", index))
+    if journey.success is not None:
+        yield _wish(journey.success.event, journey.success.match, journey.success.within_ms, ("success",))
+    for index, step in enumerate(journey.steps):
+        suppress = step.mark.suppress if step.mark is not None else None
+        if suppress is not None and suppress.until is not None:
+            path = ("steps", index, "mark", "suppress", "until")
+            yield _wish(suppress.until.event, suppress.until.match, suppress.at_most_ms, path)
+
+
+def _wish(event: str, match: str, keep_ms: int, path: Path) -> Wish:
+    return Wish(event, tuple(sorted(of_event for of_event, _ in equalities(match) or ())), keep_ms, path, match)
+
+
+def triggers(match: str) -> tuple[str, ...]:
+    """Return the trigger's paths of a match, in the order of the event's."""
+    return tuple(of_trigger for _, of_trigger in sorted(equalities(match) or ()))
+
+
 def used(config: Config) -> bool:
-    """Whether any journey that is not a draft asks for what is remembered."""
-    return any(each.status != "draft" and asks(each) for each in config.journeys.values())
+    """Whether any journey that is not a draft asks for what is remembered, and that can be kept: of one input."""
+    single = len({each.topic for each in config.events}) == 1
+    return single and any(each.status != "draft" and asks(each) for each in config.journeys.values())
 
 
 def asks(journey: JourneyConfig) -> bool:
     """Whether a journey does."""
-    return journey.trigger.once is not None
+    return journey.trigger.once is not None or any(True for _ in wishes(journey))
+
+
+def depends(journey: JourneyConfig) -> Iterator[Path]:
+    """Yield where a journey asks for what must be remembered; without it a suppression lasts as long as it may."""
+    if journey.trigger.once is not None:
+        yield ("trigger", "once")
+    if journey.cancel_on:
+        yield ("cancel_on",)
 
 
 def secret(group: str) -> bytes:
@@ -64,3 +135,49 @@ def once(config: Config, journey: JourneyConfig, get: Getter) -> Once:
         return memory.digest(keyed, name, found.encode()) if isinstance(found, str) else None
 
     return Once(key, given.per_ms)
+
+
+def correlation(paths: Iterable[str], scope: Scope, root: str) -> Callable[[Datum, int], str | None] | str:
+    """Compile the hash of what an event has at these paths; or return the path that leads nowhere.
+
+    "" is the hash of no paths, None that a value is absent or cannot be computed. `root` is what to call the event.
+    """
+    values: list[Getter] = []
+    for path in paths:
+        found = scope(("event", *path.split(".")))
+        if not isinstance(found, Variable):
+            return f"{root}.{path}"
+        values.append(found.get_json)
+    made = mark.correlation(values)
+
+    def hashed(datum: Datum, now_ms: int) -> str | None:
+        found = made(datum, now_ms)
+        return found if isinstance(found, str) else None
+
+    return hashed
+
+
+class Signs:
+    """What is to be remembered of the events of one entry in one schema, by event type; `flaws` found on the way."""
+
+    def __init__(self, config: Config, scope: Scope, literal: str | None) -> None:
+        """`literal` is the one type the entry makes, None if the record says it."""
+        self.flaws: list[tuple[JourneyConfig, Wish, Flaw]] = []
+        keep: dict[tuple[str, tuple[str, ...]], int] = {}
+        made: dict[tuple[str, tuple[str, ...]], Callable[[Datum, int], str | None]] = {}
+        for journey in config.journeys.values():
+            for wish in wishes(journey) if journey.status != "draft" else ():
+                if literal not in (None, wish.event):
+                    continue
+                name = wish.event, wish.paths
+                found = correlation(wish.paths, scope, "event")
+                if isinstance(found, str):
+                    self.flaws.append((journey, wish, Flaw(0, f"`{wish.event}` has no `{found}`")))
+                    continue
+                made[name] = found
+                keep[name] = max(keep.get(name, 0), wish.keep_ms)
+        self.of: dict[str, tuple[Sign, ...]] = {}
+        longest_ms = config.retention.memory_ms
+        for name, match in made.items():
+            sign = Sign(match, min(keep[name], longest_ms))
+            self.of[name[0]] = (*self.of.get(name[0], ()), sign)

@@ -14,10 +14,10 @@ from pipeline.config.scope import PUBLIC, ItemScope, Listed, Scope
 from pipeline.config.sent import UNCLASSIFIED, Sent
 from pipeline.core import expressions, payload, types, urltext
 from pipeline.core.expressions import Expression, Flaw, Test, Variable
-from pipeline.model import Datum, Event, Mark, Once, Refused, value
+from pipeline.model import CancelOn, Datum, Event, Mark, Once, Refused, value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from pipeline.config.models import Config, JourneyConfig, Operation, Path, StepConfig
     from pipeline.core.contract import Check
@@ -49,6 +49,7 @@ class JourneyParts:
     condition: Test | None
     steps: tuple[StepParts, ...]
     once: Once | None = None
+    cancel_on: tuple[CancelOn, ...] = ()
 
 
 @value
@@ -94,7 +95,7 @@ class JourneyCompiler:
         """Compile all; `problems` then holds all that is wrong. What is wrong errs or is absent when run."""
         condition = self._test(self._journey.trigger.when, ("trigger", "when"), self._scope)
         steps = tuple(self._step(index) for index in range(len(self._journey.steps)))
-        return JourneyParts(condition, steps, self._once())
+        return JourneyParts(condition, steps, self._once(), tuple(self._cancel_on()))
 
     def _once(self) -> Once | None:
         given = self._journey.trigger.once
@@ -106,6 +107,15 @@ class JourneyCompiler:
             return None
         get = (lambda _datum, _now_ms: made) if isinstance(made, str) else expressions.as_text(made).get
         return remember.once(self._config, self._journey, get)
+
+    def _cancel_on(self) -> Iterator[CancelOn]:
+        for index, each in enumerate(self._journey.cancel_on):
+            made = remember.correlation(remember.triggers(each.match), self._scope, "trigger")
+            if isinstance(made, str):
+                flaw = Flaw(0, f"the event that starts the run has no `{made}`")
+                self._flawed_here(("cancel_on", index, "match"), each.match, [flaw])
+            else:
+                yield CancelOn(each.event, made)
 
     def _step(self, index: int) -> StepParts:
         step, path = self._journey.steps[index], ("steps", index)
