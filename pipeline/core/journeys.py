@@ -103,3 +103,8 @@ def park_tier(parks: int, tiers_ms: Sequence[int], park_max_ms: int) -> int:
     while first < highest and tiers_ms[first] + tiers_ms[first + 1] < PARK_PERIOD_MS:
         first += 1
     return min(first + parks, highest)
+
+
+def weight(response: Mapping[str, object]) -> int:
+    """Estimate the bytes of a kept response."""
+    return sum(100 + len(name) + len(str(kept)) for name, kept in response.items())

@@ -138,30 +138,32 @@ _PACKED: Final = struct.Struct(">BHqqHH")
 """Kind, number of the name, at, until, length of mark, length of what by follows; the two follow."""
 _RAW: Final = 0x8000
 """Set in a length: what follows are the bytes that hexadecimal digits stood for."""
-_HYPHENS: Final = (8, 13, 18, 23)
+_UUID: Final = 0x4000
+"""Set beside it: they had hyphens, as UUIDs have."""
+_LENGTH: Final = 0x3FFF
 
 
 def _raw(text: str) -> tuple[int, bytes]:
     """Return the shortest form of a hash, a UUID, or any other text."""
-    digits = text
+    digits, flags = text, _RAW
     if len(text) == 36 and text[8] == text[13] == text[18] == text[23] == "-":  # noqa: PLR2004 - a UUID
-        digits = text.replace("-", "")
+        digits, flags = text.replace("-", ""), _RAW | _UUID
     if digits and len(digits) in (HASH_DIGITS, 32) and digits.isascii() and digits.isalnum():
         try:
             raw = bytes.fromhex(digits)
         except ValueError:
             raw = b""
-        if raw and _text(_RAW | len(raw), raw) == text:
-            return _RAW | len(raw), raw
+        if raw and _text(flags, raw) == text:
+            return flags | len(raw), raw
     raw = text.encode()
     return len(raw), raw
 
 
-def _text(length: int, raw: bytes) -> str:
-    if not length & _RAW:
+def _text(flags: int, raw: bytes) -> str:
+    if not flags & _RAW:
         return raw.decode()
     digits = raw.hex()
-    if len(raw) == HASH_DIGITS // 2:
+    if not flags & _UUID:
         return digits
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
@@ -278,10 +280,10 @@ class Shelf:
         while at < len(packed):
             kind, number, at_ms, until_ms, mark_length, by_length = _PACKED.unpack_from(packed, at)
             at += _PACKED.size
-            end = at + (mark_length & ~_RAW)
+            end = at + (mark_length & _LENGTH)
             mark = _text(mark_length, packed[at:end])
             at = end
-            end = at + (by_length & ~_RAW)
+            end = at + (by_length & _LENGTH)
             yield Row(kind, names[number], mark, at_ms, until_ms, _text(by_length, packed[at:end]))
             at = end
 

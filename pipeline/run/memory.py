@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final, Protocol
 from pipeline.core import memory
 from pipeline.core.memory import Entry, Row, Shelf
 from pipeline.errors import Bug
-from pipeline.model import Entered, SkipReason
+from pipeline.model import Contact, Entered, Happened, SkipReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pipeline.model import Datum, Flight, Memory, Record, Route
+    from pipeline.model import Datum, Delivery, Flight, Memory, Record, Route, Sign
     from pipeline.ports import Acked, Clock, Producer
 
 LAG_MAX_MS: Final = 30_000
@@ -172,6 +172,28 @@ class Recall:
             entry = Entered(route.shares, key, until_ms, event.id)
             self.remember(flight, entry, event.time_ms, until_ms, write)
         return None
+
+    def notice(
+        self, flight: Flight, signs: Sequence[Sign], datum: Datum, now_ms: int, write: Callable[[Flight], Acked]
+    ) -> bool:
+        """Remember an event that journeys wait for; False if nothing had to be written. `write` as for `enter`."""
+        event = flight.event
+        assert event is not None
+        written = False
+        for sign in signs:
+            match = sign.match(datum, now_ms)
+            until_ms = event.time_ms + sign.keep_ms
+            if match is not None and until_ms > now_ms:
+                entry = Happened(event.type, match, event.time_ms, event.id)
+                written |= self.remember(flight, entry, event.time_ms, until_ms, write)
+        return written
+
+    def contacted(self, write: Callable[[Flight], Acked], delivery: Delivery, now_ms: int) -> None:
+        """Remember that a delivery of a step with caps reached its customer, for as long as any of them counts it."""
+        run, step = delivery.run, delivery.step
+        entry = Contact(run.route.category, step.reaches, now_ms, delivery.id)
+        until_ms = now_ms + max(cap.per_ms for cap in step.caps)
+        self.remember(run.flight, entry, now_ms, until_ms, write)
 
     def remember(
         self, flight: Flight, entry: Entry, at_ms: int, until_ms: int, write: Callable[[Flight], Acked]

@@ -9,6 +9,7 @@ are only put in order and acted on.
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pipeline.core import decode, definitions, gates, payload, routes, runstate, tracecontext
@@ -32,12 +33,12 @@ from pipeline.run.misses import ONCE, TRIGGER, Misses
 from pipeline.run.resume import Resume
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from pipeline.core.offsets import Tracker
     from pipeline.core.switches import Order
-    from pipeline.model import SchemaRef
-    from pipeline.ports import Marks, Telemetry, Unknown
+    from pipeline.model import SchemaRef, Sign
+    from pipeline.ports import Acked, Marks, Telemetry, Unknown
     from pipeline.run.asking import Asking
     from pipeline.run.dispatch import Lane
     from pipeline.run.memory import Recall
@@ -84,6 +85,8 @@ class Process:
     ) -> None:
         """`marks` is wanted where steps mark, `recall` where journeys ask for what is remembered."""
         self._recall = recall
+        if recall is not None:
+            settlement.contacted = partial(recall.contacted, settlement.write)
         self._planner = planner
         self._settlement = settlement
         self._sampled = telemetry.sampled
@@ -162,20 +165,24 @@ class Process:
         """Start the runs of one event, or note why it starts none."""
         plan, event, datum = read
         now_ms = now_ns // 1_000_000
+        signs = plan.signs.get(event.type) if plan.signs else None
         wanted = plan.routes.get(event.type)
         if wanted is None:
-            self.misses.no_journey(record, event.type, event.id, plan.routes)
-            self._settlement.empty(tracker, record.offset, LedgerReason.NO_JOURNEY)
+            if signs is None:
+                self.misses.no_journey(record, event.type, event.id, plan.routes)
+            self._starts_nothing(record, tracker, read, signs, LedgerReason.NO_JOURNEY, now_ns)
             return
         matched = routes.match(wanted, datum, now_ms)
         if not matched:
-            self._settlement.empty(tracker, record.offset, LedgerReason.CONDITION_FALSE)
+            self._starts_nothing(record, tracker, read, signs, LedgerReason.CONDITION_FALSE, now_ns)
             return
         flight = Flight(record, tracker, _place(record), event, self._trace(record, event), now_ns)
         for route, _ in matched:
             flight.deliveries += len(route.steps)
         self._settlement.opened(flight, flight.deliveries)
         headers = payload.event_headers(event)
+        if signs is not None and self._recall is not None:
+            self._recall.notice(flight, signs, datum, now_ms, self._settlement.write)
         known = self._asking.known(event, flight) if self._asking.looks else NOTHING
         duplicate = SkipReason.DUPLICATE if self._ids.repeats(event.id, flight.source) else None
         for route, refused in matched:
@@ -187,6 +194,26 @@ class Process:
             if refusal is SkipReason.CONDITION_ERROR:
                 self.misses.condition(route.journey, place, event.id)
             self._follow.begin(flight, route, event, datum, known, refusal, headers, now_ms)
+
+    def _starts_nothing(
+        self, record: Record, tracker: Tracker, read: Read, signs: Sequence[Sign] | None, reason: LedgerReason,
+        now_ns: int,
+    ) -> None:  # fmt: skip
+        """Settle an event without a run, once it is remembered if a journey waits for it."""
+        _, event, datum = read
+        settlement = self._settlement
+        if signs is None or self._recall is None:
+            settlement.empty(tracker, record.offset, reason)
+            return
+        flight = Flight(record, tracker, _place(record), event, self._trace(record, event), now_ns, ledger=reason)
+
+        def write(flight: Flight) -> Acked:
+            if not flight.open:
+                settlement.opened(flight, 0)
+            return settlement.write(flight)
+
+        if not self._recall.notice(flight, signs, datum, now_ns // 1_000_000, write):
+            settlement.empty(tracker, record.offset, reason)
 
     def _read(self, record: Record) -> Read | Undecodable | LedgerReason | SchemaRef:
         """Decode and map; a schema reference is asked back when its schema is not known yet."""
@@ -225,6 +252,8 @@ class Process:
         read = self._read(_as_consumed(record, state.source))
         if isinstance(read, (int, bytes)):
             return state.source[0], read
+        if isinstance(read, tuple) and self._recall is not None and not self._recall.ready(state.source[1]):
+            return Unread(state.source[1])
         if self._resumed.repeated(state, record):
             self._settlement.dropped(tracker, record.offset)
         elif isinstance(read, tuple):

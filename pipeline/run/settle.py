@@ -82,12 +82,15 @@ class Settlement:
         self._retry_partitions = tuple(producer.partitions(topic) for topic in topics.retry)
         self.follow: Callable[[Run, int], None] = _nothing_follows
         """Told of a run with steps after others, and the time (Unix ms), whenever one ended or waits: run/follow."""
+        self.contacted: Callable[[Delivery, int], None] | None = None  # told of contacts caps count, and when (Unix ms)
 
     # ------------------------------------------------------------------------------------------- positions
 
     def opened(self, flight: Flight, deliveries: int) -> None:
         """Take over a position that has this many deliveries to settle here."""
         flight.open = deliveries
+        if flight.ledger is not None:
+            self.ledger_counts[flight.ledger] = self.ledger_counts.get(flight.ledger, 0) + 1
         flight.tracker.in_flight += 1
         # Each delivery may hold a body made of the event, and may write the event once more to be handed over.
         size = len(flight.record.value or b"") + POSITION_BYTES
@@ -134,7 +137,6 @@ class Settlement:
     def undecodable(self, flight: Flight, cls: FailureClass, detail: str) -> None:
         """Put a record that is no event on the dead topic; its position is in the ledger once that is acked."""
         flight.ledger = LedgerReason.UNDECODABLE
-        self.ledger_counts[flight.ledger] = self.ledger_counts.get(flight.ledger, 0) + 1
         self.opened(flight, 1)
         self._dead_letter(flight, deadletter.for_position(flight, cls, detail, self._clock()))
         self._telemetry.log(
@@ -176,7 +178,9 @@ class Settlement:
         else:
             self.finish(delivery, Outcome.DELIVERED, "", "")
 
-    def finish(self, delivery: Delivery, outcome_: Outcome, cls: str, detail: str) -> None:
+    def finish(  # noqa: C901 - the one place where deliveries end
+        self, delivery: Delivery, outcome_: Outcome, cls: str, detail: str
+    ) -> None:
         """Settle a delivery for good: its outcome, and a dead letter for `rejected` and `dead`.
 
         One that has a default ends by it instead of by a failure.
@@ -193,6 +197,8 @@ class Settlement:
         flight = run.flight
         now_ns = self._clock()
         self._write_outcome(delivery, outcome_, cls, now_ns, due_ms=0)
+        if self.contacted is not None and delivery.step.caps and outcome_ is Outcome.DELIVERED:
+            self.contacted(delivery, now_ns // 1_000_000)
         counted = (delivery.step.destination, outcome_)
         self.outcome_counts[counted] = self.outcome_counts.get(counted, 0) + 1
         if outcome_ is Outcome.REJECTED or outcome_ is Outcome.DEAD:
@@ -211,7 +217,7 @@ class Settlement:
             ended = Outcome.DELIVERED if cls == SkipReason.SHADOW else outcome_
             run.results[delivery.step.name] = Result(ended, cls, delivery.status, delivery.response)
             if delivery.response:
-                self.keeps(flight, _weight(delivery.response))
+                self.keeps(flight, journeys.weight(delivery.response))
         self._stopped_moving(delivery, now_ns)
 
     def later(self, delivery: Delivery, due_ms: int, cls: str, *, parked: bool) -> None:
@@ -362,10 +368,9 @@ class Settlement:
         event = flight.event
         assert event is not None
         self._telemetry.log(
-            "warning", event_name, event_id=event.id, delivery_id=delivery.id,
-            trace_id=flight.trace.trace_id, journey=delivery.step.journey, step=delivery.step.name,
-            destination=delivery.step.destination, status=delivery.status, attempts=delivery.attempts,
-            detail=detail, **{"class": cls},
+            "warning", event_name, event_id=event.id, delivery_id=delivery.id, trace_id=flight.trace.trace_id,
+            journey=delivery.step.journey, step=delivery.step.name, destination=delivery.step.destination,
+            status=delivery.status, attempts=delivery.attempts, detail=detail, **{"class": cls},
         )  # fmt: skip
 
 
@@ -381,11 +386,6 @@ def _by_default(
     delivery.response = fallback
     in_time = delivery.budget is None or cls not in ("", FailureClass.EXPIRED)  # what a decide's time ends is late
     return Outcome.DEFAULTED, cls if in_time else FailureClass.TIMEOUT, detail
-
-
-def _weight(response: Mapping[str, object]) -> int:
-    """Estimate the bytes of a kept response."""
-    return sum(100 + len(name) + len(str(kept)) for name, kept in response.items())
 
 
 def _nothing_follows(_run: Run, _now_ms: int) -> None:

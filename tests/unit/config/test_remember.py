@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from pipeline.adapters.schemas import KnownSchemas
@@ -9,6 +10,7 @@ from pipeline.config import remember, topics
 from pipeline.config.compile import check
 from pipeline.config.compile import compile as compile_config
 from pipeline.config.secrets import Secrets
+from tests.unit.config.conftest import PLACED
 
 if TYPE_CHECKING:
     import pytest
@@ -104,3 +106,101 @@ def test_several_inputs_are_refused(folder: Folder) -> None:
         "    record: hookline.LifecycleEvent\n  - topic: other.events\n    record: hookline.LifecycleEvent\n",
     )  # fmt: skip
     assert "trigger.once: with several input topics in `events` is not supported" in folder.problem()
+
+
+CANCEL = "cancel_on: [{event: signup.completed, match: event.properties.plan == trigger.properties.plan}]\n"
+
+
+def plan(folder: Folder):
+    made = compiled(folder)
+    schema = KnownSchemas.of(folder.load(), Secrets(folder.root)).reader_schemas()["hookline.LifecycleEvent"]
+    return made.plan("lifecycle.events", schema)
+
+
+def test_an_event_and_a_trigger_that_agree_have_one_hash(folder: Folder) -> None:
+    folder.add("journeys/welcome.yaml", CANCEL)
+    made = plan(folder)
+    (route,) = made.routes["signup.completed"]
+    (rule,), (sign,) = route.cancel_on, made.signs["signup.completed"]
+    assert (rule.event, sign.keep_ms) == ("signup.completed", 2 * 3_600_000)
+    assert rule.match(datum(), 0) == sign.match(datum(id="another"), 5) != ""
+    assert rule.match(datum(), 0) != sign.match(datum(properties={"plan": "free"}), 0)
+    assert rule.match(datum(properties={}), 0) is None
+    assert sign.match(datum(properties={}), 0) is None
+    assert remember.used(folder.load())
+
+
+def test_sides_may_be_swapped_and_paths_of_either_come_in_one_order(folder: Folder) -> None:
+    match = "trigger.properties.b == event.properties.x && event.properties.a == trigger.properties.y"
+    folder.add("journeys/welcome.yaml", f"cancel_on: [{{event: signup.completed, match: {match}}}]\n")
+    made = plan(folder)
+    (rule,), (sign,) = made.routes["signup.completed"][0].cancel_on, made.signs["signup.completed"]
+    assert rule.match(datum(properties={"b": 1, "y": "2"}), 0) == sign.match(datum(properties={"x": 1, "a": "2"}), 0)
+    assert rule.match(datum(properties={"b": "2", "y": 1}), 0) != sign.match(datum(properties={"x": 1, "a": "2"}), 0)
+
+
+def test_without_match_any_event_of_the_customer_cancels(folder: Folder) -> None:
+    folder.add("journeys/welcome.yaml", "cancel_on: [{event: signup.completed}]\n")
+    made = plan(folder)
+    assert made.routes["signup.completed"][0].cancel_on[0].match(datum(properties={}), 0) == ""
+    assert made.signs["signup.completed"][0].match(datum(properties={}), 0) == ""
+
+
+def test_events_are_remembered_as_long_as_the_longest_asks(folder: Folder) -> None:
+    folder.add("journeys/welcome.yaml", CANCEL)
+    folder.add(
+        "journeys/welcome.yaml",
+        "success: {event: signup.completed, match: event.properties.plan == trigger.properties.plan, within: 9d}\n",
+    )
+    folder.change(
+        "journeys/welcome.yaml", "cancel_on:",
+        "  - step: quiet\n    mark:\n      suppress: {channel: email, id: a, at_most: 30d, until: {event: other}}\n"
+        "cancel_on:",
+    )  # fmt: skip
+    made = plan(folder)
+    assert [each.keep_ms for each in made.signs["signup.completed"]] == [9 * 86_400_000]
+    assert [each.keep_ms for each in made.signs["other"]] == [30 * 86_400_000]
+    folder.add("hookline.yaml", "retention: {memory: 10d}\n")
+    assert [each.keep_ms for each in plan(folder).signs["other"]] == [10 * 86_400_000]
+
+
+def test_a_mark_that_suppresses_until_an_event_waits_for_the_hash_that_event_has(folder: Folder) -> None:
+    folder.change(
+        "journeys/welcome.yaml", "      customer: ${event.customer.id}\n",
+        "      customer: ${event.customer.id}\n  - step: quiet\n    mark:\n      suppress:\n"
+        "        {channel: email, id: a, at_most: 30d, until: {event: ticket.closed, match: "
+        "event.properties.n == trigger.id}}\n",
+    )  # fmt: skip
+    made = plan(folder)
+    mark = made.routes["signup.completed"][0].steps[1].mark(datum(), 0)
+    (sign,) = made.signs["ticket.closed"]
+    assert mark.match == sign.match(datum(type="ticket.closed", properties={"n": "e"}), 0) != ""
+
+
+def test_drafts_wait_for_nothing(folder: Folder) -> None:
+    folder.add("journeys/welcome.yaml", CANCEL).change("journeys/welcome.yaml", "status: live", "status: draft")
+    assert plan(folder).signs == {}
+
+
+def test_a_match_whose_fields_are_not_there_is_refused_at_its_place(orders: Folder) -> None:
+    orders.add(
+        "journeys/welcome.yaml",
+        "cancel_on:\n  - event: purchase.completed\n    match: event.properties.x == trigger.properties.y\n",
+    )
+    orders.write("schemas/placed.avsc", json.dumps(PLACED))
+    config = orders.load()
+    found = check(config, KnownSchemas.of(config, Secrets(config.folder)).reader_schemas())
+    assert [str(each).partition(": cancel_on[0].match: ")[2] for each in found] == [
+        "`purchase.completed` has no `event.properties.x`",
+        "the event that starts the run has no `trigger.properties.y`",
+    ]
+
+
+def test_what_nobody_makes_cannot_be_waited_for(orders: Folder) -> None:
+    orders.add("journeys/welcome.yaml", "cancel_on: [{event: purchase.complete}]\n")
+    assert "cancel_on[0].event: no `events` entry of hookline.yaml makes this type" in orders.problem()
+
+
+def test_success_within_longer_than_anything_is_remembered_is_refused(folder: Folder) -> None:
+    folder.add("journeys/welcome.yaml", "success: {event: signup.completed, within: 401d}\n")
+    assert "success.within: is longer than what is remembered" in folder.problem()
