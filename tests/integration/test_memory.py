@@ -81,3 +81,32 @@ async def test_a_worker_refuses_partitions_that_do_not_belong_together(system, r
     worker = system.worker()
     await eventually(lambda: worker.returncode is not None, timeout_s=40)
     assert "belong together by their number" in worker.tail()
+
+
+async def test_a_run_that_waits_is_cancelled_by_an_event_that_comes_meanwhile_on_whichever_worker(
+    system, receiver
+) -> None:
+    """Two workers, so that runs come back on the one that does not own their customer's partition, too."""
+    receiver.behaviour = Behaviour(unavailable=1.0)
+    system.destination("crm", receiver.url, breaker={"failures": "100%", "of": 100})
+    match = "event.properties.n == trigger.properties.n"
+    system.journey("welcome", step("crm", "crm.upsert"), cancel_on=[{"event": "order.placed", "match": match}])
+    system.tiers = ["2s", "5s"]
+    system.prepare()
+    system.worker("--workers", "2")
+    begun = [event(number) for number in range(12)]
+    system.feed(begun)
+    await eventually(lambda: len({row.event_id for row in system.outcomes() if row.outcome == "retrying"}) == 12,
+                     timeout_s=60)  # fmt: skip
+    bought = [event(number, type="order.placed") for number in range(0, 12, 2)]
+    other = [event(number, type="order.placed", properties={"n": 99}) for number in range(1, 12, 2)]
+    system.feed([*bought, *other])
+    await eventually(lambda: len(system.broker.records(f"{system.group}.memory")) == 12)
+    receiver.behaviour = Behaviour()
+    await eventually(lambda: sum(row.outcome != "retrying" for row in system.final().values()) == 12, timeout_s=60)
+    await eventually(system.settled, timeout_s=40)
+    said = outcomes(system)
+    assert [said[each["id"]] for each in begun] == [("skipped", "cancelled"), ("delivered", "")] * 6
+    assert receiver.accepted() == 6
+    assert system.ledger() == {"no_journey": 12}
+    assert system.account()["balanced"] is True

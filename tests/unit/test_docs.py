@@ -25,6 +25,7 @@ from pipeline.config.journey import JourneyConfig
 from pipeline.config.load import load
 from pipeline.config.models import EnvFile, Trigger
 from pipeline.config.policy import HooklineFile, Kafka
+from pipeline.config.remember import Awaited, Success
 from pipeline.config.secrets import Secrets
 from pipeline.core import deadletter, payload, runstate, verdict
 from pipeline.model import Answer, Failure, FailureClass, RetryPolicy
@@ -41,6 +42,8 @@ EXAMPLES = {
     "env": EnvFile,
     "test": CaseFile,
     "trigger": Trigger,
+    "cancel_on": Awaited,
+    "success": Success,
 }
 
 
