@@ -37,7 +37,7 @@ from pipeline.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pipeline.config.credentials import Access
     from pipeline.config.models import Config, EventMapping, JourneyConfig, StepConfig
@@ -93,10 +93,20 @@ def check(config: Config, reader_schemas: Mapping[str, Any] | None = None) -> tu
     `reader_schemas` are Avro schemas (parsed JSON) by full name. Where an entry names a record whose schema is not
     among them, paths, types and personal-data classes are left to the records themselves.
     """
+    return _problems(config, _entries(config, reader_schemas or {}))
+
+
+def _entries(config: Config, schemas: Mapping[str, Any]) -> list[_Entry]:
+    found = [schemas.get(mapping.record or "") for mapping in config.events]
+    return [
+        _Entry(config, index, mapping, schema, strict=schema is not None)
+        for index, (mapping, schema) in enumerate(zip(config.events, found, strict=True))
+    ]
+
+
+def _problems(config: Config, entries: Iterable[_Entry]) -> tuple[Problem, ...]:
     problems: dict[tuple[str, int, int, str], Problem] = {}
-    for index, mapping in enumerate(config.events):
-        schema = (reader_schemas or {}).get(mapping.record or "")
-        made = _Entry(config, index, mapping, schema, strict=schema is not None)
+    for made in entries:
         for each in made.problems:
             problems.setdefault((each.file, each.line, each.column, each.message), each)
     for journey in config.journeys.values():
@@ -122,10 +132,11 @@ def compile(  # noqa: A001 - the word of the command line
 ) -> Compiled:
     """Compile a configuration. Reads secrets (blocks on files). Raises ConfigError with everything that is wrong."""
     schemas = dict(reader_schemas or {})
-    problems = check(config, schemas)
+    entries = _entries(config, schemas)
+    problems = _problems(config, entries)
     if problems:
         raise ConfigError(problems)
-    plans = _Plans(config, Requests(config, secrets), schemas)
+    plans = _Plans(config, Requests(config, secrets), schemas, entries)
     return Compiled(
         destinations=plans.requests.destinations,
         access=plans.requests.access,
@@ -181,8 +192,12 @@ def _at(mapping: EventMapping, path: tuple[str | int, ...]) -> object:
 class _Plans:
     """Makes plans. What no event changes is made once: requests, outcome prefixes, and entries of a known schema."""
 
-    def __init__(self, config: Config, requests: Requests, schemas: Mapping[str, Any]) -> None:
+    def __init__(
+        self, config: Config, requests: Requests, schemas: Mapping[str, Any], entries: Sequence[_Entry]
+    ) -> None:
+        """`entries` are compiled already, each by the reader schema of the record it names, if that is known."""
         self.requests = requests
+        self._entries = entries
         self._config = config
         self._schemas = schemas
         self.hashes = {name: journey_hash(each, config.tables) for name, each in config.journeys.items()}
@@ -232,7 +247,9 @@ class _Plans:
         return None
 
     def _made(self, index: int, schema: Any, *, strict: bool) -> _Made:
-        entry = _Entry(self._config, index, self._config.events[index], schema, strict=strict)
+        mapping = self._config.events[index]
+        known = strict and schema is self._schemas.get(mapping.record or "")
+        entry = self._entries[index] if known else _Entry(self._config, index, mapping, schema, strict=strict)
         routes: dict[str, tuple[Route, ...]] = {}
         for journey, parts in entry.journeys:
             if journey.status == "live":

@@ -22,8 +22,8 @@ class Places:
     """Positions of nodes and keys by file and path; filled by the loader, then only read."""
 
     def __init__(self) -> None:
-        self._values: dict[tuple[str, Path], Place] = {}
-        self._keys: dict[tuple[str, Path], Place] = {}
+        self._values: dict[str, dict[Path, Place]] = {}
+        self._keys: dict[str, dict[Path, Place]] = {}
 
     def copy(self) -> Places:
         """Return positions that can be grafted onto without changing these."""
@@ -33,9 +33,14 @@ class Places:
 
     def add(self, file: str, path: Path, node: Place, key: Place | None = None) -> None:
         """Note where the node at `path` starts, and its key if it has one."""
-        self._values[file, path] = node
+        self._values.setdefault(file, {})[path] = node
         if key is not None:
-            self._keys[file, path] = key
+            self._keys.setdefault(file, {})[path] = key
+
+    def forget(self, file: str) -> None:
+        """Forget what was noted of a file."""
+        self._values.pop(file, None)
+        self._keys.pop(file, None)
 
     def take(self, others: Places) -> None:
         """Add all positions of others."""
@@ -44,22 +49,24 @@ class Places:
 
     def where(self, file: str, path: Path = ()) -> Place:
         """Return where the node at `path` starts, else the nearest node around it that is known."""
-        return self._values.get((file, self._known(file, path)), Place(file, 0, 0))
+        return self._values.get(file, {}).get(self._known(file, path), Place(file, 0, 0))
 
     def knows(self, file: str, path: Path) -> bool:
         """Whether the node at exactly this path is known."""
-        return (file, path) in self._values
+        return path in self._values.get(file, {})
 
     def key(self, file: str, path: Path) -> Place:
         """Return where the key of the node at `path` starts, else where the node does."""
-        return self._keys.get((file, path)) or self.where(file, path)
+        return self._keys.get(file, {}).get(path) or self.where(file, path)
 
     def graft(self, file: str, path: Path, origin: str, at: Path) -> None:
         """Let `file`'s `path` and everything below it stand where `origin`'s `at` does: an overlay, a fragment."""
         for known in (self._values, self._keys):
-            below = [(end, place) for (of, end), place in known.items() if of == origin and end[: len(at)] == at]
-            for end, place in below:
-                known[file, path + end[len(at) :]] = place
+            below = {
+                path + end[len(at) :]: place for end, place in known.get(origin, {}).items() if end[: len(at)] == at
+            }
+            if below:  # a file of its own: copies share those that nothing was grafted onto
+                known[file] = known.get(file, {}) | below
 
     def problem(self, file: str, path: Path, message: str, hint: str = "", *, at_key: bool = False) -> Problem:
         """Make a problem of the node at `path` (or of its key), named the way a user writes it: `steps[0].payload`."""
@@ -68,9 +75,12 @@ class Places:
 
     def _known(self, file: str, path: Path) -> Path:
         """Follow `path` as far as it is known; what pydantic adds to it (union tags, `[key]`) is stepped over."""
+        of_file = self._values.get(file, {})
+        if path in of_file:
+            return path
         known: Path = ()
         for part in path:
-            if (file, (*known, part)) in self._values:
+            if (*known, part) in of_file:
                 known = (*known, part)
         return known
 

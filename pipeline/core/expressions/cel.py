@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from typing import Any, Final, TypeAlias
 
 from cel_expr_python import cel  # type: ignore[import-untyped]  # its stubs are not marked as typed
 
-from pipeline.core.expressions import functions, scan
+from pipeline.core.expressions import functions, scan, shared
 from pipeline.model import ABSENT, Datum, FailureClass, Getter, Refused, value
 
 _ERROR: Final = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
@@ -166,10 +166,10 @@ class _Compiled:
 
 def _spans(text: str, chain: scan.Chain) -> bool:
     """Whether the expression is the path and nothing else: then no CEL is needed at all."""
-    return sum(1 for _ in scan.tokens(text)) == 2 * len(chain.names) - 1
+    return scan.length(text) == 2 * len(chain.names) - 1
 
 
-def _compile(text: str, names: list[scan.Chain], scope: Scope) -> _Compiled | tuple[Flaw, ...]:
+def _compile(text: str, names: Sequence[scan.Chain], scope: Scope) -> _Compiled | tuple[Flaw, ...]:
     flaws: list[Flaw] = [
         Flaw(token.start, f"`{token.text}` cannot name the variable of a macro", "choose another name")
         for token in scan.bound_names(text)
@@ -177,7 +177,7 @@ def _compile(text: str, names: list[scan.Chain], scope: Scope) -> _Compiled | tu
     ]
     variables: dict[str, Variable] = {}
     present: dict[str, Variable] = {}
-    rewritten = text
+    spans: list[tuple[int, int, str]] = []
     for chain in names:
         found = scope(chain.names)
         if found is None:
@@ -189,40 +189,29 @@ def _compile(text: str, names: list[scan.Chain], scope: Scope) -> _Compiled | tu
         path = ".".join(chain.names)
         if chain.has is not None:
             present[f"has_.{path}"] = found
-            start, end = chain.has
-            rewritten = rewritten[:start] + f"has_.{path}".ljust(end - start) + rewritten[end:]
+            spans.append((*chain.has, f"has_.{path}"))
         else:
             variables[path] = found
+            spans.append((chain.starts[0], chain.end, path))
     if flaws:
         return tuple(flaws)
-    declared = {path: declared_type(found.cel) for path, found in variables.items()}
-    declared |= dict.fromkeys(present, cel.Type.BOOL)
+    types = {path: found.cel for path, found in variables.items()} | dict.fromkeys(present, "bool")
+    names_ = shared.named(types)
     try:
-        env = cel.NewEnv(variables=declared, extensions=functions.EXTENSIONS, functions=functions.DECLARED)
-        compiled = env.compile(rewritten)
-    except RuntimeError as error:
-        return _translated(text, str(error))
+        type_, evaluate = shared.compiled(shared.renamed(text, spans, names_), shared.pool(types))
+    except RuntimeError:
+        try:  # again by the names in the text: CEL's messages have them, and their columns
+            shared.compiled(shared.renamed(text, spans, {}), tuple(types.items()))
+        except RuntimeError as error:
+            return _translated(text, str(error))
+        raise
     return _Compiled(
-        _type_name(compiled.return_type()),
-        compiled.eval,
-        tuple((path, found.get_cel) for path, found in variables.items()),
-        tuple((name, found.get_cel) for name, found in present.items()),
+        type_,
+        evaluate,
+        tuple((names_[path], found.get_cel) for path, found in variables.items()),
+        tuple((names_[name], found.get_cel) for name, found in present.items()),
         list({id(found): found for found in (*variables.values(), *present.values())}.values()),
     )
-
-
-def declared_type(notation: str) -> cel.Type:
-    """Return the type of a notation such as `int`, `list(timestamp)` or `map(string, dyn)`."""
-    outer, _, inner = notation.removesuffix(")").partition("(")
-    if outer == "list":
-        return cel.Type.List(declared_type(inner))
-    if outer == "map":
-        return cel.Type.Map(cel.Type.STRING, declared_type(inner.removeprefix("string, ")))
-    return cel.Type.NULL if outer == "null_type" else cel.Type(outer)
-
-
-def _type_name(type_: cel.Type) -> str:
-    return str(type_.name()).lower()
 
 
 def _unknown(chain: scan.Chain, unknown: Unknown) -> Flaw:

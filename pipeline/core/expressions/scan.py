@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from pipeline.model import value
@@ -22,6 +23,8 @@ _TOKEN: Final = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+TEXTS_MAX: Final = 4_096
+"""Texts whose tokens are remembered: journeys have many in common."""
 _WORDS: Final = frozenset({"true", "false", "null", "in"})
 _MACROS: Final = frozenset({"all", "exists", "exists_one", "map", "filter"})
 
@@ -55,9 +58,20 @@ def tokens(text: str, start: int = 0) -> Iterator[Token]:
             yield Token(kind, found.group(), found.start(), found.end())
 
 
-def chains(text: str) -> list[Chain]:
+@lru_cache(maxsize=TEXTS_MAX)
+def _all(text: str) -> tuple[Token, ...]:
+    return tuple(tokens(text))
+
+
+def length(text: str) -> int:
+    """Return the number of tokens."""
+    return len(_all(text))
+
+
+@lru_cache(maxsize=TEXTS_MAX)
+def chains(text: str) -> tuple[Chain, ...]:
     """Return the paths an expression reads, in order. A method's name, as `size` in `a.b.size()`, is no part of one."""
-    all_ = list(tokens(text))
+    all_ = _all(text)
     found: list[Chain] = []
     index = 0
     while index < len(all_):
@@ -69,12 +83,12 @@ def chains(text: str) -> list[Chain]:
             if end >= index:
                 found.append(_chain(all_, index, end))
         index = last + 1
-    return found
+    return tuple(found)
 
 
 def bound_names(text: str) -> list[Token]:
     """Return the variables that macros bind, as `line` in `event.lines.all(line, …)`."""
-    all_ = list(tokens(text))
+    all_ = _all(text)
     return [
         all_[index + 2]
         for index in range(len(all_) - 3)
