@@ -227,9 +227,9 @@ class _Journey:
 
     def _older_names(self) -> Iterator[Problem]:
         """Refuse an older name that another journey has, or had: their delivery IDs would be the same."""
-        others = {name: each for name, each in self.journeys.items() if name != self.journey.name and each is not None}
         for index, name in enumerate(self.journey.formerly):
-            had = next((each.name for each in others.values() if name in (each.name, *each.formerly)), None)
+            others = (each for each in self.journeys.values() if each is not None and each is not self.journey)
+            had = next((each.name for each in others if name in (each.name, *each.formerly)), None)
             if name == self.journey.name:
                 yield self._problem(("formerly", index), "is its name still")
             elif had is not None:

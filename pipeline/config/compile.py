@@ -13,6 +13,7 @@ from pipeline.config import remember, salvage, steps
 from pipeline.config.batching import Request
 from pipeline.config.definition import definition, journey_hash
 from pipeline.config.definition import read as read_definition
+from pipeline.config.garbage import kept
 from pipeline.config.mapping import EventParts
 from pipeline.config.request import Requests
 from pipeline.config.scope import EventScope
@@ -87,6 +88,7 @@ class Compiled:
     statuses: Mapping[str, str]  # of all journeys by name
 
 
+@kept()
 def check(config: Config, reader_schemas: Mapping[str, Any] | None = None) -> tuple[Problem, ...]:
     """Return all that is wrong with mappings, conditions and payloads; needs no secret.
 
@@ -127,6 +129,7 @@ def sent(config: Config, reader_schemas: Mapping[str, Any]) -> tuple[Sent, ...]:
     return tuple(sorted(found, key=lambda each: (each.journey, places[each.journey, each.step])))
 
 
+@kept()
 def compile(  # noqa: A001 - the word of the command line
     config: Config, secrets: Secrets, reader_schemas: Mapping[str, Any] | None = None
 ) -> Compiled:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pipeline.config import cases, checks, contracts, exposed, files, salvage
 from pipeline.config.cases import CaseFile
 from pipeline.config.fragments import Shared, expand
+from pipeline.config.garbage import kept
 from pipeline.config.graph import NEVER_ENDS
 from pipeline.config.models import Config, DestinationConfig, EnvFile, HooklineFile, JourneyConfig, SharedFile
 from pipeline.config.overlay import MAIN_FILE, lay_over
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _S = TypeVar("_S", bound=Section)
 
 
+@kept()
 def load(folder: pathlib.Path, env: str | None) -> Config:
     """Load the configuration in `folder` as it is in the environment `env`; None checks every environment.
 
@@ -36,6 +38,7 @@ def load(folder: pathlib.Path, env: str | None) -> Config:
     return config
 
 
+@kept()
 def examine(folder: pathlib.Path, env: str | None) -> tuple[Config | None, tuple[Problem, ...]]:
     """Load as `load` does, and return all problems with what can still be compiled; see config.salvage.
 

@@ -37,11 +37,6 @@ class Places:
         if key is not None:
             self._keys.setdefault(file, {})[path] = key
 
-    def forget(self, file: str) -> None:
-        """Forget what was noted of a file."""
-        self._values.pop(file, None)
-        self._keys.pop(file, None)
-
     def take(self, others: Places) -> None:
         """Add all positions of others."""
         self._values.update(others._values)

@@ -242,6 +242,17 @@ class _Walk:
 
 def expected(annotation: Any) -> tuple[type[Section] | None, Any]:
     """Say what a field takes: a section, a list or mapping of what, or neither (free)."""
+    known = _EXPECTED.get(id(annotation))
+    if known is None:
+        _EXPECTED[id(annotation)] = known = annotation, _expected(annotation)
+    return known[1]
+
+
+_EXPECTED: Final[dict[int, tuple[Any, tuple[type[Section] | None, Any]]]] = {}
+"""What `expected` found, by the annotation's identity; kept beside it, so that no other gets the same. One a field."""
+
+
+def _expected(annotation: Any) -> tuple[type[Section] | None, Any]:
     origin = get_origin(annotation)
     if origin is Annotated:
         return expected(get_args(annotation)[0])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core import expressions
-from pipeline.core.expressions import Expression, Flaw, Unknown, Variable
+from pipeline.core.expressions import Expression, Flaw, Unknown, Variable, condition, shared
 from pipeline.model import ABSENT
 
 NOW = 1_795_428_000_000
@@ -212,3 +212,29 @@ TESTS = [
     expressions.condition(text, scope)
     for text in ("event.any > 3", "event.any == 'x'", "event.any['a'] == 1", "size(event.any) > 0")
 ]
+
+
+def test_expressions_of_one_form_share_their_program():
+    def scope(names):
+        return Variable(".".join(names), "double", lambda _d, _n: 21.0, lambda _d, _n: 21.0) if len(names) > 1 else None
+
+    before = shared.compiled.cache_info().misses, shared._environment.cache_info().misses
+    tests = [condition(f"event.a{index} >= 20.125 && event.b.c < 1e3", scope) for index in range(50)]
+    assert all(test({}, 0) is True for test, _ in tests)
+    assert [variables[0].path for _, variables in tests] == [f"event.a{index}" for index in range(50)]
+    after = shared.compiled.cache_info().misses, shared._environment.cache_info().misses
+    assert after[0] - before[0] == 1
+    assert after[1] - before[1] <= 1
+
+
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [("has(event.a) && event.a + true > 1.0", 24), ("[1.0].all(event_0, event_0 > event.a + 'x')", 37)],
+)
+def test_a_flaw_of_a_shared_form_has_its_own_column(text, column):
+    def scope(names):
+        return Variable("event.a", "double", lambda _d, _n: 1.0, lambda _d, _n: 1.0) if names[0] == "event" else None
+
+    [flaw] = condition(text, scope)
+    assert flaw.offset == column
+    assert "_hookline_" not in flaw.message
