@@ -85,6 +85,8 @@ def test_a_configuration_built_up_on_a_page_is_valid(page, folder, tmp_path, cap
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(block)
     assert cli.main(["validate", "--config", str(tmp_path / folder)]) == 0, capsys.readouterr().out
+    if (tmp_path / folder / "tests").is_dir():
+        assert cli.main(["test", "--config", str(tmp_path / folder)]) == 0, capsys.readouterr().out
 
 
 def test_the_requests_on_a_page_are_those_its_configuration_makes(tmp_path):
