@@ -66,7 +66,8 @@ def test_examples_are_valid(kind, block):
     assert kind, "say in a comment before it what the block is: <!-- validate: KIND --> or <!-- file: PATH -->"
     what, _, name = kind.partition(": ")
     if what == "file":
-        name = {"journeys": "journey", "destinations": "destination"}.get(Path(name).parent.name, Path(name).name)
+        folder = Path(name).parent.name
+        name = {"journeys": "journey", "destinations": "destination", "tests": "test"}.get(folder, Path(name).name)
         name = "env" if kind.endswith("/env/local.yaml") else name
     EXAMPLES[name].model_validate(YAML(typ="safe", pure=True).load(block))
 
