@@ -58,7 +58,8 @@ class FileTables:
         except (DamagedError, BusyError) as error:
             self._failed(error)
             return _NO_TABLE
-        return tables.known(entries, self.stale_ms())
+        stale_ms = abs(self._clock() // 1_000_000 - self._caught_up_ms)
+        return tables.known(entries, stale_ms) if entries else Known({}, stale_ms=stale_ms)
 
     def stale_ms(self) -> int:
         """Return how far the tables may be behind; a clock that was put back counts as much."""
