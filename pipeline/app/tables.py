@@ -94,6 +94,12 @@ class CustomerTables:
             return Unreachable("the worker is too busy, or stops")
 
 
+def basis_asks(config: Config) -> bool:
+    """Whether the basis of some step asks the tables; an erasure concerns all, and is asked for besides."""
+    steps = ((journey, step) for journey in config.journeys.values() for step in journey.steps)
+    return any(journey.basis_of(step) in ("consent", "legitimate_interest") for journey, step in steps)
+
+
 def state_folder(config: Config, cluster_id: str) -> Path:
     """Return the folder of this group's tables on this machine, made if need be. Raises ConfigError."""
     try:

@@ -23,7 +23,7 @@ from pipeline.app.endpoints import Endpoint, Rotation
 from pipeline.app.heartbeat import Heartbeat
 from pipeline.app.retention import delete_settled
 from pipeline.app.switchboard import Switchboard
-from pipeline.app.tables import CustomerTables
+from pipeline.app.tables import CustomerTables, basis_asks
 from pipeline.config import topics
 from pipeline.config.compile import compile as compile_config
 from pipeline.config.load import kafka_settings
@@ -219,7 +219,7 @@ class Worker:
         log = self.telemetry.log
         self._recall = memory.recall(config.group, compiled, self._settings, producer, log, self.fatal)
         assert self._tables is not None
-        self._asking.attach(self._tables.tables, self._recall)
+        self._asking.attach(self._tables.tables, self._recall, basis_asks=basis_asks(config))
         process = Process(
             compiled.plan, self.lanes, settlement, self.telemetry, self._asking, self._tables.marks, self._recall
         )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pipeline.core import gates
 from pipeline.model import NOTHING, Delivery, Event, Flight, Gate, GatePolicy, Known
@@ -13,6 +13,18 @@ if TYPE_CHECKING:
 
     from pipeline.model import Route
     from pipeline.ports import Memories, Tables
+
+
+class _NoTables:
+    """Implements ports.Tables where there are none."""
+
+    erasures = False
+
+    def known(self, customer_id: str) -> Known:  # noqa: ARG002 - of the port
+        return NOTHING
+
+
+_NO_TABLES: Final = _NoTables()
 
 
 class Asking:
@@ -33,16 +45,16 @@ class Asking:
         self._statuses = statuses or {}
         self.attach(tables, memories)
 
-    def attach(self, tables: Tables | None, memories: Memories | None) -> None:
-        """Ask these from now on: before the first event."""
-        self.looks = tables is not None or memories is not None
-        """Whether there is anything to look up: else what is known is NOTHING."""
-        self._tables = tables
+    def attach(self, tables: Tables | None, memories: Memories | None, *, basis_asks: bool = True) -> None:
+        """Ask these from now on: before the first event. `basis_asks`: the basis of some step asks the tables."""
+        self.looks = memories is not None or (tables is not None and basis_asks)
+        """Whether new events ask. If not they do so only while `tables.erasures`; what waited always does."""
+        self.tables = tables if tables is not None else _NO_TABLES
         self._memories = memories
 
     def known(self, event: Event, flight: Flight) -> Known:
         """Return what is known of the customer now."""
-        known = NOTHING if self._tables is None else self._tables.known(event.customer_id)
+        known = self.tables.known(event.customer_id)
         if self._memories is None:
             return known
         return replace(known, memory=self._memories.remembered(event.customer_id, flight.source))
@@ -61,8 +73,7 @@ class Asking:
         flight = delivery.run.flight
         event = flight.event
         assert event is not None
-        known = self.known(event, flight) if self.looks else NOTHING
-        gate = gates.again(delivery, event, known, self.policy, now_ns // 1_000_000)
+        gate = gates.again(delivery, event, self.known(event, flight), self.policy, now_ns // 1_000_000)
         if gate is None:
             delivery.asked_ns = now_ns
         return gate

@@ -183,7 +183,8 @@ class Process:
         headers = payload.event_headers(event)
         if signs is not None and self._recall is not None:
             self._recall.notice(flight, signs, datum, now_ms, self._settlement.write)
-        known = self._asking.known(event, flight) if self._asking.looks else NOTHING
+        asking = self._asking
+        known = asking.known(event, flight) if asking.looks or asking.tables.erasures else NOTHING
         duplicate = SkipReason.DUPLICATE if self._ids.repeats(event.id, flight.source) else None
         for route, refused in matched:
             refusal, place = refused or duplicate, TRIGGER

@@ -13,7 +13,8 @@ from pipeline.core import tables
 from pipeline.core.tables import CONSENT
 from pipeline.model import ConsentSaid, Suppress
 from tests.support.broker import Outgoing
-from tests.support.system import step
+from tests.support.conditions import eventually
+from tests.support.system import event, step
 
 NOW_MS = 1_700_000_000_000
 
@@ -128,3 +129,18 @@ async def test_journeys_that_wait_in_vain_are_named(prepared):
     assert done.returncode == 1, done.stdout + done.stderr
     assert "publish one yourself" in done.stdout
     assert list(live(prepared, "suppressions", "c-1")) == [b"c-1\0hookline:erased"]
+
+
+async def test_other_systems_are_told_once_and_nothing_else_is_sent_any_more(prepared, receiver):
+    prepared.worker()
+    prepared.feed([event(1)])
+    await eventually(lambda: len(receiver.seen) == 1, 30)
+    await erase(prepared, "c-1")
+    await eventually(lambda: len(receiver.seen) == 2, 30, "other systems are told")
+    prepared.feed([event(1), event(2)])
+    await eventually(prepared.settled, 30)
+    outcomes = {row.event_id: (str(row.outcome), row.reason) for row in prepared.outcomes()}
+    assert sorted(outcomes.values()) == [
+        ("delivered", ""), ("delivered", ""), ("delivered", ""), ("skipped", "erased"),
+    ]  # fmt: skip
+    assert prepared.account()["balanced"]

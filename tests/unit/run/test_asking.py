@@ -37,6 +37,24 @@ def test_tables_and_memory_say_what_is_known_of_one_customer(world) -> None:
     assert Asking(GatePolicy(DAY), memories=memories).known(flight.event, flight) == NOTHING
 
 
+def test_where_no_basis_asks_only_an_erasure_makes_it_look(world) -> None:
+    tables = FakeTables()
+    asking = Asking(GatePolicy(DAY))
+    asking.attach(tables, None, basis_asks=False)
+    (delivery,) = world.deliveries(step())
+    customer_id = delivery.run.flight.event.customer_id
+    assert not asking.looks
+    assert asking.again(delivery, world.clock()) is None
+    assert tables.asked == [customer_id], "what was begun under another configuration may have a basis that asks"
+    assert not asking.tables.erasures
+    tables.of["another customer"] = Known({}, erased_ms=5)
+    assert asking.tables.erasures
+    tables.of[customer_id] = Known({}, erased_ms=5)
+    assert asking.again(delivery, world.clock()) is SkipReason.ERASED
+    asking.attach(tables, FakeMemories(), basis_asks=False)
+    assert asking.looks
+
+
 def test_asked_again_the_tables_of_now_decide(world) -> None:
     tables = FakeTables()
     asking = Asking(GatePolicy(DAY), tables)
