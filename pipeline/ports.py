@@ -346,6 +346,20 @@ class Telemetry(Protocol):
         """Flush, bounded by 5 s."""
 
 
+class Notifier(Protocol):
+    """Tells people, by whatever they named: a chat, a mailbox, a pager."""
+
+    def send(self, alert: str, title: str, body: str, done: Callable[[bool], None], *, well: bool) -> bool:
+        """Queue one message for an alert of the configuration; `well` says that it is good news. Never waits.
+
+        `done` is called once, in any thread, with whether it was sent. False: too many wait, or it is closed; then
+        `done` is not called.
+        """
+
+    def close(self) -> None:
+        """Send what waits, bounded by 10 s. Blocks. Idempotent."""
+
+
 # ------------------------------------------------------------------------------------- between dispatch and settle
 
 
@@ -360,29 +374,7 @@ class Settler(Protocol):
 
 
 __all__ = [
-    "LATENCY_BUCKETS_MS",
-    "Acked",
-    "Assigned",
-    "Authentication",
-    "Clock",
-    "Connection",
-    "Dice",
-    "Fatal",
-    "Found",
-    "Headers",
-    "LaneStats",
-    "Marks",
-    "Memories",
-    "Notice",
-    "Producer",
-    "Revoked",
-    "Schemas",
-    "Sender",
-    "Settler",
-    "Signer",
-    "Source",
-    "Tables",
-    "Telemetry",
-    "Unknown",
-    "Unreachable",
-]
+    "LATENCY_BUCKETS_MS", "Acked", "Assigned", "Authentication", "Clock", "Connection", "Dice", "Fatal", "Found",
+    "Headers", "LaneStats", "Marks", "Memories", "Notice", "Notifier", "Producer", "Revoked", "Schemas", "Sender",
+    "Settler", "Signer", "Source", "Tables", "Telemetry", "Unknown", "Unreachable",
+]  # fmt: skip

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline import __version__
+from pipeline.adapters.alerts import AppriseNotifier
 from pipeline.adapters.kafka.admin import Admin
 from pipeline.adapters.kafka.control import ControlTopic
 from pipeline.adapters.kafka.producer import KafkaProducer
@@ -18,6 +19,7 @@ from pipeline.adapters.kafka.source import KafkaSource
 from pipeline.adapters.schemas import KnownSchemas
 from pipeline.adapters.telemetry import OtelTelemetry, names
 from pipeline.app import memory
+from pipeline.app.alerting import Alerting, recipients
 from pipeline.app.definitions import keep, publish
 from pipeline.app.endpoints import Endpoint, Rotation
 from pipeline.app.heartbeat import Heartbeat
@@ -72,7 +74,9 @@ class Worker:
         self._schemas = KnownSchemas.of(config, secrets)
         self._compiled = compile_config(config, secrets, self._schemas.reader_schemas())
         self.telemetry = OtelTelemetry.of(config, worker_id)
+        self._alerting: Alerting | None = None
         self._asking = Asking(self._compiled.gates, statuses=self._compiled.statuses)
+        self._recipients = recipients(config, secrets)
         self._stopping = asyncio.Event()
         self._removed: dict[str, int] = {}
         self._error: BaseException | None = None
@@ -141,6 +145,8 @@ class Worker:
         if self._error is None:
             self._error = error
             self.telemetry.log("critical", "worker_failed", error=type(error).__name__, detail=_first_line(error))
+            if self._alerting is not None:
+                self._alerting.worker_failed(type(error).__name__)
         for intake in self.intakes:
             intake.halt()
         self._stopping.set()
@@ -242,6 +248,20 @@ class Worker:
             else:
                 intake.start()
         self._measure(settlement, process.misses)
+        if self._recipients.urls:
+            self._open_alerts(settlement, process.misses)
+
+    def _open_alerts(self, settlement: Settlement, misses: Misses) -> None:
+        """Tell people of failures from now on."""
+        recipients_, telemetry = self._recipients, self.telemetry
+        about = f"group {self._config.group}, worker {self._worker_id}"
+        stats = {name: lane.stats for name, lane in self.lanes.items()}
+        alerting = self._alerting = Alerting(
+            recipients_.audience, AppriseNotifier(recipients_.urls, telemetry.log), stats, misses, time.time_ns,
+            telemetry.log, about,
+        )  # fmt: skip
+        settlement.failures.told = alerting.failed
+        telemetry.counts(names.ALERTS, lambda: alerting.results)
 
     def _measure(self, settlement: Settlement, misses: Misses) -> None:
         """Export what is read in the telemetry's own thread: each dict is copied in C before it is looked through."""
@@ -297,6 +317,8 @@ class Worker:
         if self._error is None:
             left = await producer.flush(FLUSH_S)
             self.telemetry.log("info", "worker_stopped", worker=self._worker_id, unacked=left)
+        if self._alerting is not None:
+            await self._alerting.close()
         producer.close()
         self._schemas.close()
         self.telemetry.close()

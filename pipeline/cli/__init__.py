@@ -16,6 +16,7 @@ import pipeline
 from pipeline.cli import (
     account,
     affected,
+    alert,
     backtest,
     bench,
     dead,
@@ -47,7 +48,7 @@ COMMANDS: Final = (
     demo, run,
     new, validate, fmt, schema, plan, pages,
     test, render, backtest,
-    produce, topics, trace, status, affected, pause, destination, waiting, dead, erase, account, bench,
+    produce, topics, trace, status, affected, pause, destination, alert, waiting, dead, erase, account, bench,
 )  # fmt: skip
 """In the order of `--help`: try it, run it, change it, look into it, measure it."""
 

@@ -33,6 +33,10 @@ class Misses:
         """Conditions that failed, by journey and place."""
         self.types: dict[tuple[str, ...], int] = {}
         """Events no journey asks for, by input topic and the type journeys ask for that theirs is like, "" for none."""
+        self.taken: dict[str, int] = {}
+        """Events taken up, by type: those that journeys ask for. `process` counts them itself."""
+        self.runs: dict[str, int] = {}
+        """Runs started, by journey; likewise."""
         self._log = log
         self._likeness: dict[tuple[str, str], str] = {}
         self._unsaid = [0, 0]  # failed conditions, types that are like one: since the last line

@@ -172,6 +172,8 @@ class Process:
                 self.misses.no_journey(record, event.type, event.id, plan.routes)
             self._starts_nothing(record, tracker, read, signs, LedgerReason.NO_JOURNEY, now_ns)
             return
+        taken, runs = self.misses.taken, self.misses.runs
+        taken[event.type] = taken.get(event.type, 0) + 1
         matched = routes.match(wanted, datum, now_ms)
         if not matched:
             self._starts_nothing(record, tracker, read, signs, LedgerReason.CONDITION_FALSE, now_ns)
@@ -179,6 +181,7 @@ class Process:
         flight = Flight(record, tracker, _place(record), event, self._trace(record, event), now_ns)
         for route, _ in matched:
             flight.deliveries += len(route.steps)
+            runs[route.journey] = runs.get(route.journey, 0) + 1
         self._settlement.opened(flight, flight.deliveries)
         headers = payload.event_headers(event)
         if signs is not None and self._recall is not None:

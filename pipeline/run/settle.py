@@ -26,6 +26,7 @@ from pipeline.model import (
     Waiting,
     value,
 )
+from pipeline.run.failures import Failures
 from pipeline.run.handover import state_of
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Settlement:
         self.clock = self._clock = clock
         self._dice = dice
         self._customer_ref = customer_ref
+        self.failures = Failures(telemetry.log)
         self._retry_partitions = tuple(producer.partitions(topic) for topic in topics.retry)
         self.follow: Callable[[Run, int], None] = _nothing_follows
         """Told of a run with steps after others, and the time (Unix ms), whenever one ended or waits: run/follow."""
@@ -204,11 +206,10 @@ class Settlement:
         if outcome_ is Outcome.REJECTED or outcome_ is Outcome.DEAD:
             flight.open += 1
             self._dead_letter(flight, deadletter.for_delivery(delivery, outcome_, cls, detail, now_ns))
-            self._log_failure(f"delivery_{outcome_.value}", delivery, cls, detail)
+            self.failures.say(outcome_, delivery, cls, detail)
             self._telemetry.settled(delivery, outcome_, cls, now_ns)
         elif outcome_ is Outcome.DEFAULTED or cls == FailureClass.CONTRACT:
-            name = "delivery_defaulted" if outcome_ is Outcome.DEFAULTED else "contract_broken"
-            self._log_failure(name, delivery, cls, detail)
+            self.failures.say(outcome_, delivery, cls, detail)
             self._telemetry.settled(delivery, outcome_, cls, now_ns)
         elif flight.trace.sampled or delivery.history:
             self._telemetry.settled(delivery, outcome_, cls, now_ns)
@@ -362,16 +363,6 @@ class Settlement:
             tracker.in_flight -= 1
             self.unsettled_bytes -= self._flights.pop(flight)
             tracker.settled(flight.record.offset, flight.ledger)
-
-    def _log_failure(self, event_name: str, delivery: Delivery, cls: str, detail: str) -> None:
-        flight = delivery.run.flight
-        event = flight.event
-        assert event is not None
-        self._telemetry.log(
-            "warning", event_name, event_id=event.id, delivery_id=delivery.id, trace_id=flight.trace.trace_id,
-            journey=delivery.step.journey, step=delivery.step.name, destination=delivery.step.destination,
-            status=delivery.status, attempts=delivery.attempts, detail=detail, **{"class": cls},
-        )  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------- what becomes of it

@@ -16,7 +16,7 @@ from pipeline.model import Problem
 NAMES = [
     "demo", "run", "new", "validate", "fmt", "schema", "plan", "pages",
     "test", "render", "backtest",
-    "produce", "topics", "trace", "status", "affected", "pause", "destination", "waiting",
+    "produce", "topics", "trace", "status", "affected", "pause", "destination", "alert", "waiting",
     "dead", "erase", "account", "bench",
 ]  # fmt: skip
 

@@ -111,7 +111,9 @@ def test_commands_of_the_services_are_ours(services):
 
 # ---------------------------------------------------------------------------------------- metrics, alerts, dashboard
 
-LABELS = {f"hookline_{name}" for name in ("destination", "event_type", "journey", "outcome", "place", "result")}
+LABELS = {
+    f"hookline_{name}" for name in ("alert", "destination", "event_type", "journey", "outcome", "place", "result")
+}
 
 
 def exported() -> set[str]:

@@ -36,6 +36,8 @@ ELSEWHERE = {
     "adapters/kafka/follower": ("contract/test_follower.py", "shares its contract with the fake"),
     "adapters/kafka/reader": ("integration/test_reader.py", "what it reads only a real broker can hold"),
     "adapters/kafka/source": ("integration/test_source.py", "polls a real broker"),
+    "adapters/alerts": ("contract/test_notifier.py", "shares its contract with the fake"),
+    "testing/notifier": ("contract/test_notifier.py", "the fake of the contract"),
     "adapters/http/connection": ("contract/test_sender.py", "shares its contract with the fake"),
     "adapters/http/sender": ("contract/test_sender.py", "shares its contract with the fake"),
     "adapters/kafka/feed": ("integration/test_produce.py", "feeds a real broker"),

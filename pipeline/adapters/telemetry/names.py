@@ -93,6 +93,10 @@ SPANS: Final = Metric(
     "Spans by what became of them: exported, failed (the collector refused or did not answer), dropped (queue full)",
 )  # fmt: skip
 
+ALERTS: Final = Metric(
+    "hookline.alerts", "counter", "{message}", ("hookline.alert", "hookline.result"),
+    "Messages to people by what became of them: sent, failed (told with the next one)",
+)  # fmt: skip
 UNSETTLED: Final = Metric(
     "hookline.unsettled", "gauge", "{event}", (), "Positions taken up and not settled yet; a worker waits at 8,192"
 )

@@ -153,3 +153,15 @@ async def test_a_schema_the_registry_did_not_know_is_asked_for_again(world, made
     made.each_minute()
     assert take(world, made, "", value=late) == ("in", 9)
     assert take(world, made, "hello") is None, "what is known stays known"
+
+
+async def test_how_often_conditions_were_asked_is_counted(world, made) -> None:
+    answers = iter([True, False, None])
+    made.plans.condition = lambda _datum, _now: next(answers)
+    made.learn("in", REF, "known")
+    for _ in range(3):
+        take(world, made, "hello")
+    take(world, made, "other")
+    assert sum(made.misses.taken.values()) == 3  # of types that journeys ask for
+    assert made.misses.runs == {"welcome": 2}
+    assert made.misses.conditions == {("welcome", "trigger.when"): 1}

@@ -33,8 +33,9 @@ from pipeline.run.settle import OwnTopics, Settlement
 from pipeline.testing.fakes import FakeEndpoint, FakeProducer, FakeSchemas, FakeSource, FakeTelemetry, dice
 from tests.unit.run.conftest import until
 
-CALLS_PER_DELIVERY = 81
-"""Measured: 79.33 on CPython 3.11, the same in every run. A call is about 0.1 µs; raise this only with a reason in the
+CALLS_PER_DELIVERY = 82
+"""Measured: 80.3 on CPython 3.11, and up to one more where the machine is so busy that deliveries wait for a second:
+gates are asked again about those. A call is about 0.1 µs; raise this only with a reason in the
 commit, lower it when calls were saved."""
 DELIVERIES = 2_000
 WARM_UP = 500

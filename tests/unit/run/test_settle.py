@@ -177,3 +177,20 @@ async def test_a_refused_write_leaves_its_position_open(world) -> None:
     world.producer.refuse("no")
     assert world.producer.refusals == ["no"]
     assert (world.settlement.unsettled(), world.tracker.watermark()) == (1, 0)
+
+
+async def test_failures_for_good_are_told_and_nothing_else(world) -> None:
+    told = []
+    world.settlement.failures.told = lambda delivery, outcome, cls: told.append((delivery.step.name, outcome, cls))
+    names = ("sent", "dead", "rejected", "defaulted", "skipped", "waiting")
+    of = dict(zip(names, world.deliveries(*map(step, names)), strict=True))
+    world.settlement.finish(of["sent"], Outcome.DELIVERED, FailureClass.CONTRACT, "x")
+    world.settlement.finish(of["dead"], Outcome.DEAD, FailureClass.MISSING_FIELD, "x")
+    world.settlement.finish(of["rejected"], Outcome.REJECTED, FailureClass.CLIENT_ERROR, "x")
+    world.settlement.finish(of["defaulted"], Outcome.DEFAULTED, FailureClass.TIMEOUT, "")
+    world.settlement.skip(of["skipped"], SkipReason.CONSENT)
+    world.settlement.later(of["waiting"], 0, "timeout", parked=False)
+    assert told == [
+        ("dead", "dead", "missing_field"), ("rejected", "rejected", "client_error"),
+        ("defaulted", "defaulted", "timeout"),
+    ]  # fmt: skip
