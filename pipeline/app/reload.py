@@ -82,6 +82,13 @@ class Reload:
 
     def _examined(self, *, asked: bool) -> Config | None:
         """Return the configuration that is in the folder now if it is another one and fit to run; else say why not."""
+        try:
+            return self._taken(asked=asked)
+        except Exception as error:  # noqa: BLE001 - a bug of ours in looking at files must not end what is under way
+            self._refuse((f"cannot be examined: {type(error).__name__}",))
+            return None
+
+    def _taken(self, *, asked: bool) -> Config | None:
         config, problems = checked(self._config.folder, self._config.env)
         told = tuple(map(str, problems))
         if config is not None:
@@ -99,10 +106,14 @@ class Reload:
                 self._log("info", "configuration_changed", before=self.running, after=name)
                 self.running, self.refused, self._config = name, (), config
                 return config
-        self.refused = told[:TOLD_MAX]
-        self._log("error", "configuration_refused", running=self.running, problems=len(told),
-                  reason="\n".join(self.refused))  # fmt: skip
+        self._refuse(told)
         return None
+
+    def _refuse(self, told: tuple[str, ...]) -> None:
+        self.refused = told[:TOLD_MAX]
+        self._log(
+            "error", "configuration_refused", running=self.running, problems=len(told), reason="\n".join(self.refused)
+        )
 
     def _same(self, *, asked: bool) -> None:
         """Take note that the folder has what runs already: a mistake may have been taken back."""

@@ -112,6 +112,16 @@ async def test_one_no_worker_could_start_with_is_refused(folder, reload, log, un
     await asyncio.wait_for(waiting, 10)
 
 
+async def test_a_bug_in_examining_is_a_refusal_not_an_end(folder, reload, log, unfit):
+    unfit.append(KeyError("hunter2"))
+    waiting = asyncio.ensure_future(reload.changed())
+    change(folder / "journeys/welcome.yaml", "goal: ", "goal: Better, ")
+    _, _, fields = await logged(log, "configuration_refused")
+    assert fields["reason"] == "cannot be examined: KeyError"
+    assert not waiting.done()
+    waiting.cancel()
+
+
 async def test_asked_with_nothing_changed_it_says_so(reload, log):
     reload.ask()
     await quiet(reload)
