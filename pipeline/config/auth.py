@@ -30,6 +30,7 @@ _TYPED_SECRET: Final = re.compile(
     r"|//hooks\.slack\.com/(?:services|workflows|triggers)/T)",  # a URL that is the credential
     re.ASCII | re.IGNORECASE,
 )
+_CREDENTIAL: Final = re.compile(r"\b(?:bearer|basic)\s+(?=\S*\d)[A-Za-z0-9+/_.=~-]{16,}", re.ASCII | re.IGNORECASE)
 _LONG_TOKEN: Final = re.compile(r"(?=[^\s]*[0-9])(?=[^\s]*[a-z])(?=[^\s]*[A-Z])[A-Za-z0-9+/_=-]{32,}", re.ASCII)
 """Long base64: every kind of character and no punctuation, which neither words nor names of resources have."""
 
@@ -93,7 +94,11 @@ BaseUrl = Annotated[
 
 def is_typed_secret(text: str) -> bool:
     """Whether a text has the shape of a well-known kind of secret, so that it is hardly anything else."""
-    return _TYPED_SECRET.search(text) is not None
+    found = _TYPED_SECRET.search(text)
+    # "a basic subscription" is prose, in a subject or a goal: a credential is long and has digits.
+    return found is not None and (
+        not found[0].lower().startswith(("bearer", "basic")) or bool(_CREDENTIAL.search(text))
+    )
 
 
 def secret_flaw(text: str) -> str:
