@@ -24,7 +24,8 @@ _OWN_HEADERS: Final = frozenset(
 _CREDENTIAL_HEADERS: Final = frozenset(("authorization", "proxy-authorization"))
 
 _TYPED_SECRET: Final = re.compile(
-    r"(whsec_|whsk_|sk_live_|sk_test_|ghp_|github_pat_|xox[abpr]-|AKIA[0-9A-Z]{12}|-----BEGIN"  # known kinds
+    # known kinds
+    r"((?<![A-Za-z0-9])(?:whsec_|whsk_|sk_live_|sk_test_|ghp_|github_pat_|xox[abpr]-|AKIA[0-9A-Z]{12}|-----BEGIN)"
     r"|\b(?:bearer|basic)\s+[A-Za-z0-9+/_.=~-]{8}"  # a whole Authorization header
     r"|\beyJ[A-Za-z0-9_-]{10,}\."  # a JSON Web Token
     r"|//hooks\.slack\.com/(?:services|workflows|triggers)/T)",  # a URL that is the credential
