@@ -87,6 +87,7 @@ def _main(main: HooklineFile, places: Places) -> Iterator[Problem]:
     own += [topics.retry(main.group, tier.name) for tier in main.retry_tiers]
     if max(map(len, own)) > TOPIC_CHARS_MAX:
         yield places.problem(file, ("group",), f"makes topic names longer than {TOPIC_CHARS_MAX} characters")
+    yield from _caps(main, places)
     seen: dict[tuple[str, str | None], int] = {}
     for index, mapping in enumerate(main.events):
         path = ("events", index)
@@ -100,6 +101,23 @@ def _main(main: HooklineFile, places: Places) -> Iterator[Problem]:
     for index, purpose in enumerate(main.purposes):
         if purpose in main.purposes[:index]:
             yield places.problem(file, ("purposes", index), "is here twice")
+
+
+def _caps(main: HooklineFile, places: Places) -> Iterator[Problem]:
+    """Refuse what cannot be counted: contacts are kept by partition of the input, and only for so long."""
+    if main.caps and len({each.topic for each in main.events}) > 1:
+        hint = "what is remembered is kept by partition of the input"
+        yield places.problem(
+            "hookline.yaml", ("caps",), "with several input topics in `events` is not supported in this release", hint
+        )
+    for index, cap in enumerate(main.caps):
+        path = ("caps", index)
+        if cap.per_ms > main.retention.memory_ms:
+            hint = "retention.memory says how long anything is remembered"
+            yield places.problem("hookline.yaml", (*path, "per"), "is longer than what is remembered", hint)
+        if any((each.category, each.channel, each.per_ms) == (cap.category, cap.channel, cap.per_ms)
+               for each in main.caps[:index]):  # fmt: skip
+            yield places.problem("hookline.yaml", path, "is here twice")
 
 
 def _own_headers(destination: DestinationConfig, file: str, places: Places) -> Iterator[Problem]:

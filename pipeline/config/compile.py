@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from pipeline.config import remember, salvage, steps
+from pipeline.config import contacting, remember, salvage, steps
 from pipeline.config.batching import Request
 from pipeline.config.definition import definition, journey_hash
 from pipeline.config.definition import read as read_definition
@@ -349,6 +349,8 @@ class _Plans:
             deadline=parts.deadline,
             mark=parts.mark,
             alerts=journey.alerts_of(step),
+            reaches=step.reaches or "",
+            caps=contacting.caps_of(self._config.caps, journey.category, step.reaches, basis),
         )
 
 

@@ -10,9 +10,10 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pipeline.config import zones
 from pipeline.config.section import DurationMs, Items, Line, Name, Section, Shown, refuse, suggestion
 from pipeline.core import expressions
+from pipeline.model import Cap as Limit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import tzinfo
 
     from pipeline.core.expressions import Flaw, Scope
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 CAPS_MAX: Final = 100
 QUIET_HOURS_MAX: Final = 20
-CONTACTS_MAX: Final = 1_000
+CONTACTS_MAX: Final = 100
+"""Of one cap: far below the entries that are remembered of a customer."""
 CLOCK_PATTERN: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 
 Category = Literal["promotional", "service", "operational"]
@@ -113,3 +115,14 @@ def _finder(get: Getter, absent: tzinfo) -> Callable[[Datum, int], tzinfo]:
         return known.get(name, absent) if type(name) is str else absent
 
     return find
+
+
+def caps_of(given: Sequence[Cap], category: str, channel: str | None, basis: str) -> tuple[Limit, ...]:
+    """Return the caps of a step: what reaches nobody, and what the law demands, has none."""
+    if channel is None or basis == "legal_obligation":
+        return ()
+    return tuple(
+        Limit(each.category, each.channel, each.max, each.per_ms)
+        for each in given
+        if each.category == category and each.channel == channel
+    )

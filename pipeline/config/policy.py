@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, mo
 
 from pipeline.config import units
 from pipeline.config.auth import Url  # noqa: TC001 - pydantic reads annotations at run time
+from pipeline.config.contacting import CAPS_MAX, Cap
 from pipeline.config.identity import EntryIdentity, Identity
 from pipeline.config.section import (
     DataClass,
@@ -283,12 +284,12 @@ class HooklineFile(Section):
     identity: Identity = Field(Identity.model_validate({}), description="How identifiers are written.")
     purposes: Items[Name] = Field((), description="Purposes that journeys may name.")
     consent: Consent = Field(Consent.model_validate({}), description="When consent counts.")
+    caps: Items[Cap] = Field((), max_length=CAPS_MAX, description="How often customers are contacted at most.")
     brakes: Brakes = Field(Brakes.model_validate({}), description="When much goes wrong.")
     telemetry: Telemetry = Field(Telemetry.model_validate({}), description="Traces and metrics.")
     alerts: Mapping[Label, Alert] = Field(default={}, description="Who can be told, by the name that journeys use.")
 
     later: ClassVar[Mapping[str, Later]] = {
-        "caps": Later("there are no caps", accepted=([],)),
         "quiet_hours": Later("there are no quiet hours", accepted=([],)),
     }
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import Field
 
+from pipeline.config.contacting import caps_of
 from pipeline.config.mark import Match, equalities
 from pipeline.config.section import DurationMs, EventType, Expression, Line, Section
 from pipeline.core import mark, memory
@@ -102,7 +103,14 @@ def triggers(match: str) -> tuple[str, ...]:
 def used(config: Config) -> bool:
     """Whether any journey that is not a draft asks for what is remembered, and that can be kept: of one input."""
     single = len({each.topic for each in config.events}) == 1
-    return single and any(each.status != "draft" and asks(each) for each in config.journeys.values())
+    return single and any(
+        each.status != "draft" and (asks(each) or capped(config, each)) for each in config.journeys.values()
+    )
+
+
+def capped(config: Config, journey: JourneyConfig) -> bool:
+    """Whether contacts of a journey are counted."""
+    return any(caps_of(config.caps, journey.category, step.reaches, journey.basis_of(step)) for step in journey.steps)
 
 
 def asks(journey: JourneyConfig) -> bool:

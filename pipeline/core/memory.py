@@ -20,7 +20,7 @@ from pipeline.model import Contact, Entered, Happened, Memory, value
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-ENTRIES_MAX: Final = 100
+ENTRIES_MAX: Final = 500
 """Entries kept of one customer; with one more, the one that ends first goes."""
 NAMES_MAX: Final = 65_536
 """Different journeys, event types and categories a partition can tell apart; what has one more is not remembered."""

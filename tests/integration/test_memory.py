@@ -110,3 +110,21 @@ async def test_a_run_that_waits_is_cancelled_by_an_event_that_comes_meanwhile_on
     assert receiver.accepted() == 6
     assert system.ledger() == {"no_journey": 12}
     assert system.account()["balanced"] is True
+
+
+async def test_a_customer_is_contacted_no_more_often_than_a_cap_allows(system, receiver) -> None:
+    system.destination("crm", receiver.url)
+    system.journey("welcome", step("crm", "crm.upsert", reaches="email"))
+    system.hookline = {"caps": [{"category": "service", "channel": "email", "max": 2, "per": "7d"}]}
+    system.prepare()
+    system.worker()
+    sent = [event(1) for _ in range(4)] + [event(2)]
+    for number, each in enumerate(sent):
+        system.feed([each])
+        await eventually(lambda number=number: len(system.final()) == number + 1, timeout_s=40)
+    said = outcomes(system)
+    assert [said[each["id"]] for each in sent] == [("delivered", "")] * 2 + [("skipped", "cap")] * 2 + [
+        ("delivered", "")
+    ]
+    await eventually(system.settled)
+    assert system.account()["balanced"] is True

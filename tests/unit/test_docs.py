@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 from pipeline import cli, model
 from pipeline.config.cases import CaseFile
 from pipeline.config.compile import compile as compile_config
+from pipeline.config.contacting import Cap
 from pipeline.config.destination import DestinationConfig
 from pipeline.config.journey import JourneyConfig
 from pipeline.config.load import load
@@ -44,6 +45,7 @@ EXAMPLES = {
     "trigger": Trigger,
     "cancel_on": Awaited,
     "success": Success,
+    "caps": Cap,
 }
 
 

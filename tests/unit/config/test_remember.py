@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 from pipeline.adapters.schemas import KnownSchemas
 from pipeline.config import remember, topics
 from pipeline.config.compile import check
 from pipeline.config.compile import compile as compile_config
 from pipeline.config.secrets import Secrets
+from pipeline.model import Cap
 from tests.unit.config.conftest import PLACED
 
 if TYPE_CHECKING:
-    import pytest
-
     from tests.unit.config.conftest import Folder
 
 ONCE = 'max_age: 2h\n  once: {key: "%s", per: 30d}'
@@ -204,3 +205,48 @@ def test_what_nobody_makes_cannot_be_waited_for(orders: Folder) -> None:
 def test_success_within_longer_than_anything_is_remembered_is_refused(folder: Folder) -> None:
     folder.add("journeys/welcome.yaml", "success: {event: signup.completed, within: 401d}\n")
     assert "success.within: is longer than what is remembered" in folder.problem()
+
+
+CAPS = "caps: [{category: %s, channel: %s, max: 2, per: 7d}]\n"
+
+
+@pytest.mark.parametrize(
+    ("category", "channel", "basis", "capped"),
+    [
+        ("service", "email", "contract", True), ("promotional", "email", "contract", False),
+        ("service", "sms", "contract", False), ("service", "email", "legal_obligation", False),
+    ],
+)  # fmt: skip
+def test_contacts_are_counted_where_a_cap_means_them(folder: Folder, category, channel, basis, capped) -> None:
+    folder.change("journeys/welcome.yaml", "    kind: update\n", "    kind: update\n    reaches: email\n")
+    folder.change("journeys/welcome.yaml", "basis: contract", f"basis: {basis}")
+    folder.add("hookline.yaml", CAPS % (category, channel))
+    (step,) = plan(folder).routes["signup.completed"][0].steps
+    assert step.reaches == "email"
+    expected = (Cap("service", "email", 2, 7 * 86_400_000),) if capped else ()
+    assert step.caps == expected
+    assert remember.used(folder.load()) is capped
+    assert plan(folder).routes["signup.completed"][0].category == "service"
+
+
+def test_what_reaches_nobody_has_no_caps(folder: Folder) -> None:
+    folder.add("hookline.yaml", CAPS % ("service", "email"))
+    assert plan(folder).routes["signup.completed"][0].steps[0].caps == ()
+    assert not remember.used(folder.load())
+
+
+@pytest.mark.parametrize(
+    ("caps", "said"),
+    [
+        ("[{category: service, channel: email, max: 2, per: 401d}]", "caps[0].per: is longer than what is remembered"),
+        (
+            "[{category: service, channel: email, max: 2, per: 1d}, "
+            "{category: service, channel: email, max: 3, per: 24h}]",
+            "caps[1]: is here twice",
+        ),
+        ("[{category: service, channel: email, max: 101, per: 1d}]", "caps[0].max: "),
+        ("[{category: loud, channel: email, max: 1, per: 1d}]", "caps[0].category: must be one of"),
+    ],
+)
+def test_caps_that_cannot_be(folder: Folder, caps: str, said: str) -> None:
+    assert said in folder.add("hookline.yaml", f"caps: {caps}\n").problem()

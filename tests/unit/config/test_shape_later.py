@@ -17,7 +17,6 @@ STEP_KEYS = {
     "ordering: key": "deliveries are not ordered",
 }
 MAIN_KEYS = {
-    "caps: [{category: promotional, max: 3}]": "there are no caps",
     "quiet_hours: [{channels: [sms]}]": "there are no quiet hours",
 }
 
@@ -86,6 +85,6 @@ def test_a_default_of_the_reference_is_accepted(folder: Folder) -> None:
     )
     folder.add("destinations/crm.yaml", "proxy: none\nretain_excerpt: 0B\nauth: none\nsign: none\ntls: {}\n")
     folder.change("destinations/crm.yaml", "/notes}", "/notes, query: {}, response: {}, batch: none}")
-    folder.add("hookline.yaml", "identity: {}\ncaps: []\nquiet_hours: []\nalerts: {}\n")
+    folder.add("hookline.yaml", "identity: {}\nquiet_hours: []\nalerts: {}\n")
     folder.add("hookline.yaml", "consent: {table_lag_max: 30s, skew: 5m}\n")
     assert folder.load().destinations["crm"].auth is None

@@ -101,7 +101,8 @@ def test_the_same_entry_again_is_nothing_new_and_the_latest_event_counts() -> No
 
 def test_a_customer_has_so_many_entries_and_the_one_that_ends_first_goes() -> None:
     shelf = Shelf()
-    made = [memory.row(Contact("p", "email", n, f"d-{n}"), n, 1_000 + (n * 7) % 101) for n in range(101)]
+    most = memory.ENTRIES_MAX
+    made = [memory.row(Contact("p", "email", n, f"d-{n}"), n, 1_000 + (n * 7) % (most + 1)) for n in range(most + 1)]
     for row in made[: memory.ENTRIES_MAX]:
         assert shelf.put("c", row) == (True, [])
     first = min(made[: memory.ENTRIES_MAX], key=lambda row: row.until_ms)
