@@ -240,8 +240,7 @@ def test_what_reaches_nobody_has_no_caps(folder: Folder) -> None:
     [
         ("[{category: service, channel: email, max: 2, per: 401d}]", "caps[0].per: is longer than what is remembered"),
         (
-            "[{category: service, channel: email, max: 2, per: 1d}, "
-            "{category: service, channel: email, max: 3, per: 24h}]",
+            "[{category: service, channel: a, max: 2, per: 1d}, {category: service, channel: a, max: 3, per: 24h}]",
             "caps[1]: is here twice",
         ),
         ("[{category: service, channel: email, max: 101, per: 1d}]", "caps[0].max: "),
