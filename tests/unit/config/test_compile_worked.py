@@ -50,6 +50,12 @@ ON = frozenset({Outcome.DELIVERED, Outcome.DEFAULTED})
 def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """The folder without what later releases bring."""
     root = tmp_path_factory.mktemp("worked") / "config"
+    supported(root)
+    return root
+
+
+def supported(root: pathlib.Path) -> None:
+    """Write the folder to `root` without what later releases bring."""
     shutil.copytree(WORKED, root)
     for _ in range(2):  # what files say by themselves, and what they say together
         try:
@@ -59,7 +65,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
                 assert "is not supported in this release" in each.message, str(each)
                 assert each.field in LATER, str(each)
                 without(root, each.file, each.field)
-    return root
 
 
 def without(root: pathlib.Path, file: str, field: str) -> None:
