@@ -24,6 +24,7 @@ async def publish(definitions: Definitions, producer: Producer, topic: str, cloc
 
     Raises BrokerError when they do not come within ACKED_S, or the topic takes no record so large.
     """
+    definitions.begin()
     due = list(definitions.due(clock() // 1_000_000))
     left, refused = len(due), ""
     if not due:

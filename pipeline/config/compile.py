@@ -18,7 +18,7 @@ from pipeline.config.mapping import EventParts
 from pipeline.config.request import Requests
 from pipeline.config.scope import EventScope
 from pipeline.core import decode, envelope, outcome, types
-from pipeline.core.definitions import DEFINITION_BYTES_MAX, Definitions
+from pipeline.core.definitions import DEFINITION_BYTES_MAX, LATER, Definitions
 from pipeline.errors import ConfigError
 from pipeline.model import (
     Destination,
@@ -280,10 +280,13 @@ class _Plans:
 
     def _past_route(self, index: int, schema: Any, hash_: str, content: bytes, *, strict: bool) -> Route | str:
         """Compile a definition by today's mapping, destinations, contracts and status."""
+        later = self.definitions.is_later(hash_)
         found = read_definition(content)
         if found is None:
-            return "definition_unreadable"
+            return LATER if later else "definition_unreadable"
         journey, tables = found
+        if later and not all(each.call is None or self.requests.knows(each.call) for each in journey.steps):
+            return LATER
         destinations = salvage.destinations(self._config.destinations, {journey.name: journey})
         config = self._config.model_copy(update={"tables": tables, "destinations": destinations})
         tree = types.ANYTHING if schema is None else types.tree(schema)

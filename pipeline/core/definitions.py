@@ -21,6 +21,8 @@ PREFIX: Final = b"definition:"
 """How the keys of definitions begin."""
 HASH_DIGITS: Final = 20
 """Of a definition's hash. Releases that kept no definitions wrote 16 into their runs: those are looked up nowhere."""
+LATER: Final = "definition_later"
+"""Of a definition that came after this worker began, and that its configuration cannot carry out: others can."""
 USED_EVERY_MS: Final = 86_400_000
 """How often a worker says that it uses a definition."""
 SLACK_MS: Final = 7 * 86_400_000
@@ -53,17 +55,30 @@ class Definitions:
         self._used_ms: dict[str, int] = {}
         self._others: dict[str, Definition] = {}
         self._bytes = 0
+        self._later: set[str] | None = None
+
+    def begin(self) -> None:
+        """From now on, what turns up is of a configuration that is later than the worker's own."""
+        if self._later is None:
+            self._later = set()
+
+    def is_later(self, name: str) -> bool:
+        """Whether a definition turned up only after the worker began."""
+        return self._later is not None and name in self._later
 
     def note(self, key: bytes | None, content: bytes | None, written_ms: int) -> bool:
         """Take one record; False if it is about something else. A damaged one is as good as none."""
         if key is None or not key.startswith(PREFIX):
             return False
         name = key.removeprefix(PREFIX).decode("ascii", "replace")
-        self._forget(name)
         if content is None:
+            self._forget(name)
             return True
         found = self._own.get(name) or _read(content)
         if found is not None:
+            if self._later is not None and name not in self._used_ms:
+                self._later.add(name)
+            self._forget(name)
             self._used_ms[name] = written_ms
             if name not in self._own:
                 self._others[name] = found

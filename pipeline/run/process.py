@@ -258,23 +258,34 @@ class Process:
             return state.source[0], read
         if isinstance(read, tuple) and self._recall is not None and not self._recall.ready(state.source[1]):
             return Unread(state.source[1])
-        if self._resumed.repeated(state, record):
+        route = self._route(state, read) if isinstance(read, tuple) else None
+        if route == definitions.LATER:
+            self._newer += 1
+            self._settlement.pass_on(_unread(record, tracker, now_ns))
+        elif self._resumed.repeated(state, record):
             self._settlement.dropped(tracker, record.offset)
         elif isinstance(read, tuple):
-            self._resume(record, tracker, state, read, now_ns)
+            self._resume(record, tracker, state, read, route, now_ns)
         else:
             detail = read.detail if isinstance(read, Undecodable) else "no mapping for this record any more"
             self._undecodable(record, tracker, detail, now_ns)
         return None
 
-    def _resume(self, record: Record, tracker: Tracker, state: runstate.RunState, read: Read, now_ns: int) -> None:
-        plan, event, datum = read
-        trace = Trace(state.trace_id, state.link, state.sampled)
-        flight = Flight(record, tracker, state.source, event, trace, now_ns, deliveries=state.deliveries)
-        route: Route | str | None
+    def _route(self, state: runstate.RunState, read: Read) -> Route | str | None:
+        """Find what a run is finished by: the definition it began with, or a word that says why there is none."""
+        plan, event, _ = read
         route = next((each for each in plan.routes.get(event.type, ()) if each.journey == state.journey), None)
         if (route is None or route.hash != state.hash) and plan.pinned is not None and definitions.is_kept(state.hash):
-            route = plan.pinned(state.hash)
+            return plan.pinned(state.hash)
+        return route
+
+    def _resume(
+        self, record: Record, tracker: Tracker, state: runstate.RunState, read: Read, route: Route | str | None,
+        now_ns: int,
+    ) -> None:  # fmt: skip
+        _, event, datum = read
+        trace = Trace(state.trace_id, state.link, state.sampled)
+        flight = Flight(record, tracker, state.source, event, trace, now_ns, deliveries=state.deliveries)
         self._resumed.go_on(flight, state, route, event, datum, self.told, now_ns // 1_000_000)
 
     # ----------------------------------------------------------------------------------------------- both

@@ -13,6 +13,7 @@ import pytest
 from pipeline.config.compile import check, compile  # noqa: A004
 from pipeline.config.secrets import Secrets
 from pipeline.core import gates, routes
+from pipeline.core.definitions import LATER
 from pipeline.errors import ConfigError
 from pipeline.model import (
     NOTHING,
@@ -323,6 +324,19 @@ def test_a_step_whose_operation_is_gone_is_dead_by_name(orders):
     _, datum = taken(plan, placed())
     [step] = plan.pinned(hash_).steps
     assert step.render(datum, NOW) == Refused(FailureClass.CONFIG, "operation_removed")
+
+
+def test_what_only_a_later_configuration_can_carry_out_is_left_to_others(orders):
+    made = compiled(orders)
+    plan = made.plan("shop.orders", PLACED)
+    made.definitions.begin()
+    orders.change(CRM, "note: {path: /notes}", "note: {path: /notes}\n  memo: {path: /memos}")
+    orders.change(WELCOME, "call: crm.note", "call: crm.memo")
+    [(key, content)] = compiled(orders).definitions.due(10**12)
+    made.definitions.note(key, content, 10**12)
+    assert plan.pinned(key.decode().removeprefix("definition:")) == LATER
+    made.definitions.note(b"definition:" + b"1" * 20, b'{"max_age_ms":1,"journey":{},"tables":{}}', 0)
+    assert plan.pinned("1" * 20) == LATER
 
 
 def test_what_cannot_be_found_or_read_says_so(orders):

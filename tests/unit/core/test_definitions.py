@@ -46,6 +46,15 @@ def test_own_ones_are_written_again_when_somebody_deleted_them(known):
     assert known.get("aa") == MINE.content
 
 
+def test_what_turns_up_after_the_beginning_is_of_a_later_configuration(known):
+    known.note(b"definition:bb", THEIRS, 0)
+    known.begin()
+    known.note(b"definition:bb", THEIRS, 1)  # said again
+    known.note(b"definition:cc", THEIRS, 1)
+    known.begin()
+    assert [known.is_later(name) for name in ("aa", "bb", "cc", "dd")] == [False, False, True, False]
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"max_age_ms": "long"}', b"x" * 300_000])
 def test_a_damaged_one_is_none(known, content):
     assert known.note(b"definition:bb", content, 0)

@@ -134,11 +134,13 @@ class Plans:
         self.of_route: dict[str, object] = {}  # what else its route says
         self.flags: dict[str, bool] = {}  # what its events say of consent
         self.asked: list[str] = []
+        self.pinned = None  # what finds past definitions
 
     def __call__(self, topic, schema) -> Plan | Undecodable | None:
         self.asked.append(topic)
         route = Route("welcome", "h", DAY, self.condition, self.steps, **self.of_route)
-        return Plan(self._read, self._envelope, {"signup": (route,)}) if schema == "known" else None
+        plan = Plan(self._read, self._envelope, {"signup": (route,)}, self.pinned)
+        return plan if schema == "known" else None
 
     @staticmethod
     def _read(value, start):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from pipeline.core import runstate
+from pipeline.core import definitions, runstate
 from pipeline.model import Kind, Record
 from tests.unit.run.conftest import FRAME, REF, retry_record, step, until
 
@@ -94,6 +94,26 @@ async def test_what_a_later_release_wrote_is_passed_on_as_it_is_and_said_once_a_
     made.each_minute()
     made.each_minute()
     assert world.telemetry.lines == [("warning", "run_state_newer", {"records": 1})]
+
+
+async def test_a_run_of_a_definition_that_only_others_can_carry_out_is_passed_on(world, made) -> None:
+    made.plans.pinned = {"f" * 20: definitions.LATER}.get
+    made.learn("in", REF, "known")
+    record = retry_record(world, {"crm": (1, 0)}, hash="f" * 20)
+    for _ in range(2):  # its copy is no repeat of it
+        resume(world, made, record)
+    assert [each.topic for each in world.producer.records] == [record.topic] * 2
+    assert world.outcomes() == []
+
+
+async def test_a_run_without_its_definition_is_dead_by_name(world, made) -> None:
+    made.plans.pinned = {"f" * 20: "definition_missing"}.get
+    made.learn("in", REF, "known")
+    resume(world, made, retry_record(world, {"crm": (1, 0)}, hash="f" * 20))
+    await until(world.outcomes)
+    assert [(row.outcome, row.reason) for row in world.outcomes()] == [("dead", "config")]
+    (letter,) = world.producer.of("g.dead")
+    assert ("hookline-detail", b"definition_missing") in letter.headers
 
 
 async def test_such_a_record_of_a_removed_tier_goes_to_one_that_is_there(world, made) -> None:
