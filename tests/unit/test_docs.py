@@ -92,6 +92,17 @@ def test_a_configuration_built_up_on_a_page_is_valid(page, folder, tmp_path, cap
         assert cli.main(["test", "--config", str(tmp_path / folder)]) == 0, capsys.readouterr().out
 
 
+def test_the_cases_on_a_page_come_out_as_it_says(tmp_path, capsys):
+    """Of docs/howto/when-a-step-fails.md: every way that a failure may take, played on a whole worker."""
+    for path, block in re.findall(
+        r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", text("howto/when-a-step-fails.md"), re.DOTALL
+    ):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(block)
+    assert cli.main(["test", "--config", str(tmp_path / "shop")]) == 0, capsys.readouterr().out
+    assert "5 of 5 cases came out as expected" in capsys.readouterr().out
+
+
 def test_the_requests_on_a_page_are_those_its_configuration_makes(tmp_path):
     """Of docs/howto/operations-and-contracts.md: every option of an operation, as it goes over the wire."""
     page = text("howto/operations-and-contracts.md")
