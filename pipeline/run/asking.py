@@ -6,13 +6,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pipeline.core import gates
-from pipeline.model import NOTHING, Delivery, Event, Flight, Gate, GatePolicy, Known
+from pipeline.model import NOTHING, Delivery, Event, Flight, Gate, GatePolicy, Known, SkipReason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipeline.model import Route
     from pipeline.ports import Memories, Tables
+
+GATE_FRESH_NS: Final = 1_000_000_000
+"""An answer of the gates older than this is asked for again when a request is about to be written."""
 
 
 class _NoTables:
@@ -74,6 +77,10 @@ class Asking:
         event = flight.event
         assert event is not None
         gate = gates.again(delivery, event, self.known(event, flight), self.policy, now_ns // 1_000_000)
-        if gate is None:
+        if delivery.deadline_ms and gate is None:
+            if now_ns // 1_000_000 >= delivery.deadline_ms:
+                return SkipReason.EXPIRED
+            delivery.asked_ns = min(now_ns, delivery.deadline_ms * 1_000_000 - GATE_FRESH_NS)  # fresh until then
+        elif gate is None:
             delivery.asked_ns = now_ns
         return gate

@@ -49,7 +49,7 @@ class Budgets:
         if left_ms <= 0:
             return False
         delivery.deadline_ms = deadline_ms
-        if delivery.step.batch is None and delivery.step.mark is None:  # it waits in its lane by itself
+        if delivery.step.batch is None and delivery.step.mark is None:  # of a batch, it is asked when that closes
             delivery.expiry = asyncio.get_running_loop().call_later(left_ms / 1_000, self._expired, delivery)
         return True
 

@@ -18,11 +18,12 @@ from pipeline.errors import Bug
 from pipeline.model import BatchPolicy, Delivery, Destination, FailureClass, Outcome, SkipReason, Step
 from pipeline.ports import LATENCY_BUCKETS_MS, LaneStats
 from pipeline.run.aftermath import Aftermath
+from pipeline.run.asking import GATE_FRESH_NS
 from pipeline.run.backlog import Backlog
 from pipeline.run.batch import Batch, Batching, halves, why_held
 from pipeline.run.health import Health
 from pipeline.run.pace import Pace
-from pipeline.run.recheck import GATE_FRESH_NS, Recheck
+from pipeline.run.recheck import Recheck
 from pipeline.run.seat import Seat
 from pipeline.run.watch import Watch
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pipeline.model import Delivery, Hold, Outcome
+from pipeline.run.asking import GATE_FRESH_NS
 from pipeline.run.batch import Batch, Batching
 
 if TYPE_CHECKING:
@@ -14,9 +15,6 @@ if TYPE_CHECKING:
     from pipeline.ports import LaneStats, Settler
     from pipeline.run.backlog import Backlog
     from pipeline.run.health import Health
-
-GATE_FRESH_NS: Final = 1_000_000_000
-"""An answer of the gates older than this is asked for again."""
 
 
 class Recheck:

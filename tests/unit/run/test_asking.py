@@ -6,7 +6,7 @@ import dataclasses
 
 from pipeline.known import TABLE_STALE
 from pipeline.model import NOTHING, ConsentSaid, GatePolicy, Hold, Known, Memory, SkipReason
-from pipeline.run.asking import Asking
+from pipeline.run.asking import GATE_FRESH_NS, Asking
 from pipeline.testing.fakes import FakeMemories, FakeTables
 from tests.unit.run.conftest import DAY, step
 
@@ -70,3 +70,15 @@ def test_asked_again_the_tables_of_now_decide(world) -> None:
     assert isinstance(gate, Hold)
     assert gate.why == TABLE_STALE
     assert delivery.asked_ns == world.clock()
+
+
+def test_past_its_deadline_a_delivery_may_not_go_and_until_then_the_answer_is_fresh_no_longer(world) -> None:
+    asking = Asking(GatePolicy(DAY))
+    (delivery,) = world.deliveries(step())
+    delivery.deadline_ms = world.clock() // 1_000_000 + 300
+    assert asking.again(delivery, world.clock()) is None
+    assert delivery.asked_ns + GATE_FRESH_NS == delivery.deadline_ms * 1_000_000
+    world.clock.advance(299)
+    assert asking.again(delivery, world.clock()) is None
+    world.clock.advance(1)
+    assert asking.again(delivery, world.clock()) is SkipReason.EXPIRED

@@ -7,8 +7,7 @@ import dataclasses
 import pytest
 
 from pipeline.model import Answer, ConsentSaid, Failure, FailureClass, GatePolicy, Hold, Known, SkipReason
-from pipeline.run.asking import Asking
-from pipeline.run.recheck import GATE_FRESH_NS
+from pipeline.run.asking import GATE_FRESH_NS, Asking
 from pipeline.testing.fakes import FakeEndpoint, FakeTables
 from tests.unit.run.conftest import DAY, step, until
 
