@@ -312,6 +312,7 @@ class _Journey:
             hint = f"call an operation of {name} without batch, or make it an update"
             yield self._problem((*path, "kind"), f"{step.kind} needs an answer of its own, and {call} is batched", hint)
         if step.default is not None:
+            yield from payloads.default_problems(step.default, self.journey.file, (*path, "default"), self.places)
             yield from defaults.problems(step.default, call, called, self.journey.file, (*path, "default"), self.places)
         yield from Call(self.journey.name, step, called, path, self.contracts, self.places).problems()
 

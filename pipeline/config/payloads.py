@@ -36,6 +36,11 @@ def mapping_problems(mapping: EventMapping, file: str, path: Path, places: Place
         yield from _literals(getattr(mapping, part), file, (*path, part), places)
 
 
+def default_problems(default: Mapping[str, object], file: str, path: Path, places: Places) -> Iterator[Problem]:
+    """Yield what of a step's default would stand there as text though it looks like an expression."""
+    yield from _literals(default, file, path, places)
+
+
 def _node(node: object, file: str, path: Path, places: Places) -> Iterator[Problem]:
     if isinstance(node, str):
         yield from _text(node, file, path, places)

@@ -82,6 +82,10 @@ def test_what_an_event_makes_unusable(orders, default, refused):
         ("{code: 1}", "steps[0].default.code: must be of type string, as crm.ask answers it"),
         ("{code: x, cod: y}", "steps[0].default.cod: is no field of the response of crm.ask (did you mean code)"),
         ("{code: x, stage: newer}", "steps[0].default.stage: is not one of what crm.ask answers (there are: new, old)"),
+        (
+            "{code: event.id}",
+            "steps[0].default.code: is text as it stands, not a value (write ${…} around an expression)",
+        ),
         ("{code: x, until: soon}", "steps[0].default.until: must be of type timestamp, as crm.ask answers it"),
     ],
 )
