@@ -84,7 +84,7 @@ def test_what_an_event_makes_unusable(orders, default, refused):
         ("{code: x, stage: newer}", "steps[0].default.stage: is not one of what crm.ask answers (there are: new, old)"),
         (
             "{code: event.id}",
-            "steps[0].default.code: is text as it stands, not a value (write ${…} around an expression)",
+            "steps[0].default.code: is text as it stands, not a value (write ${…}",
         ),
         ("{code: x, until: soon}", "steps[0].default.until: must be of type timestamp, as crm.ask answers it"),
     ],
