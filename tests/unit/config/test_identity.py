@@ -5,6 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
+from pipeline import cli
 from pipeline.config.compile import check
 from pipeline.config.compile import compile as compile_config
 from pipeline.config.secrets import Secrets
@@ -166,3 +167,32 @@ def test_an_identifier_that_is_no_text_is_found_by_validate(folder):
     folder.change("destinations/crm.yaml", "[identifier]", "[identifier, contact]")
     [found] = check(folder.load(), {"shop.Signup": PERSON})
     assert "an identifier must be text, this is int" in str(found)
+
+
+CASES = """\
+journey: welcome
+event:
+  type: signup.completed
+  time: 2026-11-23T10:00:00Z
+  customer: {id: c-1, email: "nobody at example.org", phone: "+49 171 3920012"}
+cases:
+  - case: one identifier is none
+    expect:
+      outcomes: {hello: dead(invalid_identifier), text: delivered}
+      requests: {text: {body: {to: "+491713920012"}}}
+"""
+
+
+def test_an_invalid_one_ends_its_own_delivery_alone(folder, capsys):
+    """On a whole worker: the step that sends it is dead, the one beside it is delivered."""
+    folder.change("destinations/crm.yaml", "[identifier]", "[identifier, contact]")
+    folder.change("journeys/welcome.yaml", "customer: ${event.customer.id}", "to: ${event.customer.email}")
+    folder.add(
+        "journeys/welcome.yaml",
+        '  - {step: text, call: crm.note, kind: update, payload: {to: "${event.customer.phone}"}}\n',
+    )
+    folder.write("tests/welcome.yaml", CASES)
+    code = cli.main(["test", "--config", str(folder.root)])
+    said = capsys.readouterr()
+    assert code == 0, said
+    assert "1 of 1 cases" in said.out
