@@ -112,3 +112,18 @@ async def test_what_was_left_is_read_no_more_and_from_its_beginning_when_followe
     assert world.heard.keys(0) == [b"a"]
     world.follower.follow(0)
     await eventually(lambda: world.heard.keys(0) == [b"a", b"a", b"b"])
+
+
+async def test_a_partition_that_is_not_there_is_an_error_with_its_remedy(kafka, topic_factory) -> None:
+    """Partitions were added to the input and not here: what is remembered of their events cannot be kept."""
+    errors: list[BaseException] = []
+    settings = {"bootstrap.servers": kafka.bootstrap}
+    topic = topic_factory("memory", partitions=2)
+    follower = KafkaFollower(settings, topic, lambda *_, **__: None, errors.append)
+    heard = Heard()
+    follower.start(heard.take, heard.complete)
+    follower.follow(5)
+    await eventually(lambda: bool(errors), timeout_s=40)
+    assert "has too few partitions" in str(errors[0])
+    assert "hookline topics check" in str(errors[0])
+    await follower.stop()

@@ -128,3 +128,20 @@ async def test_a_customer_is_contacted_no_more_often_than_a_cap_allows(system, r
     ]
     await eventually(system.settled)
     assert system.account()["balanced"] is True
+
+
+async def test_who_is_erased_is_forgotten_here_too(system, receiver) -> None:
+    system.destination("crm", receiver.url)
+    system.journey("welcome", step("crm", "crm.upsert"), trigger=ONCE)
+    system.prepare()
+    system.worker()
+    system.feed([event(1), event(1, properties={"plan": "free", "n": 1}), event(2)])
+    await eventually(lambda: len(system.final()) == 3)
+    done = system.run("erase", "c-1")
+    assert "Traceback" not in done.stderr
+
+    def left() -> set[bytes]:
+        last = {record.key: record.value for record in system.broker.records(f"{system.group}.memory")}
+        return {key.partition(b"\0")[0] for key, content in last.items() if content is not None}
+
+    await eventually(lambda: left() == {b"c-2"})

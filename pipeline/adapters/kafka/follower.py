@@ -38,8 +38,12 @@ REACH_S: Final = 5.0
 """Bound on that question."""
 AGAIN_S: Final = 1.0
 """Wait after an error; the client connects again by itself."""
+MISSING_S: Final = 10.0
+"""How long a partition may be unknown, as it is right after it was made."""
 STOP_S: Final = 10.0
 """Bound on the thread's end."""
+
+_MISSING: Final = KafkaError._UNKNOWN_PARTITION  # noqa: SLF001 - librdkafka's public name for it
 
 TUNING: Final[dict[str, Any]] = {
     "group.id": "hookline-follower",  # librdkafka wants one; it is never joined and nothing is committed
@@ -77,6 +81,7 @@ class KafkaFollower:
         self._at: dict[int, int] = {}  # where each partition stands
         self._ends: dict[int, tuple[int, int]] = {}  # where it must get to, to be whole as of that time (Unix ns)
         self._ask_s = 0.0
+        self._known_s = 0.0  # when all that is followed was last known to be there
 
     def start(self, inbox: Callable[[list[Record]], None], whole: Callable[[int, int], None]) -> None:
         """Begin; both are called on the loop.
@@ -126,10 +131,15 @@ class KafkaFollower:
                 try:
                     self._turn(consumer, tell, post, whole)
                 except KafkaException as error:
+                    if error.args[0].code() == _MISSING and time.monotonic() - self._known_s > MISSING_S:
+                        raise BrokerError(
+                            f"{self._topic} has too few partitions; were some added to the input? hookline topics "
+                            "check says what to do"
+                        ) from error
                     self._log("warning", "memory_unread", topic=self._topic, code=error.args[0].name())
                     self._stopping.wait(AGAIN_S)
             consumer.close()
-        except Exception as error:  # noqa: BLE001 - our bug, or a client that cannot be: nothing is known any more
+        except Exception as error:  # noqa: BLE001 - nothing is known any more: a bug, or what nobody can follow
             tell(self._fatal, error if not isinstance(error, KafkaException) else BrokerError(str(error)))
 
     def _turn(
@@ -167,6 +177,7 @@ class KafkaFollower:
             self._ends.pop(partition, None)  # that was asked for before
             if partition not in self._at:
                 self._at[partition] = 0
+                self._known_s = time.monotonic()
                 consumer.incremental_assign(at)
 
     def _ask(self, consumer: Consumer) -> None:
@@ -179,6 +190,7 @@ class KafkaFollower:
             found = consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=REACH_S)
             if found is not None:
                 self._ends[partition] = (found[1], at_ns)
+        self._known_s = time.monotonic()
 
     def _records(self, messages: list[Message]) -> list[Record]:
         """Return the records, and note where each partition stands: an end is past gaps that compaction left."""
