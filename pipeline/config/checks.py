@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from pipeline.config import defaults, graph, payloads, remember, topics
+from pipeline.config import contacting, defaults, graph, payloads, remember, topics
 from pipeline.config.calls import Call
 from pipeline.config.section import suggestion
 
@@ -40,6 +40,7 @@ def check(
     problems: list[Problem] = []
     if main is not None:
         problems.extend(_main(main, places))
+    problems.extend(contacting.problems(() if main is None else main.quiet_hours, journeys, places))
     for name, destination in destinations.items():
         if destination is not None:
             problems.extend(_destination(destination, f"destinations/{name}.yaml", contracts, places))

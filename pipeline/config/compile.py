@@ -38,7 +38,7 @@ from pipeline.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pipeline.config.credentials import Access
     from pipeline.config.models import Config, EventMapping, JourneyConfig, StepConfig
@@ -106,11 +106,10 @@ def _entries(config: Config, schemas: Mapping[str, Any]) -> list[_Entry]:
     ]
 
 
-def _problems(config: Config, entries: Iterable[_Entry]) -> tuple[Problem, ...]:
+def _problems(config: Config, entries: Sequence[_Entry]) -> tuple[Problem, ...]:
     problems: dict[tuple[str, int, int, str], Problem] = {}
-    for made in entries:
-        for each in made.problems:
-            problems.setdefault((each.file, each.line, each.column, each.message), each)
+    for each in (*(each for entry in entries for each in entry.problems), *_zone_problems(config, entries)):
+        problems.setdefault((each.file, each.line, each.column, each.message), each)
     for journey in config.journeys.values():
         if definition(config, journey) is None:
             most = f"{DEFINITION_BYTES_MAX // 1024} KiB"
@@ -144,14 +143,14 @@ def compile(  # noqa: A001 - the word of the command line
         destinations=plans.requests.destinations,
         access=plans.requests.access,
         renewed=plans.requests.renewed,
-        journeys={name: plans.hashes[name] for name, each in config.journeys.items() if each.status == "live"},
+        journeys={name: plans.hashes[name] for name, each in config.journeys.items() if each.status != "draft"},
         definitions=plans.definitions,
         plan=plans.plan,
         input_topics=tuple(dict.fromkeys(mapping.topic for mapping in config.events)),
         tiers_ms=tuple(tier.ms for tier in config.retry_tiers),
         purposes=tuple(config.purposes),
         remembers=remember.used(config),
-        gates=GatePolicy(config.consent.event_flag_max_age_ms),
+        gates=GatePolicy(config.consent.event_flag_max_age_ms, config.consent.table_lag_max_ms, config.consent.skew_ms),
         statuses={name: each.status for name, each in config.journeys.items()},
     )
 
@@ -168,6 +167,7 @@ class _Entry:
             for path, flaw in parts.flaws
         ]
         self.envelope = envelope.envelope(parts.parts)
+        self.peace = contacting.Peace(config.quiet_hours, scope)
         self.journeys: list[tuple[JourneyConfig, steps.JourneyParts]] = []
         self.sent: list[Sent] = []
         literal = mapping.type if mapping.type is not None and "${" not in mapping.type else None
@@ -183,6 +183,19 @@ class _Entry:
             steps.problem(config, journey.file, (*wish.path, "match"), wish.match, flaw)
             for journey, wish, flaw in signs.flaws
         ]
+
+    def reaches(self, channels: Sequence[str]) -> bool:
+        """Whether an event of this kind may have somebody contacted on one of these channels."""
+        return any(step.reaches in channels for journey, _ in self.journeys for step in journey.steps)
+
+
+def _zone_problems(config: Config, entries: Sequence[_Entry]) -> Iterator[Problem]:
+    """Refuse a customer's time zone that no event has on which anybody is contacted; what some lack, they lack."""
+    for index, hours in enumerate(config.quiet_hours):
+        reaching = [each for each in entries if each.reaches(hours.channels)]
+        if reaching and all(index in each.peace.flaws for each in reaching):
+            for flaw in reaching[0].peace.flaws[index]:
+                yield steps.problem(config, _MAIN, ("quiet_hours", index, "zone"), hours.zone, flaw)
 
 
 def _at(mapping: EventMapping, path: tuple[str | int, ...]) -> object:
@@ -255,8 +268,8 @@ class _Plans:
         entry = self._entries[index] if known else _Entry(self._config, index, mapping, schema, strict=strict)
         routes: dict[str, tuple[Route, ...]] = {}
         for journey, parts in entry.journeys:
-            if journey.status == "live":
-                route = self._route(journey, parts, self.hashes[journey.name])
+            if journey.status != "draft":
+                route = self._route(journey, parts, self.hashes[journey.name], entry.peace)
                 for event_type in dict.fromkeys(journey.trigger.events):
                     routes[event_type] = (*routes.get(event_type, ()), route)
         return entry.envelope, routes, self._pinned(index, schema, strict=strict), entry.signs
@@ -292,17 +305,18 @@ class _Plans:
         tree = types.ANYTHING if schema is None else types.tree(schema)
         scope = EventScope(config, config.events[index], tree, strict=strict)
         parts = steps.JourneyCompiler(config, journey, scope, strict=strict, classes=schema is not None).compile()
-        route = self._route(journey, parts, hash_)
+        route = self._route(journey, parts, hash_, contacting.Peace(config.quiet_hours, scope))
         today = self._config.journeys.get(journey.name)
         return route if today is None else replace(route, status=today.status)
 
-    def _route(self, journey: JourneyConfig, parts: steps.JourneyParts, hash_: str) -> Route:
+    def _route(self, journey: JourneyConfig, parts: steps.JourneyParts, hash_: str, peace: contacting.Peace) -> Route:
         made = tuple(
-            self._step(journey, step, part, hash_) for step, part in zip(journey.steps, parts.steps, strict=True)
+            self._step(journey, step, part, hash_, peace) for step, part in zip(journey.steps, parts.steps, strict=True)
         )
         return Route(
             journey.name, hash_, journey.trigger.max_age_ms, parts.condition, made, category=journey.category,
-            shares=journey.first_name, once=parts.once, cancel_on=parts.cancel_on,
+            shares=journey.first_name, once=parts.once, cancel_on=parts.cancel_on, status=journey.status,
+            rollout=journey.rollout, holdout=journey.holdout,
         )  # fmt: skip
 
     def _request(self, journey: JourneyConfig, step: StepConfig) -> Request:
@@ -314,7 +328,9 @@ class _Plans:
             return self._requests[journey.name, step.name]
         return self.requests.request(step.call, journey.name, step.name)
 
-    def _step(self, journey: JourneyConfig, step: StepConfig, parts: steps.StepParts, hash_: str) -> Step:
+    def _step(
+        self, journey: JourneyConfig, step: StepConfig, parts: steps.StepParts, hash_: str, peace: contacting.Peace
+    ) -> Step:
         basis = journey.basis_of(step)
         call = step.call if step.call is not None and self.requests.knows(step.call) else None
         if call is None and step.call is not None:
@@ -354,6 +370,7 @@ class _Plans:
             alerts=journey.alerts_of(step),
             reaches=step.reaches or "",
             caps=contacting.caps_of(self._config.caps, journey.category, step.reaches, basis),
+            quiet=peace.of(step.reaches, basis),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
@@ -11,19 +12,27 @@ from pipeline.config import zones
 from pipeline.config.section import DurationMs, Items, Line, Name, Section, Shown, refuse, suggestion
 from pipeline.core import expressions
 from pipeline.model import Cap as Limit
+from pipeline.model import QuietHours as Hours
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import tzinfo
 
+    from pipeline.config.journey import JourneyConfig
+    from pipeline.config.places import Places
     from pipeline.core.expressions import Flaw, Scope
-    from pipeline.model import Datum, Getter
+    from pipeline.model import Datum, Getter, Problem
 
 CAPS_MAX: Final = 100
 QUIET_HOURS_MAX: Final = 20
 CONTACTS_MAX: Final = 100
 """Of one cap: far below the entries that are remembered of a customer."""
 CLOCK_PATTERN: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
+
+MAIN: Final = "hookline.yaml"
+HOLDS_OUT_NOBODY: Final = ("contract", "legal_obligation")
+KEEPS_NO_HOURS: Final = ("legal_obligation",)
+"""What the law demands is sent at any hour, however often."""
 
 Category = Literal["promotional", "service", "operational"]
 
@@ -93,18 +102,45 @@ class QuietHours(Section):
         return self
 
 
-def zone_of(given: QuietHours, scope: Scope) -> Callable[[Datum, int], tzinfo] | tuple[Flaw, ...]:
-    """Compile what finds a customer's time zone in one kind of event; never raises when run."""
-    absent = zones.zone(given.zone_absent or given.zone)
-    assert absent is not None, "was validated"
-    made = expressions.template(given.zone, scope)
+class Peace:
+    """Compiles quiet hours for one kind of event; `flaws` are, by index, what is wrong with those of customers' zones.
+
+    Hours whose zone cannot be found in this kind of event go by `zone_absent`.
+    """
+
+    def __init__(self, given: Sequence[QuietHours], scope: Scope) -> None:
+        self.flaws: dict[int, tuple[Flaw, ...]] = {}
+        self._hours: list[tuple[tuple[str, ...], Hours]] = []
+        for index, each in enumerate(given):
+            absent = zones.zone((each.zone_absent or "") if "${" in each.zone else each.zone)
+            assert absent is not None, "was validated"
+            found = _zone_of(each.zone, scope, absent)
+            if isinstance(found, tuple):
+                self.flaws[index] = found
+                found = partial(_always, absent)
+            self._hours.append((each.channels, Hours(each.from_s, each.to_s, found, each.then == "skip")))
+
+    def of(self, channel: str | None, basis: str) -> tuple[Hours, ...]:
+        """Return those that a step on this channel and basis keeps: one that reaches nobody, or has to, keeps none."""
+        if channel is None or basis in KEEPS_NO_HOURS:
+            return ()
+        return tuple(hours for channels, hours in self._hours if channel in channels)
+
+
+def _zone_of(text: str, scope: Scope, absent: tzinfo) -> Callable[[Datum, int], tzinfo] | tuple[Flaw, ...]:
+    """Compile what finds a customer's time zone; never raises when run."""
+    made = expressions.template(text, scope)
     if isinstance(made, tuple):
         return made
     if isinstance(made, str):
-        return lambda _datum, _now_ms: absent
+        return partial(_always, absent)
     if made.type not in ("string", "dyn"):
         return (expressions.Flaw(0, f"must be text, this is {made.type}"),)
     return _finder(made.get, absent)
+
+
+def _always(zone: tzinfo, _datum: Datum, _now_ms: int) -> tzinfo:
+    return zone
 
 
 def _finder(get: Getter, absent: tzinfo) -> Callable[[Datum, int], tzinfo]:
@@ -126,3 +162,34 @@ def caps_of(given: Sequence[Cap], category: str, channel: str | None, basis: str
         for each in given
         if each.category == category and each.channel == channel
     )
+
+
+# ---------------------------------------------------------------------------------------- what fits together
+
+
+def problems(
+    quiet_hours: Sequence[QuietHours], journeys: Mapping[str, JourneyConfig | None], places: Places
+) -> Iterator[Problem]:
+    """Yield channels that are a slip of the keyboard, and holdouts of journeys whose basis has none.
+
+    A None is a journey that has problems of its own: a channel may be one of its.
+    """
+    reached = {step.reaches for each in journeys.values() if each is not None for step in each.steps if step.reaches}
+    for index, hours in enumerate(quiet_hours):
+        for at, channel in enumerate(hours.channels):
+            close = suggestion(channel, reached)
+            if channel not in reached and close and None not in journeys.values():
+                yield places.problem(MAIN, ("quiet_hours", index, "channels", at), "is reached by no journey", close)
+    for journey in journeys.values():
+        if journey is not None and journey.holdout:
+            yield from _holdout(journey, places)
+
+
+def _holdout(journey: JourneyConfig, places: Places) -> Iterator[Problem]:
+    for step in journey.steps:
+        basis = journey.basis_of(step)
+        if basis in HOLDS_OUT_NOBODY:
+            what = "leaves customers out of" if basis == journey.basis else f"leaves customers out of step {step.name},"
+            hint = "who has a right to it gets it; compare with customers before, or drop the holdout"
+            yield places.problem(journey.file, ("holdout",), f"{what} what has basis {basis}", hint)
+            return

@@ -19,6 +19,7 @@ from pipeline.config.section import (
     Line,
     Name,
     Section,
+    Share,
     Shown,
     refuse,
 )
@@ -183,7 +184,11 @@ class JourneyConfig(Section):
 
     name: Name = Field(alias="journey", description="Name of the journey; equals the file name.")
     formerly: Items[Name] = Field((), max_length=NAMES_MAX, description="Older names: delivery IDs keep the first one.")
-    status: Literal["draft", "live"] = Field("draft", description="`draft` never runs.")
+    status: Literal["draft", "shadow", "live", "paused"] = Field(
+        "draft",
+        description="`draft` never runs, and ends runs that wait; `shadow` does all but send; `paused` lets runs wait.",
+    )
+    rollout: Share = Field(1.0, description="Share of the customers who may enter; who is in stays in as it grows.")
     owner: Line = Field(description="Who answers for it.")
     goal: Line = Field(description="One sentence.")
     category: Literal["promotional", "service", "operational"] = Field(description="What kind of journey it is.")
@@ -192,20 +197,17 @@ class JourneyConfig(Section):
         None, description="One of hookline.yaml's `purposes`; required with basis consent and legitimate_interest."
     )
     trigger: Trigger = Field(description="What starts it.")
+    holdout: Share = Field(
+        0.0,
+        description="Share of the customers who are left out to compare with; not with basis contract or "
+        "legal_obligation.",
+    )
     on_failure: OnFailure = Field(OnFailure.model_validate({}), description="For all steps that do not say it.")
     cancel_on: Items[Awaited] = Field(
         (), max_length=NAMES_MAX, description="Events that end a run, as `skipped(cancelled)`; default none."
     )
     success: Success | None = Field(None, description="What the journey is for; default nothing that is measured.")
     steps: Items[StepConfig] = Field(min_length=1, max_length=STEPS_MAX, description="What it does.")
-
-    later: ClassVar[Mapping[str, Later]] = {
-        "rollout": Later("all customers enter", accepted=("100%",)),
-        "holdout": Later("all customers enter", accepted=("0%",)),
-    }
-    later_values: ClassVar[Mapping[str, Mapping[str, str]]] = {
-        "status": {"shadow": "journeys are draft or live", "paused": "journeys are draft or live"},
-    }
 
     @property
     def file(self) -> str:

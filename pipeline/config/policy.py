@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, mo
 
 from pipeline.config import units
 from pipeline.config.auth import Url  # noqa: TC001 - pydantic reads annotations at run time
-from pipeline.config.contacting import CAPS_MAX, Cap
+from pipeline.config.contacting import CAPS_MAX, QUIET_HOURS_MAX, Cap, QuietHours
 from pipeline.config.identity import EntryIdentity, Identity
 from pipeline.config.section import (
     DataClass,
@@ -209,11 +209,12 @@ class Consent(Section):
     event_flag_max_age_ms: DurationMs = Field(
         86_400_000, alias="event_flag_max_age", description="How long a flag carried by an event counts, from its time."
     )
-
-    later: ClassVar[Mapping[str, Later]] = {
-        "table_lag_max": Later("there is no consent table yet", accepted=("30s",)),
-        "skew": Later("there is no consent table yet", accepted=("5m",)),
-    }
+    table_lag_max_ms: DurationMs = Field(
+        30_000, alias="table_lag_max", description="Tables that may be further behind let wait who needs consent."
+    )
+    skew_ms: DurationMs = Field(
+        300_000, alias="skew", description="Of two words on consent that are no further apart the denial counts."
+    )
 
 
 class Alert(Section):
@@ -285,13 +286,12 @@ class HooklineFile(Section):
     purposes: Items[Name] = Field((), description="Purposes that journeys may name.")
     consent: Consent = Field(Consent.model_validate({}), description="When consent counts.")
     caps: Items[Cap] = Field((), max_length=CAPS_MAX, description="How often customers are contacted at most.")
+    quiet_hours: Items[QuietHours] = Field(
+        (), max_length=QUIET_HOURS_MAX, description="When customers are left in peace."
+    )
     brakes: Brakes = Field(Brakes.model_validate({}), description="When much goes wrong.")
     telemetry: Telemetry = Field(Telemetry.model_validate({}), description="Traces and metrics.")
     alerts: Mapping[Label, Alert] = Field(default={}, description="Who can be told, by the name that journeys use.")
-
-    later: ClassVar[Mapping[str, Later]] = {
-        "quiet_hours": Later("there are no quiet hours", accepted=([],)),
-    }
 
     @field_validator("state_dir")
     @classmethod

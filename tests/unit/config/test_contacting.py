@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import pathlib
+
 import pytest
 from pydantic import ValidationError
 
-from pipeline.config.contacting import Cap, QuietHours, clock_text, zone_of
+from pipeline.config.compile import check
+from pipeline.config.compile import compile as compile_config
+from pipeline.config.contacting import Cap, Peace, QuietHours, clock_text
 from pipeline.config.scope import RecordScope
+from pipeline.config.secrets import Secrets
 from pipeline.core import types
 from pipeline.core.expressions import Flaw
 
+LIFECYCLE = json.loads((pathlib.Path(__file__).parents[3] / "schemas" / "lifecycle_event.avsc").read_text())
 NIGHT = {"channels": ["sms"], "from": "21:00", "to": "08:00", "zone": "Europe/Berlin"}
 PERSON = types.tree({
     "type": "record", "name": "P",
@@ -68,9 +75,14 @@ def test_a_cap_has_a_number_and_a_window():
 # --------------------------------------------------------------------------------------------------- whose clock
 
 
-def zone(text: str, *, strict=True):
+def peace(text: str, *, strict=True) -> Peace:
     given = QuietHours.model_validate(NIGHT | {"zone": text, "zone_absent": "UTC"})
-    return zone_of(given, RecordScope(PERSON, strict=strict))
+    return Peace([given], RecordScope(PERSON, strict=strict))
+
+
+def zone(made: Peace, said: str | None = None) -> str:
+    (hours,) = made.of("sms", "consent")
+    return str(hours.zone({"zone": said, "age": 1}, 0))
 
 
 @pytest.mark.parametrize(
@@ -78,16 +90,90 @@ def zone(text: str, *, strict=True):
     [("America/New_York", "America/New_York"), (None, "UTC"), ("Mars/Olympus", "UTC"), ("../../etc/passwd", "UTC")],
 )
 def test_the_customers_zone_is_what_the_event_says_if_there_is_such_a_zone(said, found):
-    assert str(zone("${record.zone}")({"zone": said, "age": 1}, 0)) == found
+    assert zone(peace("${record.zone}"), said) == found
 
 
 def test_a_zone_may_be_the_same_for_all():
-    given = QuietHours.model_validate(NIGHT)
-    assert str(zone_of(given, RecordScope(PERSON, strict=True))({}, 0)) == "Europe/Berlin"
+    assert zone(peace("America/New_York"), "Europe/Berlin") == "America/New_York"
 
 
-def test_an_expression_that_gives_no_text_or_reads_what_is_not_there_is_a_flaw():
-    assert zone("${record.age}") == (Flaw(0, "must be text, this is int"),)
-    (flaw,) = zone("${record.zoen}")
-    assert flaw.message == "there is no field `zoen`"
-    assert str(zone("${record.zoen}", strict=False)({"zone": "Europe/Berlin"}, 0)) == "UTC"
+def test_an_expression_that_gives_no_text_or_reads_what_is_not_there_is_a_flaw_and_goes_by_zone_absent():
+    made = peace("${record.age}")
+    assert made.flaws == {0: (Flaw(0, "must be text, this is int"),)}
+    assert zone(made, "Europe/Berlin") == "UTC"
+    made = peace("${record.zoen}")
+    assert [flaw.message for flaw in made.flaws[0]] == ["there is no field `zoen`"]
+    assert zone(made, "Europe/Berlin") == "UTC"
+    assert zone(peace("${record.zoen}", strict=False), "Europe/Berlin") == "UTC"
+
+
+@pytest.mark.parametrize(
+    ("channel", "basis", "kept"),
+    [
+        ("sms", "consent", 1),
+        ("sms", "legitimate_interest", 1),
+        ("sms", "contract", 1),
+        ("sms", "legal_obligation", 0),
+        ("email", "consent", 0),
+        (None, "consent", 0),
+    ],
+)
+def test_hours_are_kept_by_what_reaches_the_customer_and_need_not_be_sent_at_once(channel, basis, kept):
+    assert len(peace("UTC").of(channel, basis)) == kept
+
+
+# ------------------------------------------------------------------------------------------ in a configuration
+
+HOURS = """\
+quiet_hours:
+  - {channels: [sms], from: "21:00", to: "08:00", zone: "${event.customer.timezone}", zone_absent: Europe/Berlin}
+"""
+WELCOME = "journeys/welcome.yaml"
+
+
+def test_a_zone_that_no_event_has_is_refused_at_its_place(folder):
+    config = folder.add("hookline.yaml", HOURS.replace("customer.timezone", "customer.timezon")).load()
+    assert check(config, {"hookline.LifecycleEvent": LIFECYCLE}) == (), "nobody is reached there"
+    config = folder.add(WELCOME, "    reaches: sms\n").load()
+    (problem,) = check(config, {"hookline.LifecycleEvent": LIFECYCLE})
+    assert (problem.file, problem.field) == ("hookline.yaml", "quiet_hours[0].zone")
+    assert (problem.message, problem.hint) == ("there is no field `timezon`", "did you mean `timezone`?")
+    good = folder.change("hookline.yaml", "timezon}", "timezone}").load()
+    assert check(good, {"hookline.LifecycleEvent": LIFECYCLE}) == ()
+
+
+def test_hours_reach_the_steps_they_are_for(folder):
+    folder.add("hookline.yaml", HOURS).add(WELCOME, "    reaches: sms\nrollout: 25%\n").change(
+        WELCOME, "live", "paused"
+    )
+    compiled = compile_config(folder.load(), Secrets(folder.root, {}), {"hookline.LifecycleEvent": LIFECYCLE})
+    (route,) = compiled.plan("lifecycle.events", LIFECYCLE).routes["signup.completed"]
+    (step,) = route.steps
+    assert (route.status, route.rollout, route.holdout, route.shares) == ("paused", 0.25, 0.0, "welcome")
+    assert (step.reaches, len(step.quiet)) == ("sms", 1)
+    assert str(step.quiet[0].zone({"customer": {"timezone": "America/New_York"}}, 0)) == "America/New_York"
+    assert compiled.statuses == {"welcome": "paused"}
+
+
+def test_a_channel_that_is_a_slip_is_refused(folder):
+    folder.add("hookline.yaml", HOURS.replace("[sms]", "[emial]"))
+    assert "quiet_hours[0].channels[0]: is reached by no journey (did you mean email)" in (
+        folder.add(WELCOME, "    reaches: email\n").problem()
+    )
+
+
+def test_a_channel_that_nothing_reaches_yet_is_fine(folder):
+    folder.add("hookline.yaml", HOURS).add(WELCOME, "    reaches: email\n").load()
+
+
+@pytest.mark.parametrize("basis", ["contract", "legal_obligation"])
+def test_who_has_a_right_to_it_is_not_held_out(folder, basis):
+    folder.change(WELCOME, "basis: contract", f"basis: {basis}")
+    problem = folder.add(WELCOME, "holdout: 10%\n").problem()
+    assert f"holdout: leaves customers out of what has basis {basis}" in problem
+
+
+def test_a_holdout_does_not_reach_a_step_that_customers_have_a_right_to(folder):
+    folder.change(WELCOME, "basis: contract", "basis: consent\npurpose: marketing")
+    folder.add(WELCOME, "    basis: contract\nholdout: 10%\n")
+    assert "holdout: leaves customers out of step hello, what has basis contract" in folder.problem()

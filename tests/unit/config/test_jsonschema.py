@@ -39,7 +39,7 @@ def test_schemas_for_editors(kind: str, file: str) -> None:
         ("destination", "destinations/crm.yaml", "timeout", "10 s"),
         ("destination", "destinations/crm.yaml", "auth", {"bearer": {"token": "hunter2"}}),
         ("destination", "destinations/crm.yaml", "receives", ["everything"]),
-        ("journey", "journeys/purchase_thanks.yaml", "status", "paused"),
+        ("journey", "journeys/purchase_thanks.yaml", "status", "retired"),
         ("journey", "journeys/purchase_thanks.yaml", "purpose", None),
         ("hookline", "hookline.yaml", "retry_tiers", ["soon"]),
         ("env", "env/test.yaml", "mode", "dry"),

@@ -105,7 +105,7 @@ def test_every_problem_of_every_file_at_once(folder: Folder) -> None:
         "hookline.yaml:7:1: purpose: there is no such key (did you mean purposes)",
         "journeys/old.yml: is not a .yaml file (rename it to .yaml)",
         "journeys/welcome.yaml:1:1: goal: is required",
-        "journeys/welcome.yaml:2:9: status: must be one of: draft, live (did you mean live)",
+        "journeys/welcome.yaml:2:9: status: must be one of: draft, shadow, live, paused (did you mean live)",
         "journeys/welcome.yaml:8:12: trigger.max_age: must be a duration such as 800ms, 2s, 10m, 1h or 7d",
         "journeys/welcome.yaml:12:11: steps[0].kind: must be one of: update, enrich, decide, record (did you mean enrich)",  # noqa: E501
     ]

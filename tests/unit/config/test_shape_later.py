@@ -9,27 +9,13 @@ import pytest
 if TYPE_CHECKING:
     from tests.unit.config.conftest import Folder
 
-JOURNEY_KEYS = {
-    "rollout: 50%": "all customers enter",
-    "holdout: 10%": "all customers enter",
-}
 STEP_KEYS = {
     "ordering: key": "deliveries are not ordered",
-}
-MAIN_KEYS = {
-    "quiet_hours: [{channels: [sms]}]": "there are no quiet hours",
 }
 
 
 def refused(line: str, why: str) -> str:
     return f"`{line.partition(':')[0]}` is not supported in this release: {why}"
-
-
-@pytest.mark.parametrize(("line", "why"), JOURNEY_KEYS.items())
-def test_journey_keys(folder: Folder, line: str, why: str) -> None:
-    problem = folder.add("journeys/welcome.yaml", f"{line}\n").problem()
-    assert problem.startswith("journeys/welcome.yaml:16:1: ")
-    assert problem.endswith(refused(line, why))
 
 
 @pytest.mark.parametrize(("line", "why"), STEP_KEYS.items())
@@ -39,23 +25,10 @@ def test_step_keys(folder: Folder, line: str, why: str) -> None:
     assert problem.endswith(refused(line, why))
 
 
-@pytest.mark.parametrize("status", ["shadow", "paused"])
-def test_statuses(folder: Folder, status: str) -> None:
-    problem = folder.change("journeys/welcome.yaml", "live", status).problem()
-    assert problem.endswith(f"status: `{status}` is not supported in this release: journeys are draft or live")
-
-
-@pytest.mark.parametrize(("line", "why"), MAIN_KEYS.items())
-def test_main_keys(folder: Folder, line: str, why: str) -> None:
-    assert folder.add("hookline.yaml", f"{line}\n").problem().endswith(refused(line, why))
-
-
 @pytest.mark.parametrize(
     "line",
     [
         "brakes: {intake: {share: 5%}}",
-        "consent: {table_lag_max: 1m}",
-        "consent: {skew: 1m}",
     ],
 )
 def test_main_values(folder: Folder, line: str) -> None:
