@@ -40,7 +40,7 @@ def check(
     problems: list[Problem] = []
     if main is not None:
         problems.extend(_main(main, places))
-    problems.extend(contacting.problems(() if main is None else main.quiet_hours, journeys, places))
+    problems.extend(contacting.problems(main, journeys, places))
     for name, destination in destinations.items():
         if destination is not None:
             problems.extend(_destination(destination, f"destinations/{name}.yaml", contracts, places))

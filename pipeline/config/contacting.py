@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from pipeline.config.journey import JourneyConfig
-    from pipeline.config.places import Places
+    from pipeline.config.places import Path, Places
+    from pipeline.config.policy import HooklineFile
     from pipeline.core.expressions import Flaw, Scope
     from pipeline.model import Datum, Getter, Problem
 
@@ -168,21 +169,32 @@ def caps_of(given: Sequence[Cap], category: str, channel: str | None, basis: str
 
 
 def problems(
-    quiet_hours: Sequence[QuietHours], journeys: Mapping[str, JourneyConfig | None], places: Places
+    main: HooklineFile | None, journeys: Mapping[str, JourneyConfig | None], places: Places
 ) -> Iterator[Problem]:
-    """Yield channels that are a slip of the keyboard, and holdouts of journeys whose basis has none.
+    """Yield what does not fit: channels that nothing reaches, holdouts of what customers have a right to.
 
-    A None is a journey that has problems of its own: a channel may be one of its.
+    A None is a file that has problems of its own: a channel may be one of its.
     """
-    reached = {step.reaches for each in journeys.values() if each is not None for step in each.steps if step.reaches}
-    for index, hours in enumerate(quiet_hours):
-        for at, channel in enumerate(hours.channels):
-            close = suggestion(channel, reached)
-            if channel not in reached and close and None not in journeys.values():
-                yield places.problem(MAIN, ("quiet_hours", index, "channels", at), "is reached by no journey", close)
+    if main is not None:
+        yield from _channels(main, journeys, places)
     for journey in journeys.values():
         if journey is not None and journey.holdout:
             yield from _holdout(journey, places)
+
+
+def _channels(main: HooklineFile, journeys: Mapping[str, JourneyConfig | None], places: Places) -> Iterator[Problem]:
+    """Refuse a channel that nothing reaches and that is a slip of one that something does."""
+    reached = {step.reaches for each in journeys.values() if each is not None for step in each.steps if step.reaches}
+    named: list[tuple[Path, str]] = [
+        (("quiet_hours", index, "channels", at), channel)
+        for index, hours in enumerate(main.quiet_hours)
+        for at, channel in enumerate(hours.channels)
+    ]
+    named += [(("caps", index, "channel"), cap.channel) for index, cap in enumerate(main.caps)]
+    for path, channel in named if None not in journeys.values() else ():
+        close = suggestion(channel, reached)
+        if channel not in reached and close:
+            yield places.problem(MAIN, path, "is reached by no journey", close)
 
 
 def _holdout(journey: JourneyConfig, places: Places) -> Iterator[Problem]:

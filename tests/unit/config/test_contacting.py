@@ -177,3 +177,36 @@ def test_a_holdout_does_not_reach_a_step_that_customers_have_a_right_to(folder):
     folder.change(WELCOME, "basis: contract", "basis: consent\npurpose: marketing")
     folder.add(WELCOME, "    basis: contract\nholdout: 10%\n")
     assert "holdout: leaves customers out of step hello, what has basis contract" in folder.problem()
+
+
+CAPS = "caps: [{category: service, channel: email, max: 3, per: 7d}]\n"
+
+
+def test_a_cap_counts_steps_of_its_category_and_channel_that_need_not_be_sent(folder):
+    folder.add("hookline.yaml", CAPS).add(WELCOME, "    reaches: email\n")
+    compiled = compile_config(folder.load(), Secrets(folder.root, {}), {"hookline.LifecycleEvent": LIFECYCLE})
+    (step,) = compiled.plan("lifecycle.events", LIFECYCLE).routes["signup.completed"][0].steps
+    assert [(each.most, each.per_ms) for each in step.caps] == [(3, 7 * 86_400_000)]
+    assert compiled.remembers, "contacts are remembered where a cap counts them"
+
+
+@pytest.mark.parametrize("change", [("category: service", "category: operational"), ("contract", "legal_obligation")])
+def test_a_cap_that_counts_nothing_costs_nothing(folder, change):
+    folder.add("hookline.yaml", CAPS).add(WELCOME, "    reaches: email\n").change(WELCOME, *change)
+    compiled = compile_config(folder.load(), Secrets(folder.root, {}), {"hookline.LifecycleEvent": LIFECYCLE})
+    assert compiled.plan("lifecycle.events", LIFECYCLE).routes["signup.completed"][0].steps[0].caps == ()
+    assert not compiled.remembers
+
+
+def test_caps_that_are_slips_or_there_twice_are_refused(folder):
+    folder.add(WELCOME, "    reaches: email\n").add("hookline.yaml", CAPS.replace("email", "emial"))
+    assert "caps[0].channel: is reached by no journey (did you mean email)" in folder.problem()
+    double = CAPS.replace("}]", "}, {category: service, channel: email, max: 5, per: 7d}]")
+    folder.change("hookline.yaml", CAPS.replace("email", "emial"), double)
+    assert "caps[1]: is here twice: same category, channel and window" in folder.problem()
+
+
+def test_caps_need_one_input_until_inputs_are_keyed_anew(folder):
+    other = "  - topic: other\n    record: hookline.LifecycleEvent\npurposes"
+    folder.change("hookline.yaml", "purposes", other).add("hookline.yaml", CAPS).add(WELCOME, "    reaches: email\n")
+    assert "caps: with several input topics is not supported in this release" in folder.problem()
