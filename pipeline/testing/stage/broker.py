@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections import defaultdict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from pipeline.core.progress import CHARS_MAX, identity
 from pipeline.model import Record
-from pipeline.ports import Assigned
+from pipeline.ports import Assigned, Revoked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -115,6 +115,10 @@ class StageProducer:
     def __init__(self, broker: StageBroker, record_bytes_max: int = RECORD_BYTES_MAX) -> None:
         self._broker = broker
         self._record_bytes_max = record_bytes_max
+        self.ack_s: Callable[[], float] = lambda: ACK_S
+        """How long the next append takes."""
+        self.dead: Callable[[], bool] | None = None
+        """Once the worker is gone: whether what it had queued is appended all the same. Nothing is acknowledged."""
         self._loop = asyncio.get_running_loop()
         self._unacked = 0
         self.refusals: list[object] = []
@@ -135,7 +139,7 @@ class StageProducer:
         if partition < 0:
             partition = zlib.crc32(key or b"") % self._broker.partitions(topic)
         self._unacked += 1
-        self._loop.call_later(ACK_S, self._append, topic, partition, key, content, tuple(headers), acked)
+        self._loop.call_later(self.ack_s(), self._append, topic, partition, key, content, tuple(headers), acked)
         return True
 
     def _append(
@@ -147,7 +151,11 @@ class StageProducer:
         headers: tuple[tuple[str, bytes], ...],
         acked: Acked,
     ) -> None:
+        if self.dead is not None and not self.dead():
+            return
         self._broker.append(topic, partition, key, content, headers)
+        if self.dead is not None:
+            return
         self._unacked -= 1
         acked(None, None)
         self._broker.changed.set()
@@ -172,23 +180,42 @@ class StageProducer:
         return self._unacked
 
 
-class StageSource:
-    """A consumer that has all partitions of its topics. Implements ports.Source."""
+class Members(Protocol):
+    """Who shares the partitions of a group out among its sources."""
 
-    def __init__(self, broker: StageBroker, group: str, role: str, topics: Sequence[str]) -> None:
+    def join(self, source: StageSource) -> None:
+        """Let a source have its share from now on."""
+
+    def leave(self, source: StageSource) -> None:
+        """Share out what it had; it is not told any more."""
+
+
+class StageSource:
+    """A consumer: of all partitions of its topics, or of those its group gives it. Implements ports.Source."""
+
+    def __init__(
+        self, broker: StageBroker, group: str, role: str, topics: Sequence[str], members: Members | None = None
+    ) -> None:
         self.role = role
+        self.refused: list[tuple[str, int]] = []
+        """Commits of partitions that it had given up or lost by then: there must be none."""
+        self._members = members
         self.topics = tuple(topics)
         self.metadata_chars = CHARS_MAX
         self.positions: dict[Place, int] = {}
         self._broker = broker
         self._group = group
         self._paused: set[Place] = set()
+        self._letting_go: set[Place] = set()
         self._inbox: Callable[[Notice], None] | None = None
 
     def start(self, inbox: Callable[[Notice], None]) -> None:
         """See ports.Source."""
         self._inbox = inbox
         self._broker.join(self)
+        if self._members is not None:
+            self._members.join(self)
+            return
         self.assign([(topic, each) for topic in self.topics for each in range(self._broker.partitions(topic))])
 
     def assign(self, places: Iterable[Place]) -> None:
@@ -204,6 +231,30 @@ class StageSource:
         self._inbox(Assigned(tuple(new), stored))
         for place in stored:
             self.fetch(place)
+
+    def revoke(self, places: Sequence[Place], done: Callable[[], None], *, lost: bool = False) -> None:
+        """Take partitions away: `done` is called once the worker let go, at once if they are lost."""
+        assert self._inbox is not None
+        held = tuple(place for place in places if place in self.positions)
+        for place in held:
+            self._paused.discard(place)
+            del self.positions[place]
+        if not lost:
+            self._letting_go.update(held)
+
+        def gone() -> None:
+            self._letting_go.difference_update(held)
+            done()
+
+        self._inbox(Revoked(held, lost, gone))
+
+    def again(self, place: Place, records: int) -> None:
+        """Post the last records of a partition once more, as a client does whose position was set back."""
+        at = self.positions.get(place)
+        if at is not None and self._inbox is not None and (
+            repeated := self._broker.logs[place].after(max(at - records, 0), records)
+        ):  # fmt: skip
+            self._inbox([each for each in repeated if each.offset < at])
 
     def fetch(self, place: Place) -> None:
         """Post what is there of a partition after its position."""
@@ -223,6 +274,9 @@ class StageSource:
     def commit(self, offsets: Sequence[tuple[str, int, int, str]]) -> None:
         """See ports.Source."""
         for topic, partition, offset, metadata in offsets:
+            if (topic, partition) not in self.positions and (topic, partition) not in self._letting_go:
+                self.refused.append((topic, partition))
+                continue
             self._broker.committed[self._group, topic, partition] = (offset, metadata)
 
     def pause(self, topic: str, partition: int) -> None:
@@ -241,4 +295,6 @@ class StageSource:
     async def stop(self) -> None:
         """See ports.Source."""
         self._broker.leave(self)
+        if self._members is not None:
+            self._members.leave(self)
         self._inbox = None

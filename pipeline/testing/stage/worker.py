@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pipeline.config.models import Config
     from pipeline.model import SchemaRef
     from pipeline.ports import Tables
-    from pipeline.testing.stage.broker import StageBroker
+    from pipeline.testing.stage.broker import Members, StageBroker
     from pipeline.testing.stage.endpoints import Request, Script
     from pipeline.testing.virtual import VirtualLoop
 
@@ -64,6 +64,7 @@ class StageWorker:
         *,
         seed: int = 1,
         tables: Tables | None = None,
+        members: Mapping[str, Members] | None = None,
     ) -> None:
         self.errors: list[BaseException] = []
         self.requests: list[Request] = []
@@ -78,9 +79,9 @@ class StageWorker:
         self._retry = dict(zip(topics.retry_topics(config), compiled.tiers_ms, strict=True))
         self.outcomes_topic = topics.outcomes(group)
         self.dead_topic = topics.dead(group)
-        self._producer = StageProducer(broker)
+        self.producer = StageProducer(broker)
         own = OwnTopics(tuple(self._retry), self.dead_topic, self.outcomes_topic, compiled.tiers_ms)
-        self.settlement = Settlement(own, self._producer, self.telemetry, loop.wall_ns, self._dice, _reference)
+        self.settlement = Settlement(own, self.producer, self.telemetry, loop.wall_ns, self._dice, _reference)
         self._watch = Watch(self._fatal)
         self.lanes: dict[str, Lane] = {}
         for name in compiled.destinations:
@@ -90,16 +91,19 @@ class StageWorker:
         if compiled.remembers:
             follower = StageFollower(broker, self.memory_topic, loop.wall_ns)
             self._recall = Recall(
-                follower, self.memory_topic, self._producer, loop.wall_ns, self.telemetry.log
+                follower, self.memory_topic, self.producer, loop.wall_ns, self.telemetry.log
             )  # fmt: skip
         self._asking.attach(self.tables, self._recall)
         self._process = Process(
             compiled.plan, self.lanes, self.settlement, self.telemetry, self._asking, self.tables, self._recall
         )  # fmt: skip
         self.schemas = FakeSchemas(schemas)
+        shared = members or {}
         self.intakes = [
-            self._intake(StageSource(broker, group, "input", compiled.input_topics)),
-            self._intake(StageSource(broker, topics.retry_group(group), "retry", tuple(self._retry))),
+            self._intake(StageSource(broker, group, "input", compiled.input_topics, shared.get("input"))),
+            self._intake(
+                StageSource(broker, topics.retry_group(group), "retry", tuple(self._retry), shared.get("retry"))
+            ),
         ]
         self._release = Release(
             self._retry, self.intakes[1].source, loop.wall_ns, self.intakes[1].due, self.intakes[1].room, self.lanes,
@@ -122,7 +126,7 @@ class StageWorker:
 
     def _intake(self, source: StageSource) -> Intake:
         return Intake(
-            source, self._process, self.settlement, self.lanes.values(), self._producer, self.schemas,
+            source, self._process, self.settlement, self.lanes.values(), self.producer, self.schemas,
             self.telemetry, self._loop.wall_ns, self._fatal,
             ledger_topic=self.outcomes_topic if source.role == "input" else None, drain_s=DRAIN_S,
         )  # fmt: skip
@@ -136,21 +140,19 @@ class StageWorker:
         self.intakes[0].start()
         self.intakes[1].start(self._release)
 
-    def _open(self) -> int:
+    def open(self) -> int:
         """Return how many positions are not settled, those that wait on a retry topic included."""
         return sum(tracker.open() for intake in self.intakes for tracker in intake.trackers.values())
 
-    def _next_s(self) -> tuple[float, bool]:
+    def next_s(self) -> tuple[float, bool]:
         """Return when the next retry record is due, in the loop's time, and whether any waits parked."""
         now_s, now_ms = self._loop.time(), self._loop.wall_ns() / 1e6
         due_ms, parked = float("inf"), False
-        trackers = self.intakes[1].trackers
-        for topic, tier_ms in self._retry.items():
-            tracker = trackers.get((topic, 0))
-            if tracker is None or not tracker.open():
+        for (topic, partition), tracker in self.intakes[1].trackers.items():
+            if not tracker.open():
                 continue
-            for record in self.broker.logs[topic, 0].after(tracker.watermark()):
-                due_ms = min(due_ms, record.timestamp_ms + tier_ms)
+            for record in self.broker.logs[topic, partition].after(tracker.watermark()):
+                due_ms = min(due_ms, record.timestamp_ms + self._retry[topic])
                 state = runstate.decode(record.header(runstate.STATE_HEADER))
                 parked = parked or (isinstance(state, runstate.RunState) and state.parks > 0)
         return now_s + max(due_ms - now_ms, 0.0) / 1e3, parked
@@ -178,10 +180,10 @@ class StageWorker:
             if self.settlement.unsettled():
                 self.broker.changed.clear()
                 await self.broker.changed.wait()
-            elif not self._open():
+            elif not self.open():
                 return
             else:
-                next_s, parked = self._next_s()
+                next_s, parked = self.next_s()
                 if next_s - self._loop.time() > LEAP_S:
                     self._loop.leap(min(next_s, self._loop.time() + STEP_PARKED_S) if parked else next_s)
         raise Bug("the stage does not come to an end")
