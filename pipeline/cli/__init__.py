@@ -32,6 +32,7 @@ from pipeline.cli import (
     render,
     run,
     schema,
+    simulate,
     status,
     test,
     topics,
@@ -48,7 +49,8 @@ COMMANDS: Final = (
     demo, run,
     new, validate, fmt, schema, plan, pages,
     test, render, backtest,
-    produce, topics, trace, status, affected, pause, destination, alert, waiting, dead, erase, account, bench,
+    produce, topics, trace, status, affected, pause, destination, alert, waiting, dead, erase, account,
+    simulate, bench,
 )  # fmt: skip
 """In the order of `--help`: try it, run it, change it, look into it, measure it."""
 

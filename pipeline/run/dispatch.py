@@ -78,7 +78,7 @@ class Lane:
         self._fatal = fatal
         self._loop = asyncio.get_running_loop()
         self._backlog = Backlog()
-        self._seats: set[Seat] = set()
+        self._seats: dict[Seat, None] = {}  # in the order they were opened, so that a run can be repeated
         self._idle: list[Seat] = []
         self._pace = Pace(destination, stats, share, self._loop.time())
         self._health = Health(destination.name, destination.breaker, stats, telemetry, clock, self._loop.time)
@@ -275,7 +275,7 @@ class Lane:
             if len(self._seats) - len(self._idle) < self._pace.limit:
                 self._idle.pop().wake()
         elif len(self._seats) < self._pace.limit:
-            self._seats.add(Seat(self, self._sender, self._loop))
+            self._seats[Seat(self, self._sender, self._loop)] = None
             if not self._awake:
                 self.rouse()
 
@@ -319,7 +319,7 @@ class Lane:
 
     def gone(self, seat: Seat, error: BaseException | None) -> None:
         """Forget a seat whose task ended; an unexpected error stops the worker."""
-        self._seats.discard(seat)
+        self._seats.pop(seat, None)
         if seat in self._idle:
             self._idle.remove(seat)
         if error is None and seat.delivery is not None and not self._draining:

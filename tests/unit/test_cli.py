@@ -17,7 +17,8 @@ NAMES = [
     "demo", "run", "new", "validate", "fmt", "schema", "plan", "pages",
     "test", "render", "backtest",
     "produce", "topics", "trace", "status", "affected", "pause", "destination", "alert", "waiting",
-    "dead", "erase", "account", "bench",
+    "dead", "erase", "account",
+    "simulate", "bench",
 ]  # fmt: skip
 
 

@@ -121,6 +121,7 @@ class StageProducer:
         """Once the worker is gone: whether what it had queued is appended all the same. Nothing is acknowledged."""
         self._loop = asyncio.get_running_loop()
         self._unacked = 0
+        self._last_s = 0.0
         self.refusals: list[object] = []
 
     def produce(
@@ -139,7 +140,8 @@ class StageProducer:
         if partition < 0:
             partition = zlib.crc32(key or b"") % self._broker.partitions(topic)
         self._unacked += 1
-        self._loop.call_later(self.ack_s(), self._append, topic, partition, key, content, tuple(headers), acked)
+        self._last_s = max(self._last_s, self._loop.time() + self.ack_s())  # what was queued first is appended first
+        self._loop.call_at(self._last_s, self._append, topic, partition, key, content, tuple(headers), acked)
         return True
 
     def _append(
@@ -287,6 +289,14 @@ class StageSource:
         """See ports.Source."""
         self._paused.discard((topic, partition))
         asyncio.get_running_loop().call_soon(self.fetch, (topic, partition))
+
+    def kill(self) -> None:
+        """Die: nothing is posted and nothing committed any more, and the group goes on without it."""
+        self._inbox = None
+        self.positions.clear()
+        self._broker.leave(self)
+        if self._members is not None:
+            self._members.leave(self)
 
     def partitions_total(self, topic: str) -> int:
         """See ports.Source."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pipeline.config.models import Config
     from pipeline.core.outcome import OutcomeRow
     from pipeline.model import SchemaRef
+    from pipeline.testing.stage.broker import Members
     from pipeline.testing.stage.endpoints import Request, Script
 
 
@@ -73,9 +74,23 @@ class Performer:
 
         Raises ConfigError for what `hookline validate` would refuse.
         """
-        self._config = config
+        self.config = config
         self._schemas = schemas
         self._compiled: Compiled = compile(config, Secrets(config.folder, {}), readers)
+
+    @property
+    def input_topics(self) -> tuple[str, ...]:
+        """Names of the topics its records are on."""
+        return self._compiled.input_topics
+
+    def worker(
+        self, loop: VirtualLoop, broker: StageBroker, script: Script, *, seed: int = 1,
+        members: Mapping[str, Members] | None = None,
+    ) -> StageWorker:  # fmt: skip
+        """Build a worker on the running loop: of the whole broker, or a member of groups by role."""
+        return StageWorker(
+            loop, broker, self.config, self._compiled, script, self._schemas, seed=seed, members=members
+        )  # fmt: skip
 
     def event(self, sent: Sent) -> Event | str:
         """Return the event a record is read as, or why it is none."""
@@ -112,9 +127,7 @@ class Performer:
     async def _performed(
         self, loop: VirtualLoop, arrivals: Sequence[Arrival], script: Script, seed: int, known: Mapping[str, Known]
     ) -> Performance:
-        worker = StageWorker(
-            loop, StageBroker(loop.wall_ns), self._config, self._compiled, script, self._schemas, seed=seed
-        )  # fmt: skip
+        worker = self.worker(loop, StageBroker(loop.wall_ns), script, seed=seed)
         worker.tables.of.update(known)
         worker.start()
         before = []

@@ -195,17 +195,33 @@ class StageWorker:
             told.clear()
         self.broker.forget_committed(self.outcomes_topic, self.dead_topic, self.memory_topic)
 
-    async def close(self) -> None:
-        """End it at once."""
+    async def stop(self) -> None:
+        """Stop gracefully, in the order of app/worker."""
+        for intake in self.intakes:
+            intake.stop_taking()
+        for lane in self.lanes.values():
+            lane.drain()
+        await asyncio.gather(*(intake.stop() for intake in self.intakes))
+        await self._ended()
+
+    async def kill(self) -> None:
+        """End it at once, as a crash does: what it had queued for the broker is appended or not, and never acked."""
         for intake in self.intakes:
             intake.halt()
+        await self._ended()
+
+    async def close(self) -> None:
+        """End it at once. Raises what stopped it before."""
+        await self.kill()
+        if self.errors:
+            raise self.errors[0]
+
+    async def _ended(self) -> None:
         for lane in self.lanes.values():
             await lane.close()
         self._watch.close()
         if self._recall is not None:
             await self._recall.stop()
-        if self.errors:
-            raise self.errors[0]
 
     def outcomes(self) -> list[outcome.OutcomeRow]:
         """Return all outcome records, in the order they were written."""
