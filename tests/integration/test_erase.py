@@ -144,3 +144,18 @@ async def test_other_systems_are_told_once_and_nothing_else_is_sent_any_more(pre
         ("delivered", ""), ("delivered", ""), ("delivered", ""), ("skipped", "erased"),
     ]  # fmt: skip
     assert prepared.account()["balanced"]
+
+
+async def test_what_workers_remember_is_forgotten(prepared, receiver):
+    once = {"key": "${event.properties.plan}", "per": "30d"}
+    prepared.journey("trial", step("crm", "crm.upsert"), trigger={"events": ["trial.started"], "once": once})
+    prepared.write()
+    made = await asyncio.to_thread(prepared.run, "topics", "create")
+    assert made.returncode == 0, made.stderr
+    prepared.worker()
+    prepared.feed([event(1, type="trial.started"), event(2, type="trial.started")])
+    await eventually(lambda: live(prepared, "memory", "c-1") and live(prepared, "memory", "c-2"), 30)
+    said = await erase(prepared, "c-1")
+    assert said["taken_away"]["memory_partitions"] == prepared.partitions
+    await eventually(lambda: not live(prepared, "memory", "c-1"), 30, "what is remembered is forgotten")
+    assert live(prepared, "memory", "c-2")
