@@ -135,7 +135,7 @@ class Follower:
         file: Path = self._folder.fresh()
         store = Store(file, create=True)
         try:
-            store.note(place=place, begun_ms=str(self._now_ms()))
+            store.note(place=place)
             self._folder.turn_to(file)
         except BaseException:
             store.close()
@@ -148,9 +148,11 @@ class Follower:
         """Whether a file can be gone on with; says why not."""
         why = ""
         try:
-            last_ms = int(store.fact(CAUGHT_UP) or store.fact("begun_ms") or 0)
+            last_ms = int(store.fact(CAUGHT_UP) or 0)
             if store.fact("place") != place:
                 why = "the topics are others than those read"
+            elif not last_ms:
+                why = "it was never read to the end"  # and so it is not safe from a power cut: see Store.keep
             elif not 0 <= self._now_ms() - last_ms < OLD_MS:
                 why = "it is too old to go on with"
             else:
@@ -163,6 +165,7 @@ class Follower:
 
     def _keep_up(self, topics: Compacted, store: Store) -> None:
         progress = _Progress(topics.begin(store.positions()), self._log)
+        kept = bool(store.fact(CAUGHT_UP))
         ask_s = 0.0
         while not self._stopping.is_set():
             records, moved = topics.take()
@@ -177,6 +180,9 @@ class Follower:
                 left = topics.behind()
                 progress.note(left)
                 if left == 0:
+                    if not kept:
+                        store.keep()
+                        kept = True
                     store.note(**{CAUGHT_UP: str(asked_ms)})
                     self._said = ""
 

@@ -186,12 +186,24 @@ def test_a_file_found_damaged_while_it_is_followed_is_read_anew(scene: Scene):
 
 def test_trouble_with_the_broker_leaves_the_file_and_is_told_once(scene: Scene):
     scene.topics.add("c-0")
-    scene.topics.trouble = BrokerError("Kafka is away")
     scene.follow()
     scene.wait("c-0").close()
+    scene.topics.trouble = BrokerError("Kafka is away")
+    wait_until(lambda: scene.said("tables_not_followed"))
+    scene.topics.add("c-1")
+    scene.wait("c-1").close()
     assert scene.said("tables_not_followed") == ["Kafka is away"]
     assert scene.topics.begun == [0, 1]
     assert scene.topics.closed == 1
+
+
+def test_a_file_that_was_never_read_to_the_end_is_read_anew(scene: Scene):
+    scene.topics.add("c-0")
+    scene.topics.trouble = BrokerError("Kafka is away")
+    scene.follow()
+    scene.wait("c-0").close()
+    assert scene.topics.begun == [0, 0]
+    assert scene.said("tables_read_anew") == ["it was never read to the end"]
 
 
 def test_one_follows_and_the_other_goes_on_when_it_stops(scene: Scene):

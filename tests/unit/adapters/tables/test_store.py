@@ -153,3 +153,14 @@ def test_a_full_disk_is_no_damage(store: Store):
         store.apply([(b"c-%d" % each, 0, b"", bytes(200)) for each in range(1_000)], {("t", 0): 1_001})
     assert store.positions() == {("t", 0): 1}
     assert store.entries("a") == [(0, b"", b"1")]
+
+
+def test_a_filled_file_is_kept_whole_in_one_file(store: Store):
+    store.apply([(b"a", 0, b"", b"1")], {("t", 0): 1})
+    store.keep()
+    assert store._file.execute("pragma synchronous").fetchone() == (1,)
+    assert store.path.with_name(store.path.name + "-wal").stat().st_size == 0
+    again = Store(store.path)
+    assert again.entries("a") == [(0, b"", b"1")]
+    assert again._file.execute("pragma synchronous").fetchone() == (1,)
+    again.close()
