@@ -272,6 +272,8 @@ def fallback(
             if found is ABSENT or found is None:
                 cls = FailureClass.MISSING_FIELD if found is ABSENT else FailureClass.CONDITION_ERROR
                 return Refused(cls, f"default.{field.name}")
+            if isinstance(found, Refused):
+                return Refused(found.cls, f"default.{field.name}")
             response[field.name], keyword = kept(found, field)
             if keyword:
                 return Refused(FailureClass.SCHEMA, f"default.{field.name}")

@@ -48,8 +48,11 @@ def correlation(values: Sequence[Getter]) -> Callable[[Datum, int], str | Refuse
         if not values:
             return ""
         found = [get(datum, now_ms) for get in values]
-        if any(each is ABSENT or each is None for each in found):
-            return missing
+        for each in found:
+            if each is ABSENT or each is None:
+                return missing
+            if isinstance(each, Refused):  # an identifier that is none is like no other, not like every such
+                return Refused(each.cls, missing.field)
         return sha256(orjson.dumps(found)).hexdigest()[:32]
 
     return hashed
@@ -89,6 +92,8 @@ def _text(get: Getter, field: str) -> Callable[[Datum, int], str | Refused]:
         found = get(datum, now_ms)
         if found is ABSENT:
             return missing
+        if isinstance(found, Refused):
+            return Refused(found.cls, field)
         if not isinstance(found, str):
             return erred
         return found if 0 < len(found) <= ID_CHARS_MAX and found.isprintable() else unusable

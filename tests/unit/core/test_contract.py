@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.core import contract
 from pipeline.core.contract import Contract, Field, Flawed, compiled, pointer, reader, tokens
-from pipeline.model import Answer, Broken
+from pipeline.model import Answer, Broken, FailureClass, Refused
 
 SCHEMA = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -204,3 +204,10 @@ def test_a_cut_response_breaks_the_contract_and_a_byte_order_mark_does_not():
 def test_a_literal_is_of_its_type():
     assert contract.is_of("int", 1)
     assert not contract.is_of("int", True)
+
+
+def test_a_default_that_sends_an_identifier_that_is_none_names_it():
+    made = contract.fallback({}, [(Field("to", ("to",), "string"), lambda datum, _now_ms: datum)])
+    assert made("ann@example.org", 0) == {"to": "ann@example.org"}
+    invalid = FailureClass.INVALID_IDENTIFIER
+    assert made(Refused(invalid, ""), 0) == Refused(invalid, "default.to")

@@ -61,3 +61,10 @@ def test_consent_has_its_time_or_is_refused():
     assert mark.consent("email", lambda _d, _n: 7, granted=False)({}, 0) == ConsentSaid("email", granted=False, at_ms=7)
     for at, cls in ((ABSENT, FailureClass.MISSING_FIELD), (None, FailureClass.CONDITION_ERROR)):
         assert mark.consent("email", lambda _d, _n, at=at: at, granted=True)({}, 0) == Refused(cls, "consent.at")
+
+
+def test_an_identifier_that_is_none_is_the_reason_and_like_no_other():
+    invalid = Refused(FailureClass.INVALID_IDENTIFIER, "")
+    datum = {"id": invalid, "ref": invalid}
+    assert mark.correlation([get("ref")])(datum, 0) == Refused(invalid.cls, "suppress.until.match")
+    assert mark.unsuppress(get("id"))(datum, 0) == Refused(invalid.cls, "unsuppress.id")
