@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Final
 
 from pipeline.cli import options
@@ -25,6 +26,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "show what happens; account for every one of them, print one event's trace, and end. Exit code 0 if every "
         "event is accounted for, 1 if not.",
     )
+    parser.add_argument("--example", metavar="NAME", help="perform one of the examples instead; `list` names them")
     parser.add_argument("--keep", action="store_true", help="stay up afterwards, until Ctrl-C, and say what to try")
     parser.add_argument(
         "--bootstrap",
@@ -43,6 +45,23 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def execute(args: argparse.Namespace) -> int:
     """Run the demo to its end. Exit 0 if everything is accounted for, 1 if not. Raises BrokerError."""
+    if args.example is not None:
+        return _example(args)
     from pipeline.cli.demo.play import play  # noqa: PLC0415 - keep `hookline --help` fast
 
     return play(args.events, args.seed, args.bootstrap, keep=args.keep)
+
+
+def _example(args: argparse.Namespace) -> int:
+    from pipeline.cli.demo import example  # noqa: PLC0415 - keep `hookline --help` fast
+    from pipeline.config.section import suggestion  # noqa: PLC0415
+
+    known = example.names()
+    if args.example in known:
+        return example.perform(args.example, args.bootstrap, keep=args.keep)
+    if args.example == "list":
+        print("\n".join(known))
+        return 0
+    remedy = suggestion(args.example, known) or "there are: " + ", ".join(known)
+    print(f"there is no example {args.example}; {remedy}", file=sys.stderr)
+    return 2

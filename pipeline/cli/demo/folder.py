@@ -1,13 +1,13 @@
-"""Writes the demo's folder: a configuration to read and play with, its environment, and where the log goes."""
+"""Writes a demo's folder: a configuration to read and play with, its environment, and where the log goes."""
 
 from __future__ import annotations
 
 import base64
 import json
+import re
 import secrets
 import shutil
 import tempfile
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ENV: Final = "demo"
-_GROUP: Final = "demo"
-"""The group in the packaged configuration."""
+_GROUP: Final = re.compile(r"^group: (\S+)$", re.MULTILINE)
 
 
 class Folder:
@@ -30,17 +29,17 @@ class Folder:
         self.path = Path(tempfile.mkdtemp(prefix="hookline-demo-"))
         self.config = self.path / "config"
         self.log = self.path / "worker.log"
-        self.crm_secret = "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
+        self.secret = "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
 
-    def write(self, group: str, bootstrap: str, urls: Mapping[str, str]) -> None:
-        """Write the configuration of a group for these addresses."""
-        shutil.copytree(str(resources.files("pipeline.cli.demo") / "configuration"), self.config)
+    def write(self, source: Path, group: str, bootstrap: str, urls: Mapping[str, str], secret_name: str) -> None:
+        """Write the configuration in `source` for a group ("" its own) and these addresses."""
+        shutil.copytree(source, self.config)
         main = self.config / "hookline.yaml"
         main.write_text(named(main.read_text(), group) + f"state_dir: {json.dumps(str(self.path / 'state'))}\n")
         (self.config / "secrets").mkdir()
-        secret = self.config / "secrets" / "crm"
+        secret = self.config / "secrets" / secret_name
         secret.touch(mode=0o600)
-        secret.write_text(self.crm_secret)
+        secret.write_text(self.secret)
         (self.config / "env").mkdir()
         (self.config / "env" / f"{ENV}.yaml").write_text(environment(bootstrap, urls))
 
@@ -51,11 +50,13 @@ class Folder:
 
 
 def named(text: str, group: str) -> str:
-    """Return hookline.yaml with another group, and the input topic named after it."""
-    for line in (f"group: {_GROUP}\n", f"topic: {_GROUP}.events\n"):
-        assert line in text
-        text = text.replace(line, line.replace(f" {_GROUP}", f" {group}"))
-    return text
+    """Return hookline.yaml with another group, and the input topics named after it; "" leaves it as it is."""
+    found = _GROUP.search(text)
+    assert found is not None
+    was = found.group(1)
+    if not group:
+        return text
+    return text.replace(f"group: {was}\n", f"group: {group}\n").replace(f"topic: {was}.", f"topic: {group}.")
 
 
 def environment(bootstrap: str, urls: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ import sys
 import time
 import uuid
 from datetime import UTC, datetime
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,29 +17,23 @@ import orjson
 
 from pipeline.adapters.kafka.admin import Admin
 from pipeline.adapters.kafka.embedded import EmbeddedBroker
-from pipeline.adapters.kafka.feed import Feed
-from pipeline.adapters.schemas import Folders, packaged
-from pipeline.adapters.telemetry import OtelTelemetry, Places, Settings
-from pipeline.cli import lines, screen
+from pipeline.cli import screen
 from pipeline.cli.demo import closing, events, summary, watch
 from pipeline.cli.demo.folder import ENV, Folder
 from pipeline.cli.demo.follow import Follower, Progress, letters
 from pipeline.cli.demo.processes import WorkerProcess, call, output_of
-from pipeline.cli.demo.systems import MAIL, MAIL_DOWN_S, Systems
+from pipeline.cli.demo.publish import as_event, publishing
+from pipeline.cli.demo.systems import CRM, MAIL, MAIL_DOWN_S, Systems
 from pipeline.cli.demo.view import View, view
-from pipeline.cli.produce import Frame, Publisher
 from pipeline.config import topics
 from pipeline.config.load import kafka_settings, load
-from pipeline.config.models import LIFECYCLE_EVENT
 from pipeline.config.secrets import Secrets
-from pipeline.core import decode
 from pipeline.errors import BrokerError, HooklineError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rich.console import Console
 
+    from pipeline.cli.produce import Publisher
     from pipeline.config.models import Config
 
 SEND_S: Final = 10.0
@@ -116,7 +111,7 @@ class Play:
         self._mail_up = False
         self._next_show_s = 0.0
         self._folder = folder
-        self._systems = Systems(self._folder.crm_secret, seed)
+        self._systems = Systems(self._folder.secret, seed)
         self._systems.start()
         cleanup.callback(self._systems.stop)
         self._embedded = bootstrap is None
@@ -135,7 +130,7 @@ class Play:
         console, bootstrap = self._console, self._settings["bootstrap.servers"]
         closing.introduce(console, self._folder, bootstrap, embedded=self._embedded)
         self._follower.start()
-        with self._publisher() as publisher:
+        with publishing(self._config, self._settings, self._folder.log) as publisher:
             self._begin(publisher)
             self._started_s = time.monotonic()
             with view(console) as shown:
@@ -169,7 +164,8 @@ class Play:
             bootstrap = broker.bootstrap
         else:
             group = f"demo-{uuid.uuid4().hex[:8]}"  # nobody else's topics, and not those of the last demo
-        self._folder.write(group, bootstrap, self._systems.urls())
+        source = Path(str(resources.files("pipeline.cli.demo") / "configuration"))
+        self._folder.write(source, group, bootstrap, self._systems.urls(), CRM)
         config = load(self._folder.config, ENV)
         settings = kafka_settings(config, Secrets(config.folder))
         names = (*topics.inputs(config), *topics.own(config))
@@ -184,22 +180,6 @@ class Play:
         if code:
             raise BrokerError(f"hookline topics create failed, exit code {code}{self._log_end()}")
         return config, settings
-
-    @contextlib.contextmanager
-    def _publisher(self) -> Iterator[Publisher]:
-        """Give the very sender of `hookline produce`."""
-        schema = Folders((packaged(),)).readers[LIFECYCLE_EVENT]
-        head, body = decode.single_object(decode.fingerprint(schema)), decode.encode(schema)
-        self._convert = lines.json_lines(schema)
-        (topic,) = topics.inputs(self._config)
-        feed = Feed(self._settings, topic)
-        with self._folder.log.open("ab") as log:
-            settings = Settings("demo", Places(self._config.group, "", "", "", "", {}), self._config.telemetry.sample)
-            telemetry = OtelTelemetry(settings, environ={}, stream=log)  # its word on sampling; it exports nothing
-            try:
-                yield Publisher(feed, Frame(lambda event: head + body(event), []), telemetry, topic)
-            finally:
-                telemetry.close()
 
     def _begin(self, publisher: Publisher) -> None:
         """Send the records without value and wait until the worker has settled one: it has joined its group."""
@@ -233,9 +213,7 @@ class Play:
 
     def _event(self, document: dict[str, Any]) -> dict[str, Any]:
         now_ms = time.time_ns() // 1_000_000
-        event = self._convert(json.dumps({**document, "time": now_ms + document["time"]}))
-        assert event is not None
-        return event
+        return as_event({**document, "time": now_ms + document["time"]})
 
     def _settle(self, shown: View) -> bool:
         until_s = time.monotonic() + SETTLE_S

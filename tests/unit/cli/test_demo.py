@@ -189,7 +189,9 @@ def test_a_folder_is_left_alone_unless_it_is_spent(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     for spent in (True, False):
         made = folder.Folder(spent=spent)
-        made.write("demo", "127.0.0.1:9", {"crm": "http://127.0.0.1:1"})
+        made.write(
+            Path(folder.__file__).parent / "configuration", "demo", "127.0.0.1:9", {"crm": "http://127.0.0.1:1"}, "crm"
+        )
         assert (made.config / "journeys" / "welcome.yaml").exists()
         assert oct((made.config / "secrets" / "crm").stat().st_mode)[-3:] == "600"
         made.leave()
