@@ -308,3 +308,21 @@ def test_the_table_of_statuses_is_what_the_code_decides():
         assert WORD[type(ruling)] == word, status
         if cls:
             assert ruling.cls is FailureClass(cls), status
+
+
+REQUIREMENTS = re.findall(r"^\| S(\d+) \| (.+?) \| (.+) \|$", text("requirements.md"), re.MULTILINE)
+
+
+def test_every_requirement_has_a_row():
+    assert [int(number) for number, *_ in REQUIREMENTS] == list(range(1, 83))
+
+
+@pytest.mark.parametrize(("number", "shown"), [(number, shown) for number, _, shown in REQUIREMENTS])
+def test_what_shows_a_requirement_exists(number, shown):
+    """A page (the strict build follows links), a test, a command: at least one of them."""
+    files = re.findall(r"`(tests/[\w/.]+)`", shown)
+    commands = [shlex.split(each) for each in re.findall(r"`hookline ([^`]+)`", shown)]
+    assert files or commands or re.search(r"\]\([\w/.#-]+\)", shown), number
+    assert [each for each in files if not (ROOT / each).exists()] == []
+    known = cli.parser()._subparsers._group_actions[0].choices
+    assert [words[0] for words in commands if words[0] not in known] == []
