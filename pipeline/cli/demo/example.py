@@ -155,6 +155,7 @@ class Example:
     # -------------------------------------------------------------------------------------------- a scene
 
     def _scene(self, number: int, scene: Scene, publisher: Publisher) -> bool:
+        over_s = time.monotonic() + max((each.for_ms for each in scene.troubles), default=0) / 1000
         for trouble in scene.troubles:
             self._services.trouble(trouble.system, trouble.kind, trouble.for_ms / 1000)
         for happening in scene.events:
@@ -167,6 +168,7 @@ class Example:
         if scene.kill_worker is not None:
             self._kill(scene, until_s)
         settled = self._settled(until_s)
+        time.sleep(max(over_s - time.monotonic(), 0))  # the next scene is no part of this one's trouble
         self._look()
         wrong = [] if settled else [f"not everything was settled within {SCENE_S:.0f} s"]
         for happening in scene.events:
