@@ -10,7 +10,7 @@ events:
 - name: first                            # optional: `${first}` is this event's ID in later events
 after: 500ms                           # optional: since the event before
 event: {type: …, customer: {…}, …}     # as `hookline produce` takes it; `ago: 1m` sets its time
-outcomes: {step: delivered, …}         # optional: all steps, exactly, `outcome` or `outcome(reason)`
+outcomes: {step: delivered, …}         # optional: all steps, exactly, `outcome` or `outcome(reason)`; `(*)` any
 heard: {mail: [line, …]}                   # what the systems handled meanwhile, exactly, in any order
 """
 
@@ -132,8 +132,13 @@ def differences(happening: Happening, found: Mapping[str, str]) -> tuple[str, ..
     return tuple(
         f"{step}: told {told.get(step, 'nothing')}, was {found.get(step, 'nothing')}"
         for step in (*told, *(each for each in found if each not in told))
-        if told.get(step) != found.get(step)
+        if not _same(told.get(step, ""), found.get(step, ""))
     )
+
+
+def _same(told: str, found: str) -> bool:
+    outcome, star, _ = told.partition("(*)")
+    return found.partition("(")[0] == outcome if star else found == told
 
 
 def unheard(scene: Scene, system: str, lines: Iterable[str]) -> tuple[str, ...]:

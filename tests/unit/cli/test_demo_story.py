@@ -55,12 +55,19 @@ def test_ids_are_the_same_each_time_and_differ_from_each_other(read, tmp_path):
     [
         ({"a": "delivered", "b": "skipped(once)"}, ()),
         ({"a": "delivered"}, ("b: told skipped(once), was nothing",)),
+        ({"a": "delivered", "b": "dead(once)"}, ("b: told skipped(once), was dead(once)",)),
         ({"a": "dead(auth)", "b": "skipped(once)"}, ("a: told delivered, was dead(auth)",)),
         ({"a": "delivered", "b": "skipped(once)", "c": "delivered"}, ("c: told nothing, was delivered",)),
     ],
 )
 def test_steps_that_ended_otherwise_are_named(read, found, said):
     assert story.differences(read.scenes[0].events[0], found) == said
+
+
+def test_a_star_is_any_reason():
+    happening = story.Happening("", 0, 0, {}, {"a": "defaulted(*)"})
+    assert story.differences(happening, {"a": "defaulted(timeout)"}) == ()
+    assert story.differences(happening, {"a": "delivered"}) == ("a: told defaulted(*), was delivered",)
 
 
 @pytest.mark.parametrize(
