@@ -10,6 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests.support import apicurio, collector, zipkin
 from tests.support.broker import Broker
@@ -31,6 +32,9 @@ PARTS = {
 
 
 SOAK = "HOOKLINE_SOAK"
+
+settings.register_profile("hookline", deadline=None)  # a busy machine is no flaw
+settings.load_profile("hookline")
 
 
 def pytest_configure(config: pytest.Config) -> None:
