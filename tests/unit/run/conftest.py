@@ -106,7 +106,7 @@ class World:
         return [row for row in rows if isinstance(row, outcome.OutcomeRow)]
 
 
-async def until(condition, bound_s: float = 30.0) -> None:
+async def until(condition, bound_s: float = 100.0) -> None:
     """Wait for a condition; the bound is against hanging only."""
     deadline = asyncio.get_running_loop().time() + bound_s
     while not condition():

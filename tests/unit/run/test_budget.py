@@ -201,12 +201,12 @@ async def test_a_decide_that_has_not_started_goes_with_its_run_and_has_its_budge
 
 
 async def test_nothing_of_a_partition_that_went_is_ended_here(workers) -> None:
-    worker = workers(decide("ask", budget_ms=10))
+    worker = workers(decide("ask", budget_ms=500))
     worker.answers["ask"] = None
     worker.take()
     await until(lambda: worker.sent == ["ask"])
     worker.world.settlement.forget(worker.world.tracker)
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.6)
     assert worker.world.outcomes() == []
 
 
