@@ -45,7 +45,7 @@ def test_problems(config: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> N
     printed = capsys.readouterr()
     assert printed.out == (
         "destinations/crm.yaml:8:10: timeout: needs a unit (such as 800ms, 2s, 10m, 1h or 7d)\n"
-        "journeys/purchase_thanks.yaml:2:9: status: must be one of: draft, live\n"
+        "journeys/purchase_thanks.yaml:2:9: status: must be one of: draft, shadow, live, paused\n"
     )
     assert printed.err == "2 problems\n"
 
