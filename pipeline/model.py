@@ -41,6 +41,7 @@ from pipeline.prepared import Credentials as Credentials  # noqa: PLC0414
 from pipeline.prepared import Destination as Destination  # noqa: PLC0414
 from pipeline.prepared import Edge as Edge  # noqa: PLC0414
 from pipeline.prepared import Mark as Mark  # noqa: PLC0414
+from pipeline.prepared import Only as Only  # noqa: PLC0414
 from pipeline.prepared import Plan as Plan  # noqa: PLC0414
 from pipeline.prepared import Proxy as Proxy  # noqa: PLC0414
 from pipeline.prepared import Refused as Refused  # noqa: PLC0414

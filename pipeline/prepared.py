@@ -163,6 +163,15 @@ class BatchPolicy:
 
 
 @value
+class Only:
+    """What a condition asks of an event at least: the field at `path`, which `get` reads, is this text."""
+
+    path: str
+    get: Callable[[Datum, int], object]
+    text: str
+
+
+@value
 class Route:
     """One journey that an event type may start. `condition` answers None for an error."""
 
@@ -178,6 +187,7 @@ class Route:
     holdout: float = 0.0  # share of those who are left out to compare with
     once: Once | None = None
     cancel_on: tuple[CancelOn, ...] = ()
+    only: Only | None = None  # of its condition; see core/routes
 
 
 @value

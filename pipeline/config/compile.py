@@ -19,6 +19,7 @@ from pipeline.config.request import Requests
 from pipeline.config.scope import EventScope
 from pipeline.core import decode, envelope, outcome, types
 from pipeline.core.definitions import DEFINITION_BYTES_MAX, LATER, Definitions
+from pipeline.core.routes import Routes
 from pipeline.errors import ConfigError
 from pipeline.model import (
     Destination,
@@ -272,7 +273,8 @@ class _Plans:
                 route = self._route(journey, parts, self.hashes[journey.name], entry.peace)
                 for event_type in dict.fromkeys(journey.trigger.events):
                     routes[event_type] = (*routes.get(event_type, ()), route)
-        return entry.envelope, routes, self._pinned(index, schema, strict=strict), entry.signs
+        looked_up: dict[str, tuple[Route, ...]] = {name: Routes(each) for name, each in routes.items()}
+        return entry.envelope, looked_up, self._pinned(index, schema, strict=strict), entry.signs
 
     def _pinned(self, index: int, schema: Any, *, strict: bool) -> Callable[[str], Route | str]:
         """Return what finds the routes of definitions that are not the configuration's any more; see Plan."""
@@ -316,7 +318,7 @@ class _Plans:
         return Route(
             journey.name, hash_, journey.trigger.max_age_ms, parts.condition, made, category=journey.category,
             shares=journey.first_name, once=parts.once, cancel_on=parts.cancel_on, status=journey.status,
-            rollout=journey.rollout, holdout=journey.holdout,
+            rollout=journey.rollout, holdout=journey.holdout, only=parts.only,
         )  # fmt: skip
 
     def _request(self, journey: JourneyConfig, step: StepConfig) -> Request:

@@ -18,9 +18,10 @@ from pipeline.core.expressions.cel import (
     suggestion,
 )
 from pipeline.core.expressions.scan import pieces
+from pipeline.core.expressions.sieve import only
 from pipeline.core.expressions.template import as_text, template
 
 __all__ = [
-    "Expression", "Flaw", "Scope", "Test", "Unknown", "Variable", "as_text", "condition", "expression", "pieces",
-    "suggestion", "template",
+    "Expression", "Flaw", "Scope", "Test", "Unknown", "Variable", "as_text", "condition", "expression", "only",
+    "pieces", "suggestion", "template",
 ]  # fmt: skip
