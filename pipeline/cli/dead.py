@@ -1,4 +1,4 @@
-"""`hookline dead`: list the dead letters, or show one of them whole."""
+"""`hookline dead`: list the dead letters, show one of them whole, or send them again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.cli import options, screen
+from pipeline.cli import options, replay, screen
 from pipeline.model import FailureClass
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the command's parser."""
     parser = commands.add_parser(
         "dead",
-        help="list or show dead letters",
+        help="list, show or replay dead letters",
         description="The dead topic: events that could not be decoded, and deliveries that ended as dead or rejected.",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
@@ -62,7 +62,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     showing.add_argument("id", metavar="ID", help="event, delivery or trace ID, or a record as TOPIC/PARTITION/OFFSET")
     showing.add_argument("--reveal", action="store_true", help="show values too: they may be personal data")
-    for each in (listing, showing):
+    for each in (listing, showing, replay.register(actions)):
         options.add_config(each)
         options.add_json(each)
     parser.set_defaults(run=execute)
@@ -71,6 +71,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def execute(args: argparse.Namespace) -> int:
     """Run the command; blocks while reading. Raises ConfigError, TopicMissing, BrokerError."""
     config, settings = options.load(args)
+    if args.action == "replay":
+        return replay.execute(args, config, settings)
     if args.action == "list":
         since_ms = args.since.at_ms(time.time_ns() // 1_000_000) if args.since is not None else None
         return _list(args, _letters(config, settings, since_ms))

@@ -10,7 +10,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from pipeline.core import gates, journeys, payload, switches
+from pipeline.core import gates, journeys, payload, replay, switches
 from pipeline.model import (
     ABSENT,
     RESULTS,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pipeline.run.settle import Settlement
 
 
-OVER: Final = (*switches.HELD, *WAITS)
+OVER: Final = (*switches.HELD, *WAITS, replay.REPLAYED)
 """Why a delivery waited that no attempt of its own was the reason for."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
-from pipeline.core import gates, journeys, outcome, payload, runstate, switches
+from pipeline.core import gates, journeys, outcome, payload, replay, runstate, switches
 from pipeline.model import (
     RESULTS,
     Datum,
@@ -133,7 +133,7 @@ class Resume:
         settlement = self._settlement
         if gone:
             self._removed(delivery, gone)
-        elif now_ms >= delivery.expires_ms:
+        elif now_ms >= delivery.expires_ms and not _too_old_to_replay(delivery, event, now_ms):
             if delivery.step.default is not None:
                 delivery.fallback = delivery.step.default(_seen(datum, delivery.run), delivery.run.started_ms)
             settlement.finish(delivery, Outcome.DEAD, FailureClass.EXPIRED, delivery.last_cls)
@@ -148,6 +148,11 @@ class Resume:
             self._settlement.skip(delivery, SkipReason.STATUS)
         else:
             self._settlement.finish(delivery, Outcome.DEAD, FailureClass.CONFIG, why)
+
+
+def _too_old_to_replay(delivery: Delivery, event: Event, now_ms: int) -> bool:
+    """Whether a replayed delivery's event is past its age: its gate says so, which is no failure."""
+    return delivery.last_cls == replay.REPLAYED and now_ms - event.time_ms > delivery.step.max_age_ms
 
 
 def _seen(datum: Datum, run: Run) -> Datum:

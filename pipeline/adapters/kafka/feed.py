@@ -60,9 +60,12 @@ class Feed:
         self._look_up()
 
     def send(
-        self, key: bytes, content: bytes | None, headers: Headers, record_ms: int = 0, settled: Settled | None = None
-    ) -> None:
+        self, key: bytes | None, content: bytes | None, headers: Headers, record_ms: int = 0,
+        settled: Settled | None = None, partition: int = -1,
+    ) -> None:  # fmt: skip
         """Queue one record, timestamped now unless `record_ms` says otherwise; blocks while the queue is full.
+
+        `partition` -1 is where its key belongs.
 
         `settled` is told what became of it, within a later call of this feed.
         Returns within DELIVERY_S, since every queued record is acked or given up by then. Raises BrokerError when the
@@ -77,6 +80,7 @@ class Feed:
                     self._topic,
                     content,
                     key,
+                    partition,
                     on_delivery=on_delivery,
                     timestamp=record_ms,
                     headers=headers,  # type: ignore[arg-type]  # the stubs want a list of another union

@@ -1,0 +1,84 @@
+"""Decides which failed deliveries are sent again, by their dead letters and what the outcomes say of them since.
+
+A replay writes a retry record of the next hop and then a `retrying` outcome of the hop that failed. Broken off between
+the two, it writes the same hop again, which starts nothing; and whatever comes of the hop counts after that outcome.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from pipeline.model import Outcome, value
+
+REPLAYED: Final = "replayed"
+"""Why a delivery waits that a replay handed over."""
+HOP_MAX: Final = 65_000
+"""The account counts hops to a little more than this."""
+
+WAITS: Final = "waiting"
+UNKNOWN: Final = "no_outcome"
+NO_DELIVERY: Final = "no_delivery"
+OVERSIZE: Final = "oversize"
+REMOVED: Final = "step_removed"
+AFTER: Final = "after_others"
+DECIDE: Final = "decide"
+AMBIGUOUS: Final = "ambiguous"
+HOPS: Final = "too_many_hops"
+
+
+class OutcomeLike(Protocol):
+    """What is read of an outcome row. Times are Unix ms."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """What became of it."""
+
+    @property
+    def settled_at_ms(self) -> int:
+        """When that was decided."""
+
+    @property
+    def hop(self) -> int:
+        """How often its run had been handed over."""
+
+
+@value
+class Target:
+    """The step of today that a delivery belongs to."""
+
+    name: str
+    kind: str
+    drops_repeats: bool
+    after_others: bool
+    suffix: bytes
+
+
+def newer(one: OutcomeLike, other: OutcomeLike) -> bool:
+    """Whether the first says more of a delivery than the second: delivered once is delivered."""
+    return _rank(one) > _rank(other)
+
+
+def _rank(row: OutcomeLike) -> tuple[bool, int, bool, int]:
+    return row.outcome is Outcome.DELIVERED, row.hop, row.outcome is Outcome.RETRYING, row.settled_at_ms
+
+
+def left_alone(  # noqa: PLR0911 - one for each reason
+    last: OutcomeLike | None, target: Target | None, *, unanswered: bool, ambiguous: bool
+) -> str:
+    """Say why a failed delivery is not sent again, "" if it is.
+
+    `unanswered`: its last request may have arrived, nobody knows; `ambiguous`: such ones are asked for.
+    """
+    if last is None:
+        return UNKNOWN
+    if last.outcome not in (Outcome.REJECTED, Outcome.DEAD):
+        return WAITS if last.outcome is Outcome.RETRYING else last.outcome.value
+    if target is None:
+        return REMOVED
+    if target.after_others:
+        return AFTER
+    if target.kind == "decide":
+        return DECIDE
+    if unanswered and not target.drops_repeats and not ambiguous:
+        return AMBIGUOUS
+    return HOPS if last.hop >= HOP_MAX else ""

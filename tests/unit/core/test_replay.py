@@ -1,0 +1,47 @@
+"""core/replay: which failed deliveries are sent again."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from pipeline.core import replay
+from pipeline.model import Outcome
+
+STEP = replay.Target("crm", "update", drops_repeats=True, after_others=False, suffix=b"/welcome/crm")
+
+
+def row(outcome: Outcome, hop: int = 0, at_ms: int = 1_000) -> SimpleNamespace:
+    return SimpleNamespace(outcome=outcome, hop=hop, settled_at_ms=at_ms)
+
+
+def why(last, target=STEP, *, unanswered=False, ambiguous=False) -> str:
+    return replay.left_alone(last, target, unanswered=unanswered, ambiguous=ambiguous)
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_only_what_is_still_failed_is_sent_again(outcome) -> None:
+    assert (why(row(outcome)) == "") is (outcome in (Outcome.DEAD, Outcome.REJECTED))
+
+
+def test_each_reason_to_leave_one_alone() -> None:
+    dead = row(Outcome.DEAD)
+    keeps = replay.Target("crm", "update", drops_repeats=False, after_others=False, suffix=b"")
+    assert why(None) == replay.UNKNOWN
+    assert why(dead, None) == replay.REMOVED
+    assert why(dead, replay.Target("b", "update", drops_repeats=True, after_others=True, suffix=b"")) == replay.AFTER
+    assert why(dead, replay.Target("b", "decide", drops_repeats=True, after_others=False, suffix=b"")) == replay.DECIDE
+    assert why(dead, keeps, unanswered=True) == replay.AMBIGUOUS
+    assert why(dead, keeps, unanswered=True, ambiguous=True) == ""
+    assert why(dead, keeps) == why(dead, STEP, unanswered=True) == ""
+    assert why(row(Outcome.DEAD, replay.HOP_MAX)) == replay.HOPS
+
+
+def test_what_comes_of_a_replay_counts_after_it_whenever_it_was_written() -> None:
+    failed, replayed = row(Outcome.REJECTED, 1, 1_000), row(Outcome.RETRYING, 1, 3_000)
+    again, skipped = row(Outcome.REJECTED, 2, 2_000), row(Outcome.SKIPPED, 3, 2_500)
+    assert replay.newer(replayed, failed)
+    assert replay.newer(again, replayed), "a worker was faster than the command's own outcome"
+    assert replay.newer(skipped, again)
+    assert replay.newer(row(Outcome.DELIVERED), skipped)
