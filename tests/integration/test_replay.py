@@ -71,10 +71,13 @@ async def test_a_replay_that_was_killed_is_gone_on_with(rejected, receiver) -> N
     topic = f"{rejected.group}.retry.1s"
     await eventually(lambda: sum(end - first for first, end in rejected.broker.ends(topic).values()) >= 4, timeout_s=60)
     child.kill()
+    child.wait()
     rest = replay(rejected)
     assert 0 < rest["count"] < 20
     await delivered(rejected)
-    assert ids(receiver, 204) == ids(receiver, 422), "each once"
+    again = ids(receiver, 204)
+    assert set(again) == set(ids(receiver, 422))
+    assert len(again) <= 20 + 2, "one batch, of two at this rate, may be written again: its outcomes were not"
     assert rejected.account()["balanced"] is True
 
 
