@@ -1,7 +1,8 @@
 """Decides which failed deliveries are sent again, by their dead letters and what the outcomes say of them since.
 
 A replay writes a retry record of the next hop and then a `retrying` outcome of the hop that failed. Broken off between
-the two, it writes the same hop again, which the worker that took up the first drops; and whatever comes of the hop counts after that outcome.
+the two, it writes the same hop again, which the worker that took up the first drops; whatever comes of the hop
+counts after that outcome.
 """
 
 from __future__ import annotations
