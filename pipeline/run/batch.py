@@ -115,9 +115,9 @@ class Batching:
         limit = batch.company(delivery.attempts, policy.events_max)
         group = self._groups.get(key)
         size = len(delivery.body) + 1  # and the comma or newline after it
-        if group is not None and (group.bytes + size > policy.bytes_max or len(group.members) >= limit):
+        while group is not None and (group.bytes + size > policy.bytes_max or len(group.members) >= limit):
             self._close(key)
-            group = None
+            group = self._groups.get(key)  # what ended as it closed may have let a later step begin another
         if group is None:
             group = self._groups[key] = _Group(limit)
             group.timer = self._loop.call_later(policy.wait_ms / 1_000, self._close, key)

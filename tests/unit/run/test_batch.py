@@ -11,11 +11,24 @@ import pytest
 from pipeline.core import batch as rules
 from pipeline.core import runstate
 from pipeline.core.offsets import Tracker
-from pipeline.core.payload import batch_id
-from pipeline.model import Answer, BatchPolicy, BreakerPolicy, Broken, Failure, FailureClass, Hold, SkipReason
+from pipeline.core.payload import batch_id, delivery_id
+from pipeline.model import (
+    Answer,
+    BatchPolicy,
+    BreakerPolicy,
+    Broken,
+    Failure,
+    FailureClass,
+    GatePolicy,
+    Hold,
+    SkipReason,
+)
+from pipeline.run.asking import Asking
 from pipeline.run.batch import Batching
+from pipeline.run.process import Process
 from pipeline.testing.fakes import FakeEndpoint
-from tests.unit.run.conftest import TIERS, step, until
+from tests.support.followed import after
+from tests.unit.run.conftest import DAY, REF, TIERS, Plans, step, take, until
 
 READ = rules.reader(rules.Results((), ("status",), ("id",)))
 
@@ -362,3 +375,24 @@ async def test_a_drop_ends_what_is_gathered_and_leaves_the_rest(world) -> None:
     await until(lambda: world.tracker.watermark() == 2)
     assert together.sent() == [[kept.id]]
     assert together.ended() == {dropped.id: "skipped", kept.id: "delivered"}
+
+
+async def test_what_starts_while_a_full_batch_closes_is_gathered_too(world) -> None:
+    """A refusal lets the next step of its run start at once: into the batch that the one which was too much opens."""
+    together = Together(world, bytes_max=10, wait_ms=1)
+    body = {"render": lambda *_: b'{"id":1}', "batch": together.policy}
+    steps = (
+        dataclasses.replace(step("a"), **body),
+        after("b", ("a", "skipped"), **body),
+    )
+    plans = Plans(world, *steps)
+    plans._read = lambda *_: {}
+    process = Process(plans, world.lanes, world.settlement, world.telemetry, Asking(GatePolicy(DAY)))
+    process.learn("in", REF, "known")
+    together.refuse, together.refused = SkipReason.CONSENT, {delivery_id("e-0", b"/welcome/a")}
+    take(world, process, "hello")
+    take(world, process, "hello")
+    await until(lambda: world.tracker.watermark() == 2, 10.0)
+    assert sorted((row.event_id, row.step, row.outcome) for row in world.outcomes()) == [
+        ("e-0", "a", "skipped"), ("e-0", "b", "delivered"), ("e-1", "a", "delivered"), ("e-1", "b", "skipped"),
+    ]  # fmt: skip
