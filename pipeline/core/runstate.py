@@ -148,8 +148,11 @@ def _read(each: Any) -> Result:
 
 
 def identity(state: RunState) -> int:
-    """Return what two copies of the same hop share: retry records repeated by a crash are dropped by it."""
-    return hash((state.source[:3], state.journey, state.hop, tuple(state.steps), state.ahead))
+    """Return what two copies of the same hop share: retry records repeated by a crash are dropped by it.
+
+    In which order its steps began to wait tells no two apart: done again, they end in another.
+    """
+    return hash((state.source[:3], state.journey, state.hop, frozenset(state.steps), state.ahead))
 
 
 def spread(state: RunState) -> int:

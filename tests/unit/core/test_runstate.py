@@ -118,6 +118,16 @@ def test_copies_of_a_hop_have_one_identity_and_one_partition() -> None:
     assert runstate.spread(copy) == runstate.spread(STATE)
 
 
+def test_a_copy_is_one_whichever_of_its_steps_began_to_wait_first() -> None:
+    """Done again after a crash, steps end in another order: what is left to do is the same."""
+    steps = {"a": StepState(1, 5, 1, "timeout", 0), "b": StepState(1, 6, 1, "timeout", 0)}
+    first = dataclasses.replace(STATE, steps=steps, ahead=("c", "d"))
+    again = dataclasses.replace(STATE, steps={"b": steps["b"], "a": steps["a"]}, ahead=("c", "d"))
+    assert runstate.identity(again) == runstate.identity(first)
+    assert runstate.identity(dataclasses.replace(first, steps={"a": steps["a"]})) != runstate.identity(first)
+    assert runstate.identity(dataclasses.replace(first, ahead=("c",))) != runstate.identity(first)
+
+
 def test_a_run_without_steps_is_unreadable() -> None:
     empty = dataclasses.replace(STATE, steps={})
     assert runstate.decode(runstate.encode(empty)) == Unreadable(newer=False, detail="run state without steps")
