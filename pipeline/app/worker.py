@@ -18,7 +18,7 @@ from pipeline.adapters.kafka.producer import KafkaProducer
 from pipeline.adapters.kafka.source import KafkaSource
 from pipeline.adapters.schemas import KnownSchemas
 from pipeline.adapters.telemetry import OtelTelemetry, names
-from pipeline.app import memory
+from pipeline.app import keys, memory
 from pipeline.app.alerting import Alerting, recipients
 from pipeline.app.definitions import keep, publish
 from pipeline.app.endpoints import Endpoint, Rotation
@@ -94,10 +94,11 @@ class Worker:
     async def run(self) -> None:
         """Work until `stop` is called or something fatal happens; then stop gracefully, or at once and uncommitted.
 
-        Raises what was fatal: BrokerError, TopicMissing, or a Bug of ours.
+        Raises what was fatal: BrokerError, TopicMissing, or a Bug of ours; ConfigError for an input keyed otherwise.
         """
         asyncio.get_running_loop().set_exception_handler(self._broken)
         self._limits = await asyncio.to_thread(self._check_topics)
+        await keys.check(self._config, self._compiled, self._settings, self._schemas, self.telemetry.log)
         producer = KafkaProducer(self._settings, self.fatal, self.telemetry.log, self._limits)
         settlement = self.settlement = self._settlement(producer)
         rotating = self._open_lanes(settlement)

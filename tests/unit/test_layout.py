@@ -51,6 +51,8 @@ ELSEWHERE = {
     "cli/destination": ("integration/test_switches.py", "tells real workers"),
     "cli/pause": ("integration/test_switches.py", "tells real workers"),
     "cli/switching": ("integration/test_switches.py", "tells real workers"),
+    "adapters/kafka/newest": ("integration/test_keys.py", "what it reads only a real broker can hold"),
+    "app/keys": ("integration/test_keys.py", "wires real parts together"),
     "app/memory": ("integration/test_memory.py", "wires real parts together"),
     "app/heartbeat": ("integration/test_worker.py", "wires real parts together"),
     "app/retention": ("integration/test_retention.py", "deletes from a real broker"),
