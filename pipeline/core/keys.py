@@ -1,9 +1,9 @@
 """Decides whether a topic's records are keyed so that each customer's lie in one partition.
 
 Proof to the contrary is asked for, never proof of it. When partitions are added, customers move to other ones, once:
-what a customer has in the old partition is from before that moment, what is in the new one from after it, and the moment
-is the same for all. So customers in two partitions prove nothing as long as one such moment explains all of them;
-a customer in three is explained by none.
+what a customer has in the old partition is from before that moment, what is in the new one from after it, and the
+moment is the same for all. So customers in two partitions prove nothing as long as one such moment explains all of
+them; a customer in three is explained by none.
 """
 
 from __future__ import annotations
