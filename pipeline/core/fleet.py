@@ -22,7 +22,7 @@ WORST: Final = ("open", "half-open", "closed")
 """States of a breaker, the worst first: a destination is as bad as its worst lane."""
 GONE_MS: Final = 3_600_000
 """A worker that fell silent so long ago is not named any more."""
-_PREFIX: Final = b"worker/"
+REPORTS: Final = b"worker/"
 _KEPT: Final = b"destination/"
 
 
@@ -118,10 +118,10 @@ class Fleet:
         """Take one record of the control topic; what is no worker report, or a damaged one, is passed over."""
         if key is not None and key.startswith(_KEPT):
             self._keep(key[len(_KEPT) :].decode("utf-8", "replace"), content)
-        if key is None or not key.startswith(_PREFIX):
+        if key is None or not key.startswith(REPORTS):
             return
         self.reported = True
-        name = key[len(_PREFIX) :].decode("utf-8", "replace")
+        name = key[len(REPORTS) :].decode("utf-8", "replace")
         if content is None:
             self._last.pop(name, None)
             self._before.pop(name, None)

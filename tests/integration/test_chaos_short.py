@@ -62,6 +62,8 @@ class Fleet:
         """Start a worker, and wait until it is one: before that a signal only ends an interpreter."""
         name = f"worker-{len(self.names)}"
         self.system.environ["CRM_TOKEN"] = name
+        # Each on a machine of its own: one that is frozen would keep the others' tables from being followed.
+        self.system.environ["XDG_STATE_HOME"] = str(self.system.folder.parent / name)
         child = self.system.worker()
         self.names[child] = name
         await eventually(lambda: "worker_started" in child.log.read_text(), timeout_s=60)

@@ -10,7 +10,7 @@ from pipeline.adapters.kafka.admin import Admin
 from pipeline.adapters.kafka.reader import read_topic
 from pipeline.cli.demo.watch import Tally
 from pipeline.config import topics
-from pipeline.core import deadletter, outcome
+from pipeline.core import deadletter, fleet, outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -55,7 +55,8 @@ class Follower:
             for record in read_topic(self._settings, topic, begin=dict(reached)):
                 reached[record.partition] = record.offset + 1
                 if topic == self._control:
-                    self.tally.report(record.value)
+                    if (record.key or b"").startswith(fleet.REPORTS):  # and not a definition or an order
+                        self.tally.report(record.value)
                     continue
                 row = outcome.decode(record.value or b"")
                 if isinstance(row, outcome.OutcomeRow):
