@@ -161,10 +161,17 @@ class Events:
 
     def record(self, event: Mapping[str, Any]) -> Sent:
         """Return an event's record. Raises NoEventError for one the mapping cannot make."""
+        if "type" not in event:
+            raise NoEventError("type", "is missing")
         shape = self._staged.shape(str(event["type"]))
         if shape is None:
             raise NoEventError("type", "no `events` entry of hookline.yaml makes this type")
-        return Sent(shape.topic, str(event["customer"]["id"]).encode(), self._wires[shape.topic](shape.datum(event)))
+        datum = shape.datum(event)
+        try:
+            key = str(event["customer"]["id"]).encode()
+        except (KeyError, TypeError):
+            raise NoEventError("customer.id", "is missing") from None
+        return Sent(shape.topic, key, self._wires[shape.topic](datum))
 
 
 def live(config: Config, journeys: Iterable[str]) -> Config:
