@@ -27,6 +27,11 @@ OTHER_FOLDERS: Final = {"schemas": (".avsc",), "contracts": (".json",), "secrets
 
 OTHER_FILES: Final = ("README.md", "LICENSE")
 
+_TOP_HINT: Final = (
+    "objects are in journeys/, destinations/, shared/ and env/; "
+    "keep anything else, such as an event to render, outside this folder"
+)
+
 _STEM: Final = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
 _ENV_STEM: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}", re.ASCII)
 
@@ -77,7 +82,7 @@ def _top(folder: Folder, name: str, path: pathlib.Path) -> None:
     elif name in OTHER_FILES and path.is_file():
         return
     elif not path.is_dir():
-        hint = suggestion(name, (MAIN_FILE,)) or "objects are in journeys/, destinations/, shared/ and env/"
+        hint = suggestion(name, (MAIN_FILE,)) or _TOP_HINT
         _stray(folder, name, "does not belong here", hint)
     elif name in YAML_FOLDERS:
         _yaml_folder(folder, name, path)

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
     ("file", "expected"),
     [
         ("hookline.yml", "hookline.yml: does not belong here (did you mean hookline.yaml)"),
-        ("notes.txt", "notes.txt: does not belong here (objects are in journeys/, destinations/, shared/ and env/)"),
+        (
+            "event.json",
+            (
+                "event.json: does not belong here (objects are in journeys/, destinations/, shared/ and env/; "
+                "keep anything else, such as an event to render, outside this folder)"
+            ),
+        ),
         ("journey/a.yaml", "journey/: is no folder of a configuration (did you mean journeys)"),
         ("journeys/a.yml", "journeys/a.yml: is not a .yaml file (rename it to .yaml)"),
         ("journeys/a.yaml.bak", "journeys/a.yaml.bak: is not a .yaml file"),
