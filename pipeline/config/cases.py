@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 CASES_MAX: Final = 500
 EARLIER_MAX: Final = 100
-ANSWERS_MAX: Final = 20
 
 SOME_ID: Final = "00000000-0000-5000-8000-000000000000"
 """Stands for the ID of an event that leaves it out."""

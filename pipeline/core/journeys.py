@@ -8,19 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pipeline.model import Kind, Outcome, Result, SkipReason, Step
+from pipeline.model import Kind, Outcome, Result, Step
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
 PARK_PERIOD_MS: Final = 3_600_000
 """In so much time a parked run is written twice at most."""
-
-OF_THE_RUN: Final = frozenset({
-    SkipReason.STALE, SkipReason.CANCELLED, SkipReason.ERASED, SkipReason.HOLDOUT, SkipReason.ROLLOUT, SkipReason.ONCE,
-    SkipReason.DUPLICATE, SkipReason.STATUS,
-})  # fmt: skip
-"""Reasons that hold for a run as a whole: a step left over has them, not `upstream`."""
 
 
 # ------------------------------------------------------------------------------------------------------ what starts

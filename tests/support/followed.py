@@ -12,7 +12,7 @@ from pipeline.model import RESULTS, Answer, Edge, GatePolicy, Kind, Outcome, Ref
 from pipeline.run.asking import Asking
 from pipeline.run.process import Process
 from pipeline.testing.fakes import FakeEndpoint
-from tests.support.virtual import VirtualLoop
+from pipeline.testing.virtual import VirtualLoop
 from tests.unit.run.conftest import DAY, REF, Plans, World, step, take, until
 
 ENDED = frozenset({Outcome.DELIVERED, Outcome.DEFAULTED})

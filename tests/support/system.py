@@ -176,10 +176,6 @@ class System:
         groups += [(f"{self.group}.retry", f"{self.group}.retry.{tier}") for tier in self.tiers]
         return all(self.broker.lag(group, topic) == 0 for group, topic in groups)
 
-    def wait_settled(self, timeout_s: float = 60.0) -> None:
-        """Wait until all is settled."""
-        wait_until(self.settled, timeout_s, "everything settled")
-
     # ------------------------------------------------------------------------------------------- evidence
 
     def rows(self) -> list[outcome.OutcomeRow | outcome.LedgerRow]:

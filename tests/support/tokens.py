@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 CANARY = "canary-5e1f"
 """Part of every secret here: it must turn up nowhere but in requests."""
-CLIENT_SECRET = f"{CANARY}-client-secret"
 REQUEST = (
     b"POST /token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 29\r\n\r\n",
     b"grant_type=client_credentials",

@@ -40,7 +40,6 @@ QUIET_S: Final = 7_200.0
 """Within this all must be settled afterwards: the journeys' `max_age` and some."""
 STEP_S: Final = 0.5
 _NAMESPACE: Final = uuid.UUID("4a0b6d2e-93a7-5b0e-a4f7-7d0c6a7d5b11")
-_LOST: Final = Failure(FailureClass.CONNECTION, sent=True, detail="closed_before_answer")
 _UNREACHED: Final = Failure(FailureClass.CONNECTION, sent=False, detail="connect_refused")
 
 
