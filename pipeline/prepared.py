@@ -85,7 +85,7 @@ class Step:
     url_template: str
     basis: str
     purpose: str
-    channels: tuple[str, ...]  # any of these must be consented; see core/gates.py
+    channels: tuple[str, ...]  # any of these must be consented; see core/gates
     max_age_ms: int
     id_suffix: bytes  # "/<journey>/<step>", after the event ID in the delivery ID's name
     when: Callable[[Datum, int], bool | None] | None

@@ -3,7 +3,7 @@
 Owner of the shelves. A partition of the memory topic is read whole before anything of the input's partition of that
 number is taken up, and followed from then on: by the owner of the input's partition, and by whoever takes up a run
 that came from there. What is remembered is written at once, and the position it came from stays open until the broker
-has it. docs/decisions/0020-memory.md says why entries are kept so that it does not matter who writes them.
+has it. docs/decisions/0021-memory.md says why entries are kept so that it does not matter who writes them.
 """
 
 from __future__ import annotations
