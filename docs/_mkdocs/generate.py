@@ -101,8 +101,9 @@ attribute is personal. The Prometheus names are those its OTLP receiver makes.
 
 AFTER_METRICS = """
 `hookline.outcome` is `delivered`, `defaulted`, `rejected`, `skipped` or `dead`: final, each counted once it is settled,
-whether or not there was an attempt. Hand-overs are in the outcomes topic; parking has its own counter. A delivery whose step is no
-longer in the configuration is dead without a destination. `error.type` is a [failure class](failure-classes.md).
+whether or not there was an attempt. Hand-overs are in the outcomes topic; parking has its own counter. A delivery
+whose step is no longer in the configuration is dead without a destination.
+`error.type` is a [failure class](failure-classes.md).
 
 The histograms' bounds are {buckets} s. Their sums are not exported: there are percentiles and counts, but no means.
 """
