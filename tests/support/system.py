@@ -18,7 +18,6 @@ import fastavro
 from pipeline.core import outcome
 from tests.support.broker import Outgoing
 from tests.support.children import Child
-from tests.support.conditions import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
