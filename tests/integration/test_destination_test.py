@@ -90,7 +90,7 @@ def test_what_an_answer_means_comes_with_its_remedy(tried, behaviour, means, rem
 
 def test_an_address_that_may_not_be_called_is_not(tried):
     with serving() as (receiver, url):
-        code, findings, _ = tried(url.replace("http:", "https:"), private_networks="")
+        code, findings, _ = tried(url.replace("http:", "https:"), private_networks="[10.9.0.0/16]")
     assert (code, list(findings), len(receiver.seen)) == (1, ["resolve"], 0)
     assert findings["resolve"]["said"] == "127.0.0.1 is 127.0.0.1 (loopback)"
     assert "private_networks" in findings["resolve"]["remedy"]
