@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BUILD_TIMEOUT_S = 110.0
-SHIPPED = ("pipeline", "schemas", "pyproject.toml", "README.md", "LICENSE")
-NAMES = ("Consent", "DeliveryOutcome", "Ledger", "LifecycleEvent", "Suppression")
+SHIPPED = ("pipeline", "schemas", "docs", "pyproject.toml", "README.md", "LICENSE")
+NAMES = ("Consent", "DeliveryOutcome", "Ledger", "LifecycleEvent", "Remembered", "Suppression")
 CHECK = """
 import pipeline
 from pipeline.adapters.schemas import Folders, packaged
@@ -46,6 +46,8 @@ def test_an_installed_wheel_finds_its_schemas(tmp_path: Path) -> None:
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         for path in (ROOT / "schemas").glob("*.avsc"):
             assert wheel.read(f"pipeline/schemas/{path.name}") == path.read_bytes()
+        for path in (ROOT / "docs" / "examples").glob("*/story.yaml"):
+            assert wheel.read(f"pipeline/examples/{path.parent.name}/story.yaml") == path.read_bytes()
         wheel.extractall(target)
     code = f"import sys; sys.path.insert(0, {str(target)!r})" + CHECK.format(target=str(target))
     told = subprocess.run(
