@@ -199,6 +199,10 @@ class Example:
                 return
             time.sleep(TICK_S)
             self._look()
+        while not self._progress.handed_over():  # killed before, it would have to begin anew: at least once
+            if time.monotonic() >= until_s:
+                return
+            time.sleep(TICK_S)
         os.kill(self._worker.pid, signal.SIGKILL)
         self._worker.stop()
         self._worker = self._start_worker()

@@ -89,15 +89,16 @@ class Progress:
 
         Commits are asked for before ends: a retry record is written before the one that led to it is committed.
         """
-        for group, names in (
-            (self._config.group, self._inputs),
-            (topics.retry_group(self._config.group), self._retries),
-        ):
-            committed = self._admin.committed(group, names)
-            ends = self._admin.watermarks(names)
-            if any(committed.get(place, first) < end for place, (first, end) in ends.items()):
-                return False
-        return True
+        return self.handed_over() and self._committed(topics.retry_group(self._config.group), self._retries)
+
+    def handed_over(self) -> bool:
+        """Whether every input record is committed, be it that runs still wait on a retry topic."""
+        return self._committed(self._config.group, self._inputs)
+
+    def _committed(self, group: str, names: tuple[str, ...]) -> bool:
+        committed = self._admin.committed(group, names)
+        ends = self._admin.watermarks(names)
+        return all(committed.get(place, first) >= end for place, (first, end) in ends.items())
 
 
 def letters(config: Config, settings: Mapping[str, str]) -> Counter[str]:
