@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import os
 import sqlite3
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
+from pipeline.adapters.kafka.admin import Admin
+from pipeline.adapters.tables.store import Store
+from pipeline.config import topics
 from pipeline.core import tables
 from pipeline.core.tables import CONSENT, SUPPRESSION
 from pipeline.testing.receiver import Behaviour
 from tests.support.broker import Outgoing
 from tests.support.conditions import eventually
 from tests.support.system import event, step
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def now_ms() -> int:
@@ -71,6 +71,22 @@ def files(folder: Path) -> list[Path]:
     return list((folder / "state").rglob("tables-*.db"))
 
 
+async def kept(system) -> None:
+    """Wait until this machine's tables have all that was said so far."""
+    both = topics.tables(system.group)
+    ends = {key: high for key, (_, high) in Admin(dict(system.broker.settings)).watermarks(both).items()}
+
+    def there() -> bool:
+        for file in files(Path(system.hookline["state_dir"]).parent):
+            with contextlib.closing(Store(file)) as store:
+                at = store.positions()
+                if all(at.get(key, 0) >= end for key, end in ends.items()):
+                    return True
+        return False
+
+    await eventually(there, 30)
+
+
 async def test_consent_opens_and_a_withdrawal_closes(shop, receiver):
     say(shop, "c-1", "granted")
     shop.worker()
@@ -78,10 +94,10 @@ async def test_consent_opens_and_a_withdrawal_closes(shop, receiver):
     assert await feed(shop, silent(1)) == "delivered"
     assert await feed(shop, silent(2)) == "skipped(consent)"
     say(shop, "c-1", "denied")
-    await asyncio.sleep(0.5)  # what Kafka and the follower take to hand it out
+    await kept(shop)
     assert await feed(shop, silent(1)) == "skipped(consent)"
     say(shop, "c-2", "granted")
-    await asyncio.sleep(0.5)
+    await kept(shop)
     assert await feed(shop, silent(2)) == "delivered"
     assert len(receiver.seen) == 2
     await eventually(shop.settled, 30)
@@ -117,7 +133,7 @@ async def test_a_suppression_stands_until_its_reason_is_gone(shop, receiver):
     shop.worker()
     assert await feed(shop, silent(1)) == "skipped(suppression)"
     shop.broker.produce(topic, [Outgoing(None, key)])
-    await asyncio.sleep(0.5)
+    await kept(shop)
     assert await feed(shop, silent(1)) == "delivered"
 
 

@@ -16,7 +16,7 @@ from tests.support.system import event, step
 if TYPE_CHECKING:
     from tests.support.children import Child
 
-EVENTS = 60
+EVENTS = 20
 
 
 def said(worker: Child, name: str) -> int:
@@ -68,19 +68,18 @@ async def test_another_configuration_takes_over_while_events_come(system, receiv
     await asyncio.to_thread(system.prepare)
     worker = system.worker()
     sent = [event(n) for n in range(EVENTS)]
-    await asyncio.to_thread(system.feed, sent[:20])
-    await eventually(lambda: receiver.accepted() == 20, timeout_s=60)
+    await asyncio.to_thread(system.feed, sent)
+    await eventually(lambda: receiver.accepted() == EVENTS, timeout_s=60)
 
     system.destination("log", late.url)
     payload = {"event_id": "${event.id}", "version": 2}
     system.journey("welcome", step("crm", "crm.upsert", payload=payload), step("log", "log.upsert"))
     system.tiers = system.tiers[:2]
-    feeding = asyncio.create_task(_feed(system, sent[20:]))
+    feeding = asyncio.create_task(_feed(system, lambda: said(worker, "worker_started") == 2))
     await asyncio.to_thread(system.write)
-    await eventually(lambda: said(worker, "worker_started") == 2, timeout_s=60)
-    await feeding
+    sent += await asyncio.wait_for(feeding, 60)
     await asyncio.to_thread(system.feed, more := [event(n) for n in range(10)])
-    await eventually(lambda: receiver.accepted() == EVENTS + len(more), timeout_s=60)
+    await eventually(lambda: receiver.accepted() == len(sent) + len(more), timeout_s=60)
     await eventually(lambda: asyncio.to_thread(system.settled), timeout_s=60)
 
     asked = Counter(str(each["event_id"]) for each in bodies(receiver))
@@ -94,10 +93,13 @@ async def test_another_configuration_takes_over_while_events_come(system, receiv
     await late.stop()
 
 
-async def _feed(system, events) -> None:
-    for each in events:
-        await asyncio.to_thread(system.feed, [each])
-        await asyncio.sleep(0.1)
+async def _feed(system, over) -> list[dict]:
+    """Feed one event after the other until `over`; return them."""
+    fed = []
+    while not over():
+        fed.append(event(len(fed)))
+        await asyncio.to_thread(system.feed, fed[-1:])
+    return fed
 
 
 async def test_the_supervisor_passes_the_hangup_on(system, receiver) -> None:

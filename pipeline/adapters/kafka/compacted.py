@@ -70,7 +70,7 @@ class Compacted:
         """Names cluster and topics whatever they are called tomorrow; "" where nothing can be relied on to last."""
         try:
             self._look_up(topics)
-        except BaseException as error:
+        except (KafkaException, TopicMissing, BrokerError) as error:
             self._consumer.close()
             raise self._said(error) from error
 

@@ -137,7 +137,7 @@ class Follower:
         try:
             store.note(place=place)
             self._folder.turn_to(file)
-        except BaseException:
+        except BaseException:  # whatever it was goes on its way; half a file must not stay
             store.close()
             file.unlink(missing_ok=True)
             raise

@@ -99,7 +99,7 @@ class Store:
             )
             try:
                 self._prepare(create=create)
-            except BaseException:
+            except BaseException:  # whatever it was goes on its way; nobody else knows the open file
                 self._file.close()
                 raise
         self._execute: Callable[..., sqlite3.Cursor] = self._file.execute
@@ -197,7 +197,7 @@ class Store:
             try:
                 yield
                 self._execute("commit")
-            except BaseException:
+            except BaseException:  # all or nothing, whatever broke off what is done within
                 if self._file.in_transaction:
                     self._execute("rollback")
                 raise

@@ -27,7 +27,11 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "event is accounted for, 1 if not.",
     )
     parser.add_argument("--example", metavar="NAME", help="perform one of the examples instead; `list` names them")
-    parser.add_argument("--keep", action="store_true", help="stay up afterwards, until Ctrl-C, and say what to try")
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="stay up afterwards, until Ctrl-C, and say what to try; of an example, keep the folder",
+    )
     parser.add_argument(
         "--bootstrap",
         metavar="HOST:PORT",

@@ -95,6 +95,7 @@ def farewell(console: Console, program: str) -> None:
     console.print("[bold]Next:[/]")
     hints = (
         (f"{program} demo --keep", "the same, but it stays up for you to play with"),
+        (f"{program} demo --example cart_abandonment", "journeys that ask, decide and branch, scene by scene"),
         (f"{program} --help", "all commands"),
         (TUTORIAL, "build it by hand: your first journey"),
     )

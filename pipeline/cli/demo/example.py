@@ -2,49 +2,41 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import time
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 from rich.tree import Tree
 
-from pipeline.adapters.kafka.admin import Admin
-from pipeline.adapters.kafka.embedded import EmbeddedBroker
 from pipeline.adapters.kafka.reader import read_topic
-from pipeline.cli import screen
+from pipeline.cli.demo import performance
 from pipeline.cli.demo import story as stories
-from pipeline.cli.demo.folder import ENV, Folder
 from pipeline.cli.demo.follow import Progress
 from pipeline.cli.demo.processes import WorkerProcess, call, output_of
 from pipeline.cli.demo.publish import as_event, publishing
 from pipeline.cli.demo.services import Services
 from pipeline.config import topics
-from pipeline.config.load import kafka_settings, load
-from pipeline.config.secrets import Secrets
 from pipeline.core import outcome
-from pipeline.errors import BrokerError, HooklineError
+from pipeline.errors import BrokerError
 from pipeline.model import Outcome
 
 if TYPE_CHECKING:
+    import contextlib
     from collections.abc import Mapping
 
     from rich.console import Console
 
+    from pipeline.cli.demo.folder import Folder
     from pipeline.cli.demo.story import Happening, Scene, Story
     from pipeline.cli.produce import Publisher
-    from pipeline.config.models import Config
 
 SCENE_S: Final = 60.0
 """Bound on all that comes of one scene, a killed worker's partitions included."""
 TICK_S: Final = 0.1
-PARTITIONS: Final = "4"
 SECRET: Final = "hookline"  # noqa: S105 - the name of its file
-INTERRUPTED: Final = 130
 _STYLES: Final = {"delivered": "green", "defaulted": "yellow", "skipped": "dim", "dead": "bold red", "rejected": "red"}
 
 
@@ -60,29 +52,9 @@ def names() -> tuple[str, ...]:
 
 def perform(name: str, bootstrap: str | None, *, keep: bool) -> int:
     """Perform an example; return 0 if all went as told, 1 if not, 130 if interrupted. Raises BrokerError."""
-    console = screen.console()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
-    with contextlib.ExitStack() as cleanup:
-        place = Folder(spent=not keep)
-        cleanup.callback(place.leave)
-        try:
-            good = Example(console, cleanup, place, name, bootstrap).run()
-        except KeyboardInterrupt:
-            console.print("\nInterrupted. Ending the worker ...")
-            return INTERRUPTED
-        except HooklineError:
-            place.spent = not place.log.exists()
-            raise
-        finally:
-            if not place.spent:
-                console.print(f"The folder stays: {place.path}", soft_wrap=True)
-        place.spent &= good
-        return 0 if good else 1
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
+    return performance.perform(
+        lambda console, cleanup, place: Example(console, cleanup, place, name, bootstrap).run(), keep=keep
+    )
 
 
 class Example:
@@ -98,7 +70,9 @@ class Example:
         self._story: Story = stories.read(self._source)
         self._services = Services(self._source / "services.py", place.secret, place.log)
         cleanup.callback(self._services.stop)
-        self._config, self._settings = self._prepare(bootstrap)
+        self._config, self._settings = performance.prepare(
+            self._source / "config", bootstrap, self._services.urls, SECRET, place, cleanup
+        )
         self._progress = Progress(self._config, self._settings)
         self._reached: dict[int, int] = {}
         self._ended: dict[str, dict[str, str]] = {}  # by event ID: each step's last word
@@ -122,30 +96,6 @@ class Example:
         return good
 
     # ------------------------------------------------------------------------------------------- before
-
-    def _prepare(self, bootstrap: str | None) -> tuple[Config, dict[str, str]]:
-        group = ""
-        broker = None
-        if bootstrap is None:
-            broker = EmbeddedBroker()
-            self._cleanup.callback(broker.close)
-            bootstrap = broker.bootstrap
-        else:
-            group = f"demo-{uuid.uuid4().hex[:8]}"  # nobody else's topics, and not those of the last time
-        self._folder.write(self._source / "config", group, bootstrap, self._services.urls, SECRET)
-        config = load(self._folder.config, ENV)
-        settings = kafka_settings(config, Secrets(config.folder))
-        every = (*topics.inputs(config), *topics.own(config))
-        if broker is not None:
-            broker.make(every)
-            return config, settings
-        Admin(settings).partitions()  # says it in one line if there is no Kafka
-        self._cleanup.callback(_delete, settings, every)
-        create = call("topics", "create", "--with-input", PARTITIONS, config=self._folder.config)
-        code, _ = output_of(create, self._folder.log)
-        if code:
-            raise BrokerError(f"hookline topics create failed, exit code {code}; see {self._folder.log}")
-        return config, settings
 
     def _start_worker(self) -> WorkerProcess:
         worker = WorkerProcess(self._folder.config, self._folder.log)
@@ -185,7 +135,7 @@ class Example:
             if self._progress.settled():
                 return True
             if (code := self._worker.ended()) is not None:
-                raise BrokerError(f"the worker ended by itself, exit code {code}; see {self._folder.log}")
+                raise BrokerError(f"the worker ended by itself, exit code {code}{self._folder.log_end()}")
             time.sleep(TICK_S)
         return False
 
@@ -240,9 +190,3 @@ class Example:
 def _event(happening: Happening) -> dict[str, object]:
     at_ms = time.time_ns() // 1_000_000 - happening.ago_ms
     return as_event({**happening.document, "id": happening.id, "time": at_ms})
-
-
-def _delete(settings: dict[str, str], every: tuple[str, ...]) -> None:
-    """Take the topics of this performance away; if Kafka has gone too, they stay."""
-    with contextlib.suppress(BrokerError):
-        Admin(settings).delete(every)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ENV: Final = "demo"
+LOG_LINES_SHOWN: Final = 5
 _GROUP: Final = re.compile(r"^group: (\S+)$", re.MULTILINE)
 
 
@@ -42,6 +43,11 @@ class Folder:
         secret.write_text(self.secret)
         (self.config / "env").mkdir()
         (self.config / "env" / f"{ENV}.yaml").write_text(environment(bootstrap, urls))
+
+    def log_end(self) -> str:
+        """Return the last lines of the log as the end of a message, "" without any."""
+        last = self.log.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:] if self.log.exists() else []
+        return "; its log ends with:\n" + "\n".join(last) if last else ""
 
     def leave(self) -> None:
         """Remove it with all that is in it if it is spent; idempotent."""

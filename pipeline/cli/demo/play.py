@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
 import sys
 import time
-import uuid
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -15,26 +13,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from pipeline.adapters.kafka.admin import Admin
-from pipeline.adapters.kafka.embedded import EmbeddedBroker
-from pipeline.cli import screen
-from pipeline.cli.demo import closing, events, summary, watch
-from pipeline.cli.demo.folder import ENV, Folder
+from pipeline.cli.demo import closing, events, performance, summary, watch
 from pipeline.cli.demo.follow import Follower, Progress, letters
 from pipeline.cli.demo.processes import WorkerProcess, call, output_of
 from pipeline.cli.demo.publish import as_event, publishing
 from pipeline.cli.demo.systems import CRM, MAIL, MAIL_DOWN_S, Systems
 from pipeline.cli.demo.view import View, view
 from pipeline.config import topics
-from pipeline.config.load import kafka_settings, load
-from pipeline.config.secrets import Secrets
-from pipeline.errors import BrokerError, HooklineError
+from pipeline.errors import BrokerError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pipeline.cli.demo.folder import Folder
     from pipeline.cli.produce import Publisher
-    from pipeline.config.models import Config
 
 SEND_S: Final = 10.0
 """How long the events are spread over."""
@@ -48,43 +40,15 @@ SHOW_S: Final = 0.15
 """Time between two pictures."""
 STAY_S: Final = 3_600.0
 """Length of one sleep while everything stays up."""
-LOG_LINES_SHOWN: Final = 5
 MORE_EVENTS: Final = 100
-EMBEDDED_GROUP: Final = "demo"
-PARTITIONS: Final = "4"
-INTERRUPTED: Final = 130
 
 
 def play(count: int, seed: int, bootstrap: str | None, *, keep: bool) -> int:
     """Run the demo; return 0 if everything is accounted for, 1 if not, 130 if interrupted. Leaves nothing behind."""
-    console = screen.console()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
-    with contextlib.ExitStack() as cleanup:
-        folder = Folder(spent=not keep)
-        cleanup.callback(folder.leave)
-        try:
-            code = Play(console, cleanup, folder, count, seed, bootstrap, keep=keep).run()
-        except KeyboardInterrupt:
-            console.print("\nInterrupted. Ending the worker ...")
-            return INTERRUPTED
-        except HooklineError:
-            folder.spent = not folder.log.exists()
-            raise
-        finally:
-            if not folder.spent:
-                console.print(f"The folder stays: {folder.path}", soft_wrap=True)
-    return code
-
-
-def _delete(settings: dict[str, str], names: tuple[str, ...]) -> None:
-    """Take the topics of this demo away; if Kafka has gone too, they stay."""
-    with contextlib.suppress(BrokerError):
-        Admin(settings).delete(names)
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
+    return performance.perform(
+        lambda console, cleanup, folder: Play(console, cleanup, folder, count, seed, bootstrap, keep=keep).run(),
+        keep=keep,
+    )
 
 
 class Play:
@@ -115,7 +79,10 @@ class Play:
         self._systems.start()
         cleanup.callback(self._systems.stop)
         self._embedded = bootstrap is None
-        self._config, self._settings = self._prepare(bootstrap)
+        source = Path(str(resources.files("pipeline.cli.demo") / "configuration"))
+        self._config, self._settings = performance.prepare(
+            source, bootstrap, self._systems.urls(), CRM, folder, cleanup, keep=keep
+        )
         self._worker = WorkerProcess(self._folder.config, self._folder.log)
         cleanup.callback(self._worker.stop)
         self._progress = Progress(self._config, self._settings)
@@ -125,8 +92,8 @@ class Play:
         cleanup.callback(self._follower.stop)
         self._started_s = time.monotonic()
 
-    def run(self) -> int:
-        """Play it to the end; returns the exit code."""
+    def run(self) -> bool:
+        """Play it to the end; return whether all agrees."""
         console, bootstrap = self._console, self._settings["bootstrap.servers"]
         closing.introduce(console, self._folder, bootstrap, embedded=self._embedded)
         self._follower.start()
@@ -150,36 +117,9 @@ class Play:
             self._stay()
         else:
             closing.farewell(console, program)
-        self._folder.spent &= good
-        return 0 if good else 1
+        return good
 
     # ------------------------------------------------------------------------------------------- before
-
-    def _prepare(self, bootstrap: str | None) -> tuple[Config, dict[str, str]]:
-        group = EMBEDDED_GROUP
-        broker = None
-        if bootstrap is None:
-            broker = EmbeddedBroker()
-            self._cleanup.callback(broker.close)
-            bootstrap = broker.bootstrap
-        else:
-            group = f"demo-{uuid.uuid4().hex[:8]}"  # nobody else's topics, and not those of the last demo
-        source = Path(str(resources.files("pipeline.cli.demo") / "configuration"))
-        self._folder.write(source, group, bootstrap, self._systems.urls(), CRM)
-        config = load(self._folder.config, ENV)
-        settings = kafka_settings(config, Secrets(config.folder))
-        names = (*topics.inputs(config), *topics.own(config))
-        if broker is not None:
-            broker.make(names)
-            return config, settings
-        Admin(settings).partitions()  # says it in one line if there is no Kafka
-        if not self._keep:
-            self._cleanup.callback(_delete, settings, names)
-        create = call("topics", "create", "--with-input", PARTITIONS, config=self._folder.config)
-        code, _ = output_of(create, self._folder.log)
-        if code:
-            raise BrokerError(f"hookline topics create failed, exit code {code}{self._log_end()}")
-        return config, settings
 
     def _begin(self, publisher: Publisher) -> None:
         """Send the records without value and wait until the worker has settled one: it has joined its group."""
@@ -191,7 +131,7 @@ class Play:
             while not self._progress.begun():
                 self._look_after(publisher)
                 if time.monotonic() >= until_s:
-                    raise BrokerError(f"the worker settled nothing within {BEGIN_S:.0f} s{self._log_end()}")
+                    raise BrokerError(f"the worker settled nothing within {BEGIN_S:.0f} s{self._folder.log_end()}")
                 time.sleep(TICK_S)
 
     # -------------------------------------------------------------------------------------------- sending
@@ -241,11 +181,7 @@ class Play:
         if self._follower.error is not None:
             raise self._follower.error
         if (code := self._worker.ended()) is not None:
-            raise BrokerError(f"the worker ended by itself, exit code {code}{self._log_end()}")
-
-    def _log_end(self) -> str:
-        last = self._folder.log.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:]
-        return "; its log ends with:\n" + "\n".join(last) if last else ""
+            raise BrokerError(f"the worker ended by itself, exit code {code}{self._folder.log_end()}")
 
     # -------------------------------------------------------------------------------------------- showing
 
@@ -278,7 +214,7 @@ class Play:
     def _account(self, worker_code: int | None) -> bool:
         code, told = output_of(call("account", "--json", config=self._folder.config), self._folder.log)
         if not told:
-            raise BrokerError(f"hookline account failed, exit code {code}{self._log_end()}")
+            raise BrokerError(f"hookline account failed, exit code {code}{self._folder.log_end()}")
         evidence = summary.Evidence(
             self._sent, orjson.loads(told), self._follower.tally, self._systems.seen(),
             letters(self._config, self._settings), worker_code,

@@ -127,7 +127,7 @@ async def test_a_probe_that_may_not_go_leaves_its_place_to_another(world) -> Non
     await until(lambda: len(world.outcomes()) > settled)
     assert customer.ended()[-1][:2] == ("skipped", "consent")
     customer.tables.of["customer-7"] = said(granted=True)
-    await until(lambda: lane.spare() == 1)
+    await until(lambda: lane.spare() > 0)  # or more, if what waited for its time was sooner and closed the breaker
     customer.offer()
     await until(lambda: customer.ended()[-1][0] == "delivered")
 
