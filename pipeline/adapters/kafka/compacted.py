@@ -14,6 +14,7 @@ from pipeline.adapters.kafka.embedded import is_embedded
 from pipeline.adapters.kafka.message import as_record
 from pipeline.adapters.kafka.place import topic_ids
 from pipeline.adapters.kafka.trouble import Trouble
+from pipeline.adapters.kafka.ungrouped import UNGROUPED
 from pipeline.errors import BrokerError, TopicMissing
 
 if TYPE_CHECKING:
@@ -38,15 +39,9 @@ AGAIN_S: Final = 0.2
 _MOVING: Final = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 
 TUNING: Final[dict[str, Any]] = {
-    "group.id": "hookline-tables",  # librdkafka wants one; it is never joined and nothing is committed
-    "enable.auto.commit": False,
-    "enable.auto.offset.store": False,
-    "enable.partition.eof": True,
+    **UNGROUPED,
     "auto.offset.reset": "error",  # an offset that is gone means that what was read is not what is there
-    "isolation.level": "read_committed",
     "queued.max.messages.kbytes": 8_192,
-    "fetch.queue.backoff.ms": 5,
-    "log_level": 0,  # what goes wrong is raised or logged, once, instead of printed
 }
 
 Key = tuple[str, int]

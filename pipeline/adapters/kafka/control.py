@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from pipeline.adapters.kafka.trouble import Trouble
+from pipeline.adapters.kafka.ungrouped import UNGROUPED
 from pipeline.errors import BrokerError, TopicMissing
 from pipeline.model import Record
 
@@ -37,15 +38,8 @@ REPORTS: Final = b"worker/"
 """How the keys of what workers report about themselves begin."""
 
 TUNING: Final[dict[str, Any]] = {
-    "group.id": "hookline-control",  # librdkafka wants one; it is never joined and nothing is committed
-    "enable.auto.commit": False,
-    "enable.auto.offset.store": False,
-    "enable.partition.eof": True,
-    "auto.offset.reset": "earliest",  # read anew if compaction took the place we were at
-    "isolation.level": "read_committed",
+    **UNGROUPED,
     "queued.max.messages.kbytes": 4_096,
-    "fetch.queue.backoff.ms": 5,
-    "log_level": 0,  # what goes wrong is raised or logged, once, instead of printed
 }
 
 

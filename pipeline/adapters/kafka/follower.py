@@ -17,6 +17,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from pipeline.adapters.kafka.message import as_record
 from pipeline.adapters.kafka.trouble import Trouble
+from pipeline.adapters.kafka.ungrouped import UNGROUPED
 from pipeline.errors import BrokerError
 
 if TYPE_CHECKING:
@@ -46,17 +47,10 @@ STOP_S: Final = 10.0
 _MISSING: Final = KafkaError._UNKNOWN_PARTITION  # noqa: SLF001 - librdkafka's public name for it
 
 TUNING: Final[dict[str, Any]] = {
-    "group.id": "hookline-follower",  # librdkafka wants one; it is never joined and nothing is committed
-    "enable.auto.commit": False,
-    "enable.auto.offset.store": False,
-    "enable.partition.eof": True,
-    "auto.offset.reset": "earliest",  # read anew if compaction or retention took the place we were at
-    "isolation.level": "read_committed",
+    **UNGROUPED,
     "queued.min.messages": 2_000,
     "queued.max.messages.kbytes": 8_192,
-    "fetch.queue.backoff.ms": 5,
     "fetch.wait.max.ms": 100,
-    "log_level": 0,  # what goes wrong is logged here, once, instead of printed
 }
 
 

@@ -22,6 +22,7 @@ from confluent_kafka import (
 from pipeline.adapters.kafka.embedded import is_embedded
 from pipeline.adapters.kafka.message import as_record
 from pipeline.adapters.kafka.trouble import Trouble
+from pipeline.adapters.kafka.ungrouped import UNGROUPED
 from pipeline.errors import BrokerError, TopicMissing
 
 if TYPE_CHECKING:
@@ -43,15 +44,8 @@ PREFETCH_KBYTES: Final = 16_384
 """What librdkafka may hold for us."""
 
 TUNING: Final[dict[str, Any]] = {
-    "group.id": "hookline-reader",  # librdkafka wants one; it is never joined and nothing is committed
-    "enable.auto.commit": False,
-    "enable.auto.offset.store": False,
-    "enable.partition.eof": True,
-    "auto.offset.reset": "earliest",  # what retention deletes while we read is passed over
-    "isolation.level": "read_committed",
+    **UNGROUPED,
     "queued.max.messages.kbytes": PREFETCH_KBYTES,
-    "fetch.queue.backoff.ms": 5,
-    "log_level": 0,  # what goes wrong is raised, once, instead of printed
 }
 
 Progress = "Callable[[int, int], None]"
