@@ -1,15 +1,18 @@
 """What is sent: body, head and delivery ID."""
 
 import json
+import sys
+import tracemalloc
 import uuid
 from datetime import UTC, datetime, timedelta
 from urllib.parse import unquote
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core import payload
+from pipeline.core import payload, urltext
 from pipeline.model import ABSENT, Credentials, Event, FailureClass, Refused
 
 NAMESPACE = uuid.UUID("6f9d1c3a-52c4-5d0e-9a53-0d3f2b7a8c11")
@@ -108,6 +111,19 @@ def test_a_body_up_to_its_bound_is_sent_and_one_beyond_it_refused():
     made = payload.render(text)({"t": largest}, 0)
     assert len(made) == payload.BODY_BYTES_MAX
     assert payload.render(text)({"t": largest + "x"}, 0) == Refused(FailureClass.SCHEMA, "body_too_large")
+
+
+@pytest.mark.parametrize("write", [orjson.dumps, payload.json_line, urltext.form])
+def test_a_body_that_waits_takes_the_memory_of_its_own_bytes(write):
+    """The writer's buffer of some KB goes once the body is made: thousands of bodies wait at once."""
+    rendered = payload.render(BODY, write)
+    tracemalloc.start()
+    try:
+        bodies = [rendered({"id": "x" * 50, "total": number}, 0) for number in range(300)]
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < sum(map(sys.getsizeof, bodies)) + 60 * len(bodies)
 
 
 def test_a_list_mapping_sees_the_item_and_the_event():
