@@ -231,10 +231,11 @@ class Worker:
             compiled.plan, self.lanes, settlement, self.telemetry, self._asking, self._tables.marks, self._recall
         )  # fmt: skip
         self.misses = process.misses
-        sources = [KafkaSource(self._settings, config.group, [topic], "input", log) for topic in compiled.input_topics]
+        grouped = {**self._settings, "group.protocol": config.kafka.group_protocol}
+        sources = [KafkaSource(grouped, config.group, [topic], "input", log) for topic in compiled.input_topics]
         tiers_ms = dict(zip(topics.retry_topics(config), compiled.tiers_ms, strict=True)) | self._removed
         retry_topics = tuple(tiers_ms)
-        sources.append(KafkaSource(self._settings, topics.retry_group(config.group), retry_topics, "retry", log))
+        sources.append(KafkaSource(grouped, topics.retry_group(config.group), retry_topics, "retry", log))
         for source in sources:
             ledger = topics.outcomes(config.group) if source.role == "input" else None
             intake = Intake(

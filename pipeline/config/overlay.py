@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from pipeline.config.auth import Auth, BaseUrl, Sign, Tls, Url
 from pipeline.config.destination import Limits  # noqa: TC001 - pydantic reads annotations at run time
-from pipeline.config.policy import KafkaSettings, Telemetry
+from pipeline.config.policy import GroupProtocol, KafkaSettings, Telemetry
 from pipeline.config.proxy import ProxyUrl  # noqa: TC001 - pydantic reads annotations at run time
 from pipeline.config.section import (
     FileRef,
@@ -59,6 +59,7 @@ class KafkaOverlay(KafkaSettings):
     """What one environment may set of the brokers."""
 
     bootstrap: Line | None = Field(None, description="`host:port, …` or `env:NAME`.")
+    group_protocol: GroupProtocol | None = Field(None, description="How workers share partitions.")
 
 
 class RegistryOverlay(Section):

@@ -43,6 +43,7 @@ RECORD_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"  
 
 _KAFKA_PREFIXES: Final = ("security.", "sasl.", "ssl.", "client.", "socket.", "reconnect.backoff.", "broker.address.")
 _KAFKA_KEYS: Final = ("message.max.bytes", "receive.message.max.bytes", "topic.metadata.refresh.interval.ms")
+_KAFKA_OWN: Final = ("bootstrap", "group_protocol")
 _KAFKA_SECRETS: Final = re.compile(r"^(.*(secret|password|passphrase)|.*key\.pem|sasl\.oauthbearer\.config)$")
 _REFERENCE: Final = re.compile(r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:\S.*)$", re.ASCII)
 
@@ -59,6 +60,7 @@ def _pattern(pattern: str, message: str, hint: str = "") -> BeforeValidator:
 
 
 Topic = Annotated[str, _pattern(TOPIC_PATTERN, "must be a Kafka topic name"), Shown("topic")]
+GroupProtocol = Literal["classic", "consumer"]
 RecordName = Annotated[str, _pattern(RECORD_PATTERN, "must be the full name of an Avro record"), Shown("Avro name")]
 
 
@@ -78,8 +80,8 @@ class KafkaSettings(Section):
     def _pass_through(cls, given: object) -> object:
         if not isinstance(given, Mapping):
             return given
-        own = {key: part for key, part in given.items() if key == "bootstrap"}
-        return own | {"settings": {key: part for key, part in given.items() if key != "bootstrap"}}
+        own = {key: part for key, part in given.items() if key in _KAFKA_OWN}
+        return own | {"settings": {key: part for key, part in given.items() if key not in _KAFKA_OWN}}
 
     @field_validator("settings", mode="before")
     @classmethod
@@ -105,6 +107,11 @@ class Kafka(KafkaSettings):
     """The brokers, and librdkafka settings that are passed through as they are."""
 
     bootstrap: Line = Field(description="`host:port, …` or `env:NAME`.")
+    group_protocol: GroupProtocol = Field(
+        "classic",
+        description="How workers share partitions: `classic` (cooperative-sticky, any broker) or `consumer` "
+        "(KIP-848, Kafka 4.0 or later; its timeouts are the broker's).",
+    )
 
 
 class Registry(Section):

@@ -364,3 +364,32 @@ class Gate:
 
     def open(self) -> None:
         self._passable.set()
+
+
+async def test_a_member_that_shares_partitions_in_another_way_is_refused_with_the_remedy(
+    topic_factory, open_source
+) -> None:
+    topic = topic_factory(partitions=2)
+    first = open_source(topic)
+    await eventually(lambda: len(first.owned) == 2)  # from now on it tells what it had when it joins again
+    second = open_source(topic)
+    await eventually(lambda: len(first.owned) == len(second.owned) == 1, timeout_s=60)
+    third = open_source(topic, **{"group.protocol": "consumer"})
+    await eventually(lambda: third.fatal)
+    assert isinstance(third.fatal[0], BrokerError)
+    assert "stop all of them before it is changed" in str(third.fatal[0])
+    for each in (first, second):
+        assert not each.fatal
+        await each.source.stop()
+
+
+async def test_a_classic_member_may_join_a_group_of_the_newer_protocol(topic_factory, open_source) -> None:
+    topic = topic_factory(partitions=2)
+    first = open_source(topic, **{"group.protocol": "consumer"})
+    await eventually(lambda: len(first.owned) == 2)
+    second = open_source(topic)
+    await eventually(lambda: len(first.owned) == len(second.owned) == 1, timeout_s=60)
+    await first.source.stop()
+    await eventually(lambda: len(second.owned) == 2, timeout_s=60)
+    assert not first.fatal + second.fatal
+    await second.source.stop()

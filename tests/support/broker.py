@@ -199,6 +199,13 @@ class Broker:
         finally:
             member_of_none.close()
 
+    def group_protocol(self, group: str) -> str:
+        """How the members of a group share partitions: `classic` or `consumer` (KIP-848)."""
+        admin = AdminClient(dict(self.settings))
+        listed = admin.list_consumer_groups(request_timeout=REQUEST_TIMEOUT_S).result(REQUEST_TIMEOUT_S).valid
+        (found,) = [each.type.name.lower() for each in listed if each.group_id == group]
+        return str(found)
+
     def lag(self, group: str, topic: str) -> int:
         """Records of the topic the group has not committed yet; a partition without a commit counts whole."""
         committed = self.committed(group, topic)

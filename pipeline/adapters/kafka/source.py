@@ -25,6 +25,7 @@ from confluent_kafka import (
 )
 
 from pipeline.adapters.kafka.backlog import Backlog
+from pipeline.adapters.kafka.grouped import grouped, refusal
 from pipeline.adapters.kafka.message import as_record
 from pipeline.adapters.kafka.place import places
 from pipeline.adapters.kafka.requests import Requests
@@ -58,27 +59,6 @@ ASSIGN_S: Final = 60.0
 STOP_S: Final = 30.0
 """Bound on leaving the group."""
 
-TUNING: Final[dict[str, str | int | bool]] = {
-    "enable.auto.commit": False,
-    "enable.auto.offset.store": False,
-    "partition.assignment.strategy": "cooperative-sticky",
-    "queued.min.messages": 2_000,
-    "queued.max.messages.kbytes": 8_192,
-    "fetch.queue.backoff.ms": 5,
-    "fetch.wait.max.ms": 100,
-    # Of compressed bytes: a first fetch of 1 MB (the default) from each of 8 partitions cost 40 MB of memory.
-    "max.partition.fetch.bytes": 131_072,
-    "enable.partition.eof": False,
-    "isolation.level": "read_committed",
-    # Heartbeats have a thread of their own in librdkafka, so a short session only means that a dead worker is missed
-    # sooner: its partitions move after 15 s instead of 45.
-    "session.timeout.ms": 15_000,
-    "heartbeat.interval.ms": 3_000,
-}
-
-BROKER_DECIDES: Final = ("partition.assignment.strategy", "session.timeout.ms", "heartbeat.interval.ms")
-"""Under `group.protocol=consumer` (KIP-848), where librdkafka refuses to be told them."""
-
 _Key = tuple[str, int]
 
 
@@ -93,16 +73,18 @@ class KafkaSource:
         role: str,
         log: Callable[..., None],
     ) -> None:
-        """Prepare; nothing is contacted. A partition without a commit starts at its beginning."""
+        """Prepare; nothing is contacted. A partition without a commit starts at its beginning.
+
+        `group.protocol` among the settings says how partitions are shared.
+        """
         self.role = role
         self.topics = tuple(topics)
         self._group = group
-        self._plain = dict(settings)  # for clients that are no consumers
+        # For clients that are in no group.
+        self._plain = {key: content for key, content in settings.items() if key != "group.protocol"}
         self._log = log
-        broker_decides = BROKER_DECIDES if settings.get("group.protocol") == "consumer" else ()
         self._settings: dict[str, str | int | bool | Callable[..., None]] = {
-            **{key: content for key, content in TUNING.items() if key not in broker_decides},
-            **settings,
+            **grouped(settings),
             "group.id": group,
             # Out of range (retention deleted it) is an error to be seen for the input; own topics start over.
             "auto.offset.reset": "error" if role == "input" else "earliest",
@@ -255,14 +237,8 @@ class KafkaSource:
 
     def _judge(self, error: KafkaError) -> None:
         """Go on over what passes by itself; raise what the worker cannot go on with."""
-        code = error.code()
-        if code == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - the client's public name for it
-            raise BrokerError(
-                f"the committed offset of {', '.join(self.topics)} no longer exists on the broker (retention deleted "
-                "it, or the topic was made anew); choose a new start with kafka-consumer-groups --reset-offsets"
-            )
-        if error.fatal() or code in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
-            raise BrokerError(f"Kafka refuses the {self.role} consumer: {error.str()}")
+        if refused := refusal(error, self._settings, self.role, self.topics):
+            raise BrokerError(refused)
         self._log("warning", "consumer_error", role=self.role, code=error.name())
 
     def _send_commits(self, consumer: Consumer, *, wait: bool) -> None:

@@ -179,6 +179,25 @@ def test_kafka_settings_that_are_refused(folder: Folder, setting: str, expected:
     assert "hunter2" not in problem
 
 
+@pytest.mark.parametrize("written", ["consumer", "classic"])
+def test_how_workers_share_partitions_is_ours_to_say_and_may_differ_by_environment(
+    folder: Folder, written: str
+) -> None:
+    assert folder.load().kafka.group_protocol == "classic"
+    folder.change("hookline.yaml", "  bootstrap:", f"  group_protocol: {written}\n  bootstrap:")
+    config = folder.load()
+    assert config.kafka.group_protocol == written
+    assert kafka_settings(config, Secrets(config.folder, {"KAFKA_BOOTSTRAP": "b:1"})) == {"bootstrap.servers": "b:1"}
+    folder.write("env/test.yaml", "mode: live\nkafka:\n  group_protocol: consumer\n")
+    assert folder.load("test").kafka.group_protocol == "consumer"
+
+
+def test_another_way_to_share_partitions_is_refused(folder: Folder) -> None:
+    problem = folder.change("hookline.yaml", "  bootstrap:", "  group_protocol: eager\n  bootstrap:").problem()
+    assert problem.startswith("hookline.yaml:3:19: kafka.group_protocol")
+    assert "consumer" in problem
+
+
 def test_every_missing_reference_of_the_brokers_at_once(folder: Folder) -> None:
     folder.change("hookline.yaml", "  bootstrap:", "  sasl.password: file:none\n  bootstrap:")
     config = folder.load()
