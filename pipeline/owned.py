@@ -63,7 +63,8 @@ class Delivery:
 
     `target` is path and query below the base URL, b"" those that no event changes. `response` has the declared fields
     of the answer that took it, `excerpt` the beginning of the last error response, if the destination keeps any.
-    `fallback` is what its step's `default` made, to be its response if it gets none.
+    `ambiguous`: an attempt may have arrived though no answer came. `fallback` is what its step's `default` made, to be
+    its response if it gets none.
     """
 
     id: str
@@ -79,6 +80,7 @@ class Delivery:
     due_ms: int = 0
     status: int = 0
     last_cls: str = ""
+    ambiguous: bool = False
     history: list[Attempt] | None = None
     target: bytes = b""
     response: Mapping[str, object] | None = None

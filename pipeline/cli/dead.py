@@ -179,6 +179,7 @@ def _document(of: Letter, schemas: Schemas, *, reveal: bool) -> dict[str, Any]:
     return {
         **_row(of),
         "excerpt": letter.excerpt(of, reveal=reveal),
+        "earlier": letter.earlier(of, reveal=reveal),
         "key": letter.original_key(of, reveal=reveal),
         "headers": letter.original_headers(of, reveal=reveal),
         "event": letter.original_value(of, schemas, reveal=reveal),
@@ -197,8 +198,10 @@ def _print_one(document: dict[str, Any], *, first: bool) -> None:
         elif name == "headers":
             for header, text in content.items():
                 print(f"{'header':<{width}}  {screen.visible(header)}: {screen.visible(text)}")
-        elif name == "event" and not isinstance(content, str):
-            print("event")
+        elif name in ("earlier", "event") and not isinstance(content, str):
+            if not content:
+                continue
+            print("earlier steps" if name == "earlier" else name)
             lines = json.dumps(content, indent=2, ensure_ascii=False).split("\n")
             print("\n".join(f"  {screen.visible(line)}" for line in lines))
         elif content != "":

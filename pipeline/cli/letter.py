@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from pipeline.core import runstate
 from pipeline.core.deadletter import EXCERPT, OVERSIZE, PREFIX
+from pipeline.core.runstate import RunState
 from pipeline.model import Undecodable, value
 
 if TYPE_CHECKING:
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 
 OPEN_HEADERS: Final = ("traceparent", "tracestate", "__value_schema_id", "__key_schema_id")
 """Headers of producers whose content is no personal data by their own specifications."""
+_BYTES: Final = (EXCERPT, runstate.STATE_HEADER)
+"""Headers of ours that are no text."""
 _NAMES_MAX: Final = 10_000
 """Field names of a schema that are looked at; those beyond are masked like keys of a map."""
 
@@ -25,8 +30,8 @@ _NAMES_MAX: Final = 10_000
 class Letter:
     """One record of the dead topic. `says` has our own headers without their prefix; `at_ms` is when it was written.
 
-    What was kept of a response is not in `says`: it may hold anything. `original_headers` and the like show what may be
-    personal, masked.
+    What was kept of a response, and of the run's earlier steps, is not in `says`: it may hold anything.
+    `original_headers` and the like show what may be personal, masked.
     """
 
     record: Record
@@ -43,6 +48,13 @@ class Letter:
         """Where its event was read from."""
         return "/".join(self.says.get(f"source-{part}", "") for part in ("topic", "partition", "offset"))
 
+    @property
+    def run(self) -> RunState | None:
+        """What it keeps of its run for a replay: the steps that ended before. None if it keeps nothing, or damaged."""
+        kept = self.record.header(runstate.STATE_HEADER)
+        state = None if kept is None else runstate.decode(kept)
+        return state if isinstance(state, RunState) else None
+
     def named(self, text: str) -> bool:
         """Whether `text` is its event ID, delivery ID, trace ID, source position or own position."""
         ids = [self.says.get(name) for name in ("event-id", "delivery-id", "trace-id")]
@@ -54,7 +66,7 @@ def letter(record: Record) -> Letter:
     says = {
         name.removeprefix(PREFIX): (content or b"").decode("utf-8", "replace")
         for name, content in record.headers
-        if name.startswith(PREFIX) and name != EXCERPT
+        if name.startswith(PREFIX) and name not in _BYTES
     }
     return Letter(record, says, record.timestamp_ms)
 
@@ -72,6 +84,20 @@ def excerpt(of: Letter, *, reveal: bool) -> str:
     """Return what was kept of the response, "" if nothing was; only its length unless `reveal`."""
     kept = of.record.header(EXCERPT)
     return "" if kept is None else kept.decode("utf-8", "backslashreplace") if reveal else _measure(kept)
+
+
+def earlier(of: Letter, *, reveal: bool) -> dict[str, object]:
+    """Return how the run's earlier steps ended, by name; what they were answered only if `reveal`, else its fields."""
+    shown: dict[str, object] = {}
+    for name, result in of.run.results.items() if of.run is not None else ():
+        told: dict[str, object] = {"outcome": result.outcome.value}
+        told |= {key: said for key, said in (("class", result.cls), ("status", result.status)) if said}
+        if result.response is not None:
+            told["response"] = {
+                field: _plain(kept) if reveal else mask(kept, frozenset()) for field, kept in result.response.items()
+            }
+        shown[name] = told
+    return shown
 
 
 def original_key(of: Letter, *, reveal: bool) -> str:
@@ -123,6 +149,10 @@ def mask(document: object, names: frozenset[str]) -> object:
     if isinstance(document, bool):
         return "(true or false)"
     return "(number)" if isinstance(document, (int, float)) else "(text)"
+
+
+def _plain(kept: object) -> object:
+    return kept.isoformat() if isinstance(kept, datetime) else kept
 
 
 def _field_names(tree: Type) -> Iterator[str]:

@@ -162,15 +162,10 @@ def _read(settings: Mapping[str, str], topic: str, since_ms: int) -> Iterator[Re
 
 
 def _letter(record: Record) -> Letter:
-    from pipeline.core.deadletter import EXCERPT, PREFIX  # noqa: PLC0415
+    from pipeline.cli.letter import letter  # noqa: PLC0415
     from pipeline.core.timeline import Letter  # noqa: PLC0415
 
-    says = {
-        name.removeprefix(PREFIX): (content or b"").decode("utf-8", "replace")
-        for name, content in record.headers
-        if name.startswith(PREFIX) and name != EXCERPT
-    }
-    return Letter((record.topic, record.partition, record.offset), record.timestamp_ms, says)
+    return Letter((record.topic, record.partition, record.offset), record.timestamp_ms, letter(record).says)
 
 
 def _empty(ledger: LedgerRow, sought: Sought) -> str:

@@ -49,6 +49,7 @@ def for_delivery(delivery: Delivery, outcome: Outcome, cls: str, detail: str, no
         "first-at": _rfc3339(delivery.first_ns or flight.received_ns), "last-at": _rfc3339(now_ns),
         "event-id": event.id, "event-type": event.type, "journey": delivery.step.journey, "step": delivery.step.name,
         "destination": delivery.step.destination, "delivery-id": delivery.id, "trace-id": flight.trace.trace_id,
+        "ambiguous": ("yes" if delivery.ambiguous else "no") if delivery.attempts else "",
     })  # fmt: skip
     if delivery.excerpt:
         headers.append((EXCERPT, delivery.excerpt))

@@ -30,13 +30,17 @@ _PLAIN: Final = 1
 
 @value
 class StepState:
-    """A step that is still to be delivered. Times in Unix ms; `first_ms` 0 means never attempted."""
+    """A step that is still to be delivered. Times in Unix ms; `first_ms` 0 means never attempted.
+
+    `ambiguous`: one of its attempts may have arrived though no answer came.
+    """
 
     attempts: int
     due_ms: int
     first_ms: int
     cls: str
     status: int
+    ambiguous: bool = False
 
 
 @value
@@ -79,7 +83,7 @@ def encode(state: RunState) -> bytes | None:
         "journey": state.journey, "hash": state.hash, "event": state.event_id, "source": state.source,
         "n": state.deliveries, "started": state.started_ms, "hop": state.hop, "parks": state.parks,
         "due": state.due_ms, "trace": state.trace_id, "sampled": state.sampled, "link": state.link,
-        "steps": {name: [s.attempts, s.due_ms, s.first_ms, s.cls, s.status] for name, s in state.steps.items()},
+        "steps": {name: _waits(step) for name, step in state.steps.items()},
     }  # fmt: skip
     version = _PLAIN
     if state.ahead or state.results or state.retried:
@@ -116,7 +120,8 @@ def decode(header: bytes | None) -> RunState | Unreadable:
 def _shape(doc: Any) -> RunState:
     topic, partition, offset, stamp = doc["source"]
     steps = {
-        str(name): StepState(int(s[0]), int(s[1]), int(s[2]), str(s[3]), int(s[4])) for name, s in doc["steps"].items()
+        str(name): StepState(int(s[0]), int(s[1]), int(s[2]), str(s[3]), int(s[4]), bool(s[5:]))
+        for name, s in doc["steps"].items()
     }
     return RunState(
         journey=str(doc["journey"]), hash=str(doc["hash"]), event_id=str(doc["event"]),
@@ -127,6 +132,12 @@ def _shape(doc: Any) -> RunState:
         results={str(name): _read(each) for name, each in doc.get("results", {}).items()},
         retried=tuple(map(str, doc.get("retried", ()))),
     )  # fmt: skip
+
+
+def _waits(step: StepState) -> list[object]:
+    """Give a waiting step as JSON: what is seldom so is said only where it is, and passed over by earlier releases."""
+    told: list[object] = [step.attempts, step.due_ms, step.first_ms, step.cls, step.status]
+    return [*told, 1] if step.ambiguous else told
 
 
 def _written(result: Result) -> list[object]:

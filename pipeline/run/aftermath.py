@@ -106,6 +106,8 @@ class Aftermath:
         self._narrow(cls, delivery.status)
         remember(delivery, span_id, now_ns, delivery.status, cls)
         delivery.last_cls = cls
+        if isinstance(result, Failure) and result.sent:
+            delivery.ambiguous = True
         delivery.excerpt = result.body[: delivery.step.excerpt_bytes] if isinstance(result, Answer) else b""
         detail = result.detail if isinstance(result, Failure) else f"http_{result.status}"
         now_ms = now_ns // 1_000_000

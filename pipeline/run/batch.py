@@ -14,7 +14,19 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from pipeline.core import batch, verdict
 from pipeline.core.payload import batch_id
-from pipeline.model import Answer, Attempt, BatchPolicy, Delivery, FailureClass, Gate, Hold, Outcome, SkipReason, Step
+from pipeline.model import (
+    Answer,
+    Attempt,
+    BatchPolicy,
+    Delivery,
+    Failure,
+    FailureClass,
+    Gate,
+    Hold,
+    Outcome,
+    SkipReason,
+    Step,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -251,6 +263,7 @@ class Batching:
         results = batch.each(answer, [each.id for each in taken.members], policy.read)
         for each, result in zip(taken.members, results, strict=True):
             each.status = result.status if isinstance(result, Answer) else answer.status
+            each.ambiguous = each.ambiguous or (isinstance(result, Failure) and result.sent)
             ruling = verdict.judge(result, each.attempts, each.step.retry, now_ms, each.expires_ms, self._dice.random())
             match ruling:
                 case verdict.Delivered():
@@ -277,6 +290,7 @@ class Batching:
             each.first_ns = each.first_ns or ended.first_ns
             each.last_ns = ended.last_ns or each.last_ns
             each.excerpt = ended.excerpt
+            each.ambiguous = each.ambiguous or ended.ambiguous
             for attempt in ended.history or ():
                 each.history = each.history or []
                 if len(each.history) < HISTORY_MAX:

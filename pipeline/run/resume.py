@@ -96,6 +96,7 @@ class Resume:
             delivery = Delivery(
                 payload.delivery_id(event.id, step.id_suffix), step, run, b"", headers, expires_ms, was.attempts,
                 was.first_ms * 1_000_000, due_ms=was.due_ms, status=was.status, last_cls=was.cls,
+                ambiguous=was.ambiguous,
             )  # fmt: skip
             order = None
             if told is not None:

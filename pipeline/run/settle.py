@@ -27,7 +27,7 @@ from pipeline.model import (
     value,
 )
 from pipeline.run.failures import Failures
-from pipeline.run.handover import state_of
+from pipeline.run.handover import kept_of, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -205,7 +205,8 @@ class Settlement:
         self.outcome_counts[counted] = self.outcome_counts.get(counted, 0) + 1
         if outcome_ is Outcome.REJECTED or outcome_ is Outcome.DEAD:
             flight.open += 1
-            self._dead_letter(flight, deadletter.for_delivery(delivery, outcome_, cls, detail, now_ns))
+            letter = deadletter.for_delivery(delivery, outcome_, cls, detail, now_ns)
+            self._dead_letter(flight, letter if run.results is None else letter + kept_of(delivery))
             self.failures.say(outcome_, delivery, cls, detail)
             self._telemetry.settled(delivery, outcome_, cls, now_ns)
         elif outcome_ is Outcome.DEFAULTED or cls == FailureClass.CONTRACT:

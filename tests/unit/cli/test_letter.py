@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.cli.letter import excerpt, letter, mask, original_headers, original_key, original_value
-from pipeline.core import decode
-from pipeline.model import Record
+from pipeline.cli.letter import earlier, excerpt, letter, mask, original_headers, original_key, original_value
+from pipeline.core import decode, runstate
+from pipeline.model import Outcome, Record, Result
 from pipeline.ports import Found, Unknown, Unreachable
 
 HEADERS = (
@@ -48,6 +51,27 @@ def test_what_was_kept_of_a_response_shows_only_when_revealed():
     assert "hookline-excerpt" not in original_headers(one, reveal=True)
     assert (excerpt(one, reveal=False), excerpt(one, reveal=True)) == ("(10 bytes)", "<p>\nhush \\xff")
     assert excerpt(made(), reveal=True) == ""
+
+
+def test_what_earlier_steps_were_answered_shows_only_when_revealed():
+    at = datetime(2026, 11, 27, 6, 30, tzinfo=UTC)
+    results = {
+        "ask": Result(Outcome.DELIVERED, "", 200, {"code": "hush", "at": at, "n": {"who": 5}}),
+        "mail": Result(Outcome.SKIPPED, "consent", 0),
+    }
+    state = runstate.RunState("j", "", "e-1", ("in", 1, 7, 5), 2, 4, 3, 0, 0, "", False, "",
+                              {"crm": runstate.StepState(0, 0, 0, "", 0)}, results=results)  # fmt: skip
+    one = made(headers=(*HEADERS, (runstate.STATE_HEADER, runstate.encode(state))))
+    assert "run" not in one.says
+    mail = {"outcome": "skipped", "class": "consent"}
+    hidden = {"code": "(text)", "at": "(text)", "n": {"(key 1)": "(number)"}}
+    assert earlier(one, reveal=False) == {
+        "ask": {"outcome": "delivered", "status": 200, "response": hidden}, "mail": mail,
+    }  # fmt: skip
+    shown = {"code": "hush", "at": "2026-11-27T06:30:00+00:00", "n": {"who": 5}}
+    assert earlier(one, reveal=True)["ask"]["response"] == shown
+    assert json.loads(json.dumps(earlier(one, reveal=True)))["mail"] == mail
+    assert earlier(made(), reveal=True) == {}
 
 
 @pytest.mark.parametrize("text", ["e-1", "d-1", "events/3/42", "g.dead/1/5"])

@@ -64,6 +64,15 @@ def test_what_steps_after_others_need_survives_with_its_types() -> None:
     assert [type(response[name]) for name in ("n", "x", "ok", "at")] == [int, float, bool, datetime]
 
 
+def test_that_an_attempt_may_have_arrived_survives_and_is_passed_over_by_earlier_releases() -> None:
+    steps = {"crm": StepState(2, 5, 1, "timeout", 0, ambiguous=True), "log": STATE.steps["log"]}
+    header = runstate.encode(dataclasses.replace(STATE, steps=steps))
+    assert header is not None
+    assert runstate.decode(header) == dataclasses.replace(STATE, steps=steps)
+    told = orjson.loads(header[5:])["steps"]
+    assert {name: each[:5] for name, each in told.items()} == orjson.loads(RELEASED[5:])["steps"]
+
+
 def test_a_run_of_which_nothing_waits_but_something_is_ahead_is_one() -> None:
     state = dataclasses.replace(FOLLOWED, steps={})
     assert runstate.decode(runstate.encode(state)) == state
