@@ -9,26 +9,30 @@ from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.cli import options, screen
+from pipeline.cli import options, rerun, screen
+from pipeline.cli.letter import letter
 from pipeline.core import replay
+from pipeline.core.runstate import STATE_HEADER
 from pipeline.model import FailureClass, Outcome, value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pipeline.adapters.kafka.feed import Feed
-    from pipeline.cli.letter import Letter
+    from pipeline.cli.rerun import Place, Rerun
     from pipeline.config.models import Config
     from pipeline.core.outcome import OutcomeRow
+    from pipeline.core.runstate import RunState
+    from pipeline.model import Record
 
 RATE_PER_S: Final = 100.0
 """Deliveries a second, unless `--rate` says otherwise."""
 BATCH: Final = 100
-"""Deliveries written before their acks are waited for; so many may be written twice by an interruption."""
-OUTCOMES_BEFORE_MS: Final = 3_600_000
-"""How much older than its dead letter the outcome that goes with it may seem."""
-
-_Place = tuple[int, int]
+"""Runs written before their acks are waited for; so many may be written twice by an interruption."""
+HELD_BYTES_MAX: Final = 67_108_864
+"""Of what letters keep of runs that have more letters further on."""
+_LATEST_MS: Final = 9_999_999_999_999
+"""As many digits as any time of the next two centuries: what fits then fits now."""
 
 
 def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
@@ -37,8 +41,9 @@ def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> ar
         "replay",
         help="send failed deliveries again",
         description="Send deliveries again whose last outcome is still dead or rejected, with their delivery IDs and "
-        "today's configuration. Workers ask all gates again; an event past its max_age ends as skipped(stale). Nothing "
-        "is written to the input topics. Broken off, it may be repeated: what was sent is left alone.",
+        "today's configuration; later steps that were skipped because of them go on with them. Workers ask all gates "
+        "again; an event past its max_age ends as skipped(stale). Nothing is written to the input topics. Broken off, "
+        "it may be repeated: what was sent is left alone.",
     )
     parser.add_argument("--class", dest="cls", metavar="CLASS", choices=[each.value for each in FailureClass],
                         help="of this failure class")  # fmt: skip
@@ -52,6 +57,7 @@ def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> ar
     parser.add_argument("--ambiguous", action="store_true", help="also those that may have arrived without an answer, "
                         "at destinations that do not drop repeats")  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="only say what would be sent")
+    parser.add_argument("--list", action="store_true", help="name each delivery that is sent again")
     return parser
 
 
@@ -64,141 +70,121 @@ def _rate(text: str) -> float:
         raise argparse.ArgumentTypeError("must be a rate such as 50/s") from None
 
 
-@value
-class Chosen:
-    """One delivery that is to be sent again: its newest dead letter's place, its last outcome, its step of today."""
-
-    place: _Place
-    row: OutcomeRow
-    step: str
-    cls: str
-
-
-@value
-class _Failed:
-    place: _Place
-    at_ms: int
-    delivery_id: str
-    cls: str
-    says: tuple[str, ...]  # destination, journey, step, event-id
-    unanswered: bool
-    oversize: bool
-
-
 def execute(args: argparse.Namespace, config: Config, settings: Mapping[str, str]) -> int:
-    """Run the action; blocks on Kafka. Raises TopicMissing, BrokerError."""
-    chosen, left = choose(args, config, settings)
-    sent = len(chosen)
-    if chosen and not args.dry_run:
-        sent = _Sending(config, settings, args.rate).run(chosen)
-    _say(args, chosen, left, sent)
+    """Run the action; blocks on Kafka. Raises TopicMissing, BrokerError, ConfigError.
+
+    A dry run makes the same records, and does not write them.
+    """
+    from pipeline.cli import failed  # noqa: PLC0415
+
+    left: Counter[str] = Counter()
+    runs, stay = failed.choose(args, config, settings, left)
+    sent: list[Rerun] = []
+    if runs:
+        names = {journey.name: journey.names for journey in failed.journeys(config).values()}
+        again = _Again(config, settings, names, left)
+        total = sum(each.size for each in runs)
+        with screen.progress("deliveries", "replaying") as progress:
+            sending = None if args.dry_run else _Sending(config, settings, again.delay_ms, args.rate)
+            done = 0
+            for batch in again.batches(runs, max(min(BATCH, int(args.rate)), 1)):
+                if sending is not None:
+                    sending.write(batch)
+                sent += [each.run for each in batch]
+                done += sum(each.run.size for each in batch)
+                if progress is not None:
+                    progress(done, total)
+    _say(args, sent, left, stay)
     return 0
 
 
-# ------------------------------------------------------------------------------------------------------- choosing
+# --------------------------------------------------------------------------------------------------------- making
 
 
-def choose(args: argparse.Namespace, config: Config, settings: Mapping[str, str]) -> tuple[list[Chosen], Counter[str]]:
-    """Return what is to be sent, oldest first, and how many are left alone, by reason. About 1 KB a delivery."""
-    left: Counter[str] = Counter()
-    failed = [each for each in _newest(config, settings, left) if _wanted(args, each)]
-    wanted = {each.delivery_id for each in failed}
-    first_ms = min((each.at_ms for each in failed), default=0)
-    last = _last(config, settings, wanted, max(first_ms - OUTCOMES_BEFORE_MS, 0)) if failed else {}
-    targets = _targets(config)
-    chosen = []
-    for each in sorted(failed, key=lambda each: (each.at_ms, each.place)):
-        row = last.get(each.delivery_id)
-        target = None if row is None else targets.get((row.journey, row.step))
-        why = replay.left_alone(row, target, unanswered=each.unanswered, ambiguous=args.ambiguous)
-        why = why or (replay.OVERSIZE if each.oversize else "")
-        if not why and row is not None and target is not None and not _is(target, row):
-            why = replay.REMOVED
-        if why or row is None or target is None:
-            left[why] += 1
-        else:
-            chosen.append(Chosen(each.place, row, target.name, each.cls))
-    return chosen, left
+@value
+class Made:
+    """A retry record, ready to write but for the time: `record` is a dead letter, whose key, bytes and headers it has.
+
+    `letters` are what dead letters keep of its run; `names` are its journey's steps of today, by older names.
+    """
+
+    run: Rerun
+    letters: tuple[RunState, ...]
+    names: Mapping[str, str]
+    record: Record
+
+    def header(self, now_ms: int, delay_ms: int) -> tuple[RunState, bytes] | None:
+        """Return the run's state and its header; None if it is too large."""
+        from pipeline.core import runstate  # noqa: PLC0415
+
+        state = rerun.state(self.run, self.letters, self.names, now_ms, now_ms + delay_ms)
+        header = runstate.encode(state)
+        return None if header is None else (state, header)
 
 
-def _newest(config: Config, settings: Mapping[str, str], left: Counter[str]) -> list[_Failed]:
-    """Return each delivery's newest dead letter: the one whose bytes and class count."""
-    from pipeline.adapters.kafka.reader import read_topic  # noqa: PLC0415
-    from pipeline.cli.letter import letter  # noqa: PLC0415
-    from pipeline.config import topics  # noqa: PLC0415
+class _Again:
+    """Reads the letters again that are sent, and makes retry records of them."""
 
-    found: dict[str, _Failed] = {}
-    topic = topics.dead(config.group)
-    with screen.progress(topic) as progress:
-        for record in read_topic(settings, topic, progress=progress):
-            each = _failed(letter(record))
-            if not each.delivery_id:
-                left[replay.NO_DELIVERY] += 1
-                continue
-            known = found.get(each.delivery_id)
-            if known is None or (known.at_ms, known.place) < (each.at_ms, each.place):
-                found[each.delivery_id] = each
-    return list(found.values())
+    def __init__(
+        self, config: Config, settings: Mapping[str, str], names: Mapping[str, Mapping[str, str]], left: Counter[str]
+    ) -> None:
+        """`names` are today's steps by journey and older name; `left` counts what cannot be made."""
+        from pipeline.config import topics  # noqa: PLC0415
 
+        self.delay_ms = config.retry_tiers[0].ms
+        self._dead = topics.dead(config.group)
+        self._settings = settings
+        self._names = names
+        self._left = left
 
-def _failed(of: Letter) -> _Failed:
-    says = of.says
-    # Whether a request went out before there was trouble, a letter does not say: what was attempted may have arrived.
-    unanswered = says.get("attempts", "0") != "0" and not says.get("status")
-    return _Failed(
-        (of.record.partition, of.record.offset), of.at_ms, says.get("delivery-id", ""), says.get("class", ""),
-        tuple(says.get(name, "") for name in ("destination", "journey", "step", "event-id")), unanswered,
-        of.record.value is None,
-    )  # fmt: skip
+    def batches(self, runs: Sequence[Rerun], size: int) -> Iterator[list[Made]]:
+        """Yield all that can be made, so many runs at once."""
+        made = self._made(runs)
+        while batch := list(islice(made, size)):
+            yield batch
 
+    def _made(self, runs: Sequence[Rerun]) -> Iterator[Made]:
+        for run, letters, record in self._with_letters(runs):
+            made = Made(run, letters, self._names[run.journey], record)
+            if made.header(_LATEST_MS, self.delay_ms) is None:
+                self._left[replay.TOO_LARGE] += len(run.chosen)
+            else:
+                yield made
 
-def _wanted(args: argparse.Namespace, failed: _Failed) -> bool:
-    now_ms = time.time_ns() // 1_000_000
-    asked = (args.destination, args.journey, args.step, args.event)
-    return (
-        args.cls in (None, failed.cls)
-        and all(name in (None, said) for name, said in zip(asked, failed.says, strict=True))
-        and (args.since is None or failed.at_ms >= args.since.at_ms(now_ms))
-        and (args.until is None or failed.at_ms <= args.until.at_ms(now_ms))
-    )
+    def _with_letters(self, runs: Sequence[Rerun]) -> Iterator[tuple[Rerun, tuple[RunState, ...], Record]]:
+        """Yield each run once the last of its letters was read. Raises ConfigError if too much has to be held."""
+        open_ = {each.place: run for run in runs for each in run.chosen}
+        missing = {id(run): len(run.chosen) for run in runs}
+        held: dict[int, list[RunState]] = {}
+        bytes_ = 0
+        for record in self._records(open_):
+            run = open_.pop((record.partition, record.offset), None)
+            if run is not None:
+                kept = letter(record).run
+                size = len(record.header(STATE_HEADER) or b"")
+                states = held.setdefault(id(run), [])
+                states += [] if kept is None else [kept]
+                missing[id(run)] -= 1
+                if missing[id(run)]:
+                    bytes_ += size
+                    if bytes_ > HELD_BYTES_MAX:
+                        raise options.refuse(
+                            "--since",
+                            "too many runs with several failed steps at once: do fewer, with --since and --until",
+                        )
+                    continue
+                yield run, tuple(held.pop(id(run))), record
+            if not open_:
+                return
+        self._left[replay.NO_LETTER] += sum(len(run.chosen) for run in runs if missing[id(run)])
 
+    def _records(self, places: Iterable[Place]) -> Iterator[Record]:
+        from pipeline.adapters.kafka.reader import read_topic  # noqa: PLC0415
 
-def _last(config: Config, settings: Mapping[str, str], wanted: set[str], since_ms: int) -> dict[str, OutcomeRow]:
-    """Return the outcome that counts of each delivery asked for."""
-    from pipeline.adapters.kafka.reader import read_topic  # noqa: PLC0415
-    from pipeline.config import topics  # noqa: PLC0415
-    from pipeline.core.outcome import OutcomeRow, decode  # noqa: PLC0415
-
-    found: dict[str, OutcomeRow] = {}
-    topic = topics.outcomes(config.group)
-    with screen.progress(topic) as progress:
-        for record in read_topic(settings, topic, since_ms=since_ms, progress=progress):
-            row = decode(record.value or b"")
-            if isinstance(row, OutcomeRow) and row.delivery_id in wanted:
-                known = found.get(row.delivery_id)
-                if known is None or replay.newer(row, known):
-                    found[row.delivery_id] = row
-    return found
-
-
-def _is(target: replay.Target, row: OutcomeRow) -> bool:
-    """Whether a step of today has the delivery's ID: names are given anew, and first names stay."""
-    from pipeline.core import payload  # noqa: PLC0415
-
-    return payload.delivery_id(row.event_id, target.suffix) == row.delivery_id
-
-
-def _targets(config: Config) -> dict[tuple[str, str], replay.Target]:
-    """Return the steps of today by journey and step."""
-    found = {}
-    for journey in config.journeys.values():
-        for step in journey.steps:
-            destination = config.destinations.get((step.call or "").partition(".")[0])
-            found[journey.name, step.name] = replay.Target(
-                step.name, step.kind or "", drops_repeats=destination is None or destination.drops_repeats,
-                after_others=bool(step.after), suffix=f"/{journey.first_name}/{step.first_name}".encode(),
-            )  # fmt: skip
-    return found
+        begin: dict[int, int] = {}
+        for partition, offset in places:
+            begin[partition] = min(begin.get(partition, offset), offset)
+        return read_topic(self._settings, self._dead, begin=begin)
 
 
 # -------------------------------------------------------------------------------------------------------- sending
@@ -207,63 +193,44 @@ def _targets(config: Config) -> dict[tuple[str, str], replay.Target]:
 class _Sending:
     """Writes in batches: the retry records of one, once these are acked its outcomes, then the next."""
 
-    def __init__(self, config: Config, settings: Mapping[str, str], rate_per_s: float) -> None:
+    def __init__(self, config: Config, settings: Mapping[str, str], delay_ms: int, rate_per_s: float) -> None:
         from pipeline.adapters.kafka.admin import Admin  # noqa: PLC0415
         from pipeline.adapters.kafka.feed import Feed  # noqa: PLC0415
         from pipeline.config import topics  # noqa: PLC0415
 
-        tier = config.retry_tiers[0]
-        topic = topics.retry(config.group, tier.name)
-        self._delay_ms = tier.ms
+        topic = topics.retry(config.group, config.retry_tiers[0].name)
+        self._delay_ms = delay_ms
         self._retries, self._outcomes = Feed(settings, topic), Feed(settings, topics.outcomes(config.group))
         self._partitions = Admin(settings).partitions()[topic]
-        self._dead = topics.dead(config.group)
-        self._settings = settings
         self._rate_per_s = rate_per_s
+        self._sent = 0
+        self._began_s = time.monotonic()
 
-    def run(self, chosen: Sequence[Chosen]) -> int:
-        """Write all; return how many. Raises BrokerError when a write is not acked: then it is to be repeated."""
-        pairs = self._with_letters({each.place: each for each in chosen})
-        sent, began_s = 0, time.monotonic()
-        size = max(min(BATCH, int(self._rate_per_s)), 1)
-        with screen.progress("replay") as progress:
-            while batch := list(islice(pairs, size)):
-                time.sleep(max(began_s + sent / self._rate_per_s - time.monotonic(), 0.0))
-                self._write(batch)
-                sent += len(batch)
-                if progress is not None:
-                    progress(sent, len(chosen))
-        return sent
-
-    def _with_letters(self, wanted: Mapping[_Place, Chosen]) -> Iterator[tuple[Chosen, Letter]]:
-        from pipeline.adapters.kafka.reader import read_topic  # noqa: PLC0415
-        from pipeline.cli.letter import letter  # noqa: PLC0415
-
-        begin: dict[int, int] = {}
-        for partition, offset in wanted:
-            begin[partition] = min(begin.get(partition, offset), offset)
-        for record in read_topic(self._settings, self._dead, begin=begin):
-            each = wanted.get((record.partition, record.offset))
-            if each is not None:
-                yield each, letter(record)
-
-    def _write(self, batch: Sequence[tuple[Chosen, Letter]]) -> None:
+    def write(self, batch: Sequence[Made]) -> None:
+        """Write some at their rate. Raises BrokerError when a write is not acked: then it is to be repeated."""
         from pipeline.core import deadletter, runstate  # noqa: PLC0415
         from pipeline.errors import Bug  # noqa: PLC0415
 
+        time.sleep(max(self._began_s + self._sent / self._rate_per_s - time.monotonic(), 0.0))
+        self._sent += sum(each.run.size for each in batch)
         now_ms = time.time_ns() // 1_000_000
-        for each, of in batch:
-            state = _state(each, now_ms, now_ms + self._delay_ms)
-            header = runstate.encode(state)
-            if header is None:
-                raise Bug("the state of one step is too large")
-            headers = [*deadletter.original_headers(of.record), (runstate.STATE_HEADER, header)]
+        for each in batch:
+            made = each.header(now_ms, self._delay_ms)
+            if made is None:
+                raise Bug("a state that fitted is too large")
+            state, header = made
+            headers = [*deadletter.original_headers(each.record), (runstate.STATE_HEADER, header)]
             partition = runstate.spread(state) % self._partitions
-            self._retries.send(of.record.key, of.record.value, headers, partition=partition)
+            self._retries.send(each.record.key, each.record.value, headers, partition=partition)
         _acked(self._retries)
-        for each, _ in batch:
-            self._outcomes.send(each.row.customer_ref.encode(), _outcome(each.row, now_ms, self._delay_ms), [])
+        for row in (row for each in batch for row in _rows(each.run)):
+            self._outcomes.send(row.customer_ref.encode(), _outcome(row, now_ms, self._delay_ms), [])
         _acked(self._outcomes)
+
+
+def _rows(run: Rerun) -> Iterator[OutcomeRow]:
+    yield from (each.row for each in run.chosen)
+    yield from run.along
 
 
 def _acked(feed: Feed) -> None:
@@ -272,19 +239,6 @@ def _acked(feed: Feed) -> None:
     open_ = feed.finish()
     if open_ or feed.failed:
         raise BrokerError(f"not all was written ({', '.join(feed.failed) or 'no ack'}): repeat the command to go on")
-
-
-def _state(each: Chosen, now_ms: int, due_ms: int) -> Any:
-    from pipeline.core import runstate  # noqa: PLC0415
-
-    row = each.row
-    # No hash: what failed under yesterday's configuration is replayed because today's is another.
-    return runstate.RunState(
-        journey=row.journey, hash="", event_id=row.event_id,
-        source=(row.topic, row.partition, row.offset, row.record_time_ms), deliveries=row.deliveries,
-        started_ms=now_ms, hop=row.hop + 1, parks=0, due_ms=due_ms, trace_id=row.trace_id, sampled=False, link="",
-        steps={each.step: runstate.StepState(0, due_ms, 0, replay.REPLAYED, 0)},
-    )  # fmt: skip
 
 
 def _outcome(row: OutcomeRow, now_ms: int, delay_ms: int) -> bytes:
@@ -301,22 +255,56 @@ def _outcome(row: OutcomeRow, now_ms: int, delay_ms: int) -> bytes:
 # --------------------------------------------------------------------------------------------------------- saying
 
 
-def _say(args: argparse.Namespace, chosen: Sequence[Chosen], left: Mapping[str, int], sent: int) -> None:
-    counts = Counter((each.row.journey, each.row.step, each.row.destination, each.cls) for each in chosen)
-    names = ("journey", "step", "destination", "class")
-    rows = [dict(zip(names, key, strict=True)) | {"count": number} for key, number in sorted(counts.items())]
+def _say(args: argparse.Namespace, sent: Sequence[Rerun], left: Mapping[str, int], stay: int) -> None:
+    listed = sorted(_listed(sent), key=lambda each: tuple(each.values()))
+    counts = Counter(tuple(each[name] for name in _GROUPED) for each in listed if not each["follows"])
+    rows = [dict(zip(_GROUPED, key, strict=True)) | {"count": number} for key, number in sorted(counts.items())]
+    count, along = sum(len(each.chosen) for each in sent), sum(len(each.along) for each in sent)
     if args.json:
-        alone = dict(sorted(left.items()))
-        screen.print_json({"dry_run": args.dry_run, "count": sent, "groups": rows, "left_alone": alone})
+        screen.print_json({
+            "dry_run": args.dry_run, "count": count, "following": along, "groups": rows,
+            "left_alone": dict(sorted(left.items())), "stay_skipped": stay,
+            **({"deliveries": listed} if args.list else {}),
+        })  # fmt: skip
         return
     if rows:
-        shown = screen.table(*names, "deliveries", right=("deliveries",))
+        shown = screen.table(*_GROUPED, "deliveries", right=("deliveries",))
         for row in rows:
-            shown.add_row(*(screen.cell(str(row[name])) for name in names), screen.count(int(row["count"])))
+            shown.add_row(*(screen.cell(str(row[name])) for name in _GROUPED), screen.count(int(row["count"])))
         screen.console().print(shown)
-    print(f"{screen.count(sent)} deliveries {'would be' if args.dry_run else 'are'} sent again")
+    if args.list and listed:
+        _print_list(listed)
+    print(f"{screen.count(count)} deliveries {'would be' if args.dry_run else 'are'} sent again")
+    if along:
+        print(f"{screen.count(along)} that were skipped because of them go on with them")
+    if stay:
+        print(f"{screen.count(stay)} stay skipped: of a step they also come after the answer is not known any more")
     for why, number in sorted(left.items()):
         print(f"left alone, {why}: {screen.count(number)}")
     if left.get(replay.AMBIGUOUS):
         print("the ambiguous ones may have arrived, and their destination keeps repeats: --ambiguous sends them",
               file=sys.stderr)  # fmt: skip
+    if left.get(replay.RUNS):
+        print("of some runs another step still waits, and later steps come after both: replay them once it has ended",
+              file=sys.stderr)  # fmt: skip
+
+
+_GROUPED: Final = ("journey", "step", "destination", "class")
+
+
+def _listed(sent: Iterable[Rerun]) -> Iterator[dict[str, Any]]:
+    """Say of each delivery what is sent again; `follows`: it was skipped, and goes on with one that failed."""
+    for run in sent:
+        for row, cls in (*((each.row, each.cls) for each in run.chosen), *((row, row.reason) for row in run.along)):
+            yield {
+                "journey": row.journey, "step": row.step, "destination": row.destination, "class": cls,
+                "event_id": row.event_id, "delivery_id": row.delivery_id, "follows": row.outcome is Outcome.SKIPPED,
+            }  # fmt: skip
+
+
+def _print_list(listed: Sequence[Mapping[str, Any]]) -> None:
+    shown = screen.table("event", "delivery", "journey.step", "destination", "class")
+    for each in listed:
+        cells = (each["event_id"], each["delivery_id"], f"{each['journey']}.{each['step']}", each["destination"])
+        shown.add_row(*map(screen.cell, cells), "follows" if each["follows"] else screen.cell(str(each["class"])))
+    screen.console().print(shown)

@@ -6,15 +6,31 @@ What is decided depends on how the parents ended, never on which of them ended f
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
-from pipeline.model import Kind, Outcome, Result, Step
+from pipeline.model import Edge, Kind, Outcome, Result, Step
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
 PARK_PERIOD_MS: Final = 3_600_000
 """In so much time a parked run is written twice at most."""
+
+
+class Node(Protocol):
+    """What is asked of a step to know when it starts."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def after(self) -> tuple[Edge, ...]:
+        """The steps it comes after, and as what these must have ended."""
+
+    @property
+    def any_parent(self) -> bool:
+        """Whether one of them is enough."""
 
 
 # ------------------------------------------------------------------------------------------------------ what starts
@@ -35,7 +51,7 @@ def shape(steps: Iterable[Step]) -> tuple[int, tuple[Step, ...]]:
     return moving, ahead
 
 
-def ready(step: Step, results: Mapping[str, Result], retried: Collection[str]) -> bool | None:
+def ready(step: Node, results: Mapping[str, Result], retried: Collection[str]) -> bool | None:
     """Say whether a step starts: True now, False never (its parents ended otherwise), None not yet.
 
     `results` has the final ones, and RETRYING for a parent that waits on a retry tier; `retried` names those that ever
@@ -60,7 +76,7 @@ def unknown(ahead: Iterable[Step], known: Collection[str]) -> set[str]:
     return {edge.parent for step in ahead for edge in step.after} - set(known)
 
 
-def before(names: Iterable[str], steps: Iterable[Step]) -> set[str]:
+def before(names: Iterable[str], steps: Iterable[Node]) -> set[str]:
     """Return all steps that these come after: what they may read the results of."""
     parents = {step.name: [edge.parent for edge in step.after] for step in steps}
     found: set[str] = set()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from pipeline.model import Outcome, value
+from pipeline.model import Edge, Outcome, value
 
 REPLAYED: Final = "replayed"
 """Why a delivery waits that a replay handed over."""
@@ -21,7 +21,11 @@ UNKNOWN: Final = "no_outcome"
 NO_DELIVERY: Final = "no_delivery"
 OVERSIZE: Final = "oversize"
 REMOVED: Final = "step_removed"
-AFTER: Final = "after_others"
+NO_RESULTS: Final = "no_results"
+UPSTREAM: Final = "upstream"
+RUNS: Final = "run_waits"
+TOO_LARGE: Final = "state_too_large"
+NO_LETTER: Final = "letter_deleted"
 DECIDE: Final = "decide"
 AMBIGUOUS: Final = "ambiguous"
 HOPS: Final = "too_many_hops"
@@ -45,13 +49,15 @@ class OutcomeLike(Protocol):
 
 @value
 class Target:
-    """The step of today that a delivery belongs to."""
+    """The step of today that a delivery belongs to. `keeps`: steps after it may read what it is answered."""
 
     name: str
     kind: str
     drops_repeats: bool
-    after_others: bool
     suffix: bytes
+    after: tuple[Edge, ...] = ()
+    any_parent: bool = False
+    keeps: bool = False
 
 
 def newer(one: OutcomeLike, other: OutcomeLike) -> bool:
@@ -63,12 +69,10 @@ def _rank(row: OutcomeLike) -> tuple[bool, int, bool, int]:
     return row.outcome is Outcome.DELIVERED, row.hop, row.outcome is Outcome.RETRYING, row.settled_at_ms
 
 
-def left_alone(  # noqa: PLR0911 - one for each reason
-    last: OutcomeLike | None, target: Target | None, *, unanswered: bool, ambiguous: bool
-) -> str:
-    """Say why a failed delivery is not sent again, "" if it is.
+def left_alone(last: OutcomeLike | None, target: Target | None, *, ambiguous: bool, with_ambiguous: bool) -> str:
+    """Say why a failed delivery is not sent again, "" if it is: what can be said of it without its run.
 
-    `unanswered`: its last request may have arrived, nobody knows; `ambiguous`: such ones are asked for.
+    `ambiguous`: a request of it may have arrived, nobody knows; `with_ambiguous`: such ones are asked for.
     """
     if last is None:
         return UNKNOWN
@@ -76,10 +80,8 @@ def left_alone(  # noqa: PLR0911 - one for each reason
         return WAITS if last.outcome is Outcome.RETRYING else last.outcome.value
     if target is None:
         return REMOVED
-    if target.after_others:
-        return AFTER
     if target.kind == "decide":
         return DECIDE
-    if unanswered and not target.drops_repeats and not ambiguous:
+    if ambiguous and not target.drops_repeats and not with_ambiguous:
         return AMBIGUOUS
     return HOPS if last.hop >= HOP_MAX else ""

@@ -48,9 +48,10 @@ async def delivered(system) -> None:
 
 async def test_what_was_rejected_is_delivered_with_its_ids_and_a_second_run_sends_nothing(rejected, receiver) -> None:
     before = rejected.broker.ends(rejected.topic)
-    dry = await replay(rejected, "--dry-run")
+    dry = await replay(rejected, "--dry-run", "--list")
     assert (dry["count"], len(rejected.outcomes())) == (20, 20), "nothing is written"
-    done = await replay(rejected, "--rate", "50/s")
+    assert sorted(each["delivery_id"] for each in dry["deliveries"]) == ids(receiver, 422)
+    done = await replay(rejected, "--rate", "50/s", "--list")
     assert {**done, "dry_run": True} == dry
     await delivered(rejected)
     assert ids(receiver, 204) == ids(receiver, 422)
@@ -68,6 +69,103 @@ async def test_filters_narrow_what_is_sent(rejected) -> None:
         (("--step", "crm", "--destination", "crm"), 20), (("--since", "1h"), 20), (("--until", "1h"), 0),
     ):  # fmt: skip
         assert (await replay(rejected, "--dry-run", *arguments))["count"] == count, arguments
+
+
+CODES = {
+    "ask": {"path": "/ask", "response": {"code": {"at": "/code", "type": "string", "class": "public"}}},
+    "send": {"path": "/send"},
+}
+
+
+@pytest.fixture
+def followed(system, receiver):
+    """`ask` gives a code, `send` sends it, `report` tells of both, `sorry` that `send` failed."""
+    system.destination("codes", receiver.url, operations=CODES)
+    system.destination("log", receiver.url)
+    told = {"customer_id": "${event.customer.id}", "code": "${steps.ask.response.code}"}
+    system.journey(
+        "welcome",
+        step("ask", "codes.ask") | {"kind": "enrich"},
+        step("send", "codes.send", payload=told) | {"after": "ask"},
+        step("report", "log.upsert", payload=told | {"sent": "${steps.send.outcome}"}) | {"after": "send"},
+        step("sorry", "log.upsert", payload={"sorry": "${steps.send.class}"})
+        | {"after": {"send": ["rejected", "dead"]}},
+    )
+    system.prepare()
+    return system
+
+
+def answers(code: str, send: int = 200, ask: int = 200):
+    return {"/ask": (ask, json.dumps({"code": code}).encode()), "/send": (send, b"")}
+
+
+def bodies(receiver, path: str) -> list[dict]:
+    return [json.loads(each.body) for each in receiver.seen if each.path == path and 200 <= each.status < 300]
+
+
+async def ended(system, *outcomes: str) -> None:
+    """Wait until each step ended so: `ask`, `report`, `send`, `sorry`."""
+
+    def words() -> set[tuple[str, str]]:
+        return {(row.step, row.outcome.value) for row in system.final().values()}
+
+    steps = ("ask", "report", "send", "sorry")
+    await eventually(lambda: system.settled() and words() == set(zip(steps, outcomes, strict=True)), timeout_s=60)
+
+
+async def test_a_step_after_others_is_sent_with_their_answers_and_its_run_goes_on(followed, receiver) -> None:
+    receiver.behaviour = Behaviour(answers=answers("code-one", send=422))
+    followed.worker()
+    followed.feed([event(n) for n in range(10)])
+    await ended(followed, "delivered", "skipped", "rejected", "delivered")
+    event_id = next(iter(followed.final().values())).event_id
+    shown = (await asyncio.to_thread(followed.run, "dead", "show", event_id)).stdout
+    assert "earlier steps" in shown
+    assert "code-one" not in shown, "an answer is shown to nobody who did not ask for it"
+    assert "code-one" in (await asyncio.to_thread(followed.run, "dead", "show", event_id, "--reveal")).stdout
+    receiver.behaviour = Behaviour(answers=answers("second"))
+    dry = await replay(followed, "--dry-run", "--list")
+    assert (dry["count"], dry["following"], dry["left_alone"]) == (10, 10, {})
+    done = await replay(followed, "--list")
+    assert {**done, "dry_run": True} == dry
+    await ended(followed, "delivered", "delivered", "delivered", "delivered")
+    assert {(each["customer_id"], each["code"]) for each in bodies(receiver, "/send")} == {
+        (f"c-{n}", "code-one") for n in range(10)
+    }
+    told = [each for each in bodies(receiver, "/upsert") if "sorry" not in each]
+    assert {(each["code"], each["sent"]) for each in told} == {("code-one", "delivered")}
+    assert len(told) == len(bodies(receiver, "/send")) == len(bodies(receiver, "/ask")) == 10
+    assert len(bodies(receiver, "/upsert")) == 20, "what came after the failure is not done again"
+    sent = [row for row in followed.outcomes() if row.outcome == "delivered"]
+    assert sorted(row.delivery_id for row in sent if row.hop) == [each["delivery_id"] for each in sorted(
+        done["deliveries"], key=lambda each: each["delivery_id"])]  # fmt: skip
+    account = await asyncio.to_thread(followed.account)
+    assert (account["balanced"], account["deliveries"]) == (True, {"delivered": 40})
+    assert (await replay(followed))["count"] == 0
+
+
+def _put_off(system, name: str) -> set[str]:
+    """The deliveries of a step that a worker handed over."""
+    waits = [
+        row for row in system.outcomes() if row.outcome == "retrying" and row.reason not in ("replayed", "upstream")
+    ]
+    return {row.delivery_id for row in waits if row.step == name}
+
+
+async def test_the_first_step_of_a_run_is_sent_again_and_all_of_it_follows(followed, receiver) -> None:
+    receiver.behaviour = Behaviour(answers=answers("none", ask=422))
+    followed.worker()
+    followed.feed([event(n) for n in range(10)])
+    await ended(followed, "rejected", "skipped", "skipped", "skipped")
+    receiver.behaviour = Behaviour(answers=answers("second", send=503))
+    done = await replay(followed, "--step", "ask")
+    assert (done["count"], done["following"]) == (10, 30)
+    await eventually(lambda: len(_put_off(followed, "send")) == 10, timeout_s=60)
+    assert (await replay(followed))["left_alone"] == {"delivered": 10}, "what was replayed and waits is left alone"
+    receiver.behaviour = Behaviour(answers=answers("third"))
+    await ended(followed, "delivered", "delivered", "delivered", "skipped")
+    assert {each["code"] for each in bodies(receiver, "/send")} == {"second"}
+    assert (await asyncio.to_thread(followed.account))["balanced"] is True
 
 
 async def test_a_replay_that_was_killed_is_gone_on_with(rejected, receiver) -> None:
@@ -113,6 +211,8 @@ async def test_what_may_have_arrived_is_sent_only_if_that_is_asked_for(system, r
     system.worker()
     system.feed([event(1)])
     await eventually(lambda: len(system.dead()) == 1 and system.settled(), timeout_s=60)
+    (letter,) = system.dead()
+    assert letter.header("hookline-ambiguous") == "yes"
     receiver.behaviour = Behaviour()
     assert (await replay(system))["left_alone"] == {"ambiguous": 1}
     assert (await replay(system, "--ambiguous"))["count"] == 1

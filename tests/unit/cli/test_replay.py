@@ -1,54 +1,108 @@
-"""cli/replay: what is read of a letter and written for a delivery. The command on a broker: tests/integration."""
+"""cli/replay: what is written for a run and said of it. The command on a broker: tests/integration."""
 
 from __future__ import annotations
 
 import argparse
+import json
+from collections import Counter
 
 import pytest
 
 from pipeline.cli import replay
-from pipeline.cli.letter import letter
+from pipeline.cli.rerun import Chosen, Rerun
 from pipeline.core import outcome, payload, runstate
-from pipeline.model import Outcome, Record
+from pipeline.core.replay import NO_LETTER, TOO_LARGE, Target
+from pipeline.errors import ConfigError
+from pipeline.model import Outcome, Record, Result
 
-ROW = outcome.decode(
-    outcome.encode(
-        outcome.prefix("welcome", "h" * 16, "crm", "crm", "upsert"), "e-1", "signup.completed",
-        payload.delivery_id("e-1", b"/welcome/crm"), "ref", "events", 1, 7, 900, 800, 2, "t" * 32, Outcome.DEAD,
-        "server_error", 503, 4, 1_000, 2_000, 3, 0, (),
-    )
-)  # fmt: skip
+STEP = Target("crm", "update", drops_repeats=True, suffix=b"/welcome/crm")
 
 
-def failed(value: bytes | None = b"x", **says: str) -> replay._Failed:
-    headers = tuple((f"hookline-{name.replace('_', '-')}", text.encode()) for name, text in says.items())
-    return replay._failed(letter(Record("dead", 2, 5, None, value, headers, 1_000)))
+def row(step: str = "crm", ended: Outcome = Outcome.DEAD, reason: str = "server_error") -> outcome.OutcomeRow:
+    name = payload.delivery_id("e-1", f"/welcome/{step}".encode())
+    found = outcome.decode(
+        outcome.encode(
+            outcome.prefix("welcome", "h" * 16, step, "crm", "upsert"), "e-1", "signup.completed", name, "ref",
+            "events", 1, 7, 900, 800, 2, "t" * 32, ended, reason, 503, 4, 1_000, 2_000, 3, 0, (),
+        )
+    )  # fmt: skip
+    assert isinstance(found, outcome.OutcomeRow)
+    return found
 
 
-def test_an_attempt_without_an_answer_may_have_arrived() -> None:
-    assert failed(attempts="3").unanswered
-    assert not failed(attempts="3", status="503").unanswered
-    assert not failed(attempts="0").unanswered
-    assert failed(None).oversize
+def run(*places: tuple[int, int], **more) -> Rerun:
+    return Rerun("welcome", tuple(Chosen(place, row(), STEP, "server_error") for place in places), ("crm",), **more)
 
 
-def test_a_replay_is_the_next_hop_with_all_its_attempts_before_it() -> None:
-    assert isinstance(ROW, outcome.OutcomeRow)
-    state = replay._state(replay.Chosen((2, 5), ROW, "crm", "server_error"), 5_000, 6_000)
-    read = runstate.decode(runstate.encode(state))
-    assert isinstance(read, runstate.RunState)
-    assert (read.hop, read.source, read.deliveries, read.started_ms) == (4, ("events", 1, 7, 900), 2, 5_000)
-    assert read.steps == {"crm": runstate.StepState(0, 6_000, 0, "replayed", 0)}
-    again = replay._state(replay.Chosen((2, 5), ROW, "crm", "server_error"), 9_000, 9_500)
-    assert runstate.identity(again) == runstate.identity(state), "a second copy is known as one"
+def again(letters: list[Record], left: Counter[str]) -> replay._Again:
+    made = object.__new__(replay._Again)
+    made.delay_ms, made._left, made._names = 1_000, left, {"welcome": {"crm": "crm"}}
+    made._records = lambda _places: iter(letters)
+    return made
+
+
+def kept(offset: int, *, partition=2, **answers: str) -> Record:
+    results = {name: Result(Outcome.DELIVERED, "", 200, {"text": text}) for name, text in answers.items()}
+    state = runstate.RunState("welcome", "", "e-1", ("events", 1, 7, 900), 2, 1, 3, 0, 0, "", False, "",
+                              {"crm": runstate.StepState(0, 0, 0, "", 0)}, results=results)  # fmt: skip
+    header = runstate.encode(state)
+    assert header is not None
+    return Record("dead", partition, offset, b"k", b"x", ((runstate.STATE_HEADER, header),), 1_000)
 
 
 def test_the_outcome_is_of_the_hop_that_failed() -> None:
-    assert isinstance(ROW, outcome.OutcomeRow)
-    row = outcome.decode(replay._outcome(ROW, 5_000, 1_000))
-    assert isinstance(row, outcome.OutcomeRow)
-    assert (row.delivery_id, row.outcome, row.reason) == (ROW.delivery_id, "retrying", "replayed")
-    assert (row.hop, row.due_ms, row.settled_at_ms, row.deliveries) == (3, 6_000, 5_000, 2)
+    found = outcome.decode(replay._outcome(row(), 5_000, 1_000))
+    assert isinstance(found, outcome.OutcomeRow)
+    assert (found.delivery_id, found.outcome, found.reason) == (row().delivery_id, "retrying", "replayed")
+    assert (found.hop, found.due_ms, found.settled_at_ms, found.deliveries) == (3, 6_000, 5_000, 2)
+
+
+def test_a_run_is_made_once_all_its_letters_were_read() -> None:
+    one, other = run((2, 5), (2, 9), results={"ask": Result(Outcome.DELIVERED, "", 200)}), run((2, 7))
+    letters = [kept(4), kept(5), kept(6), kept(7), kept(9, ask="A"), kept(10)]
+    (batch,) = again(letters, left := Counter()).batches([one, other], 10)
+    assert [each.run for each in batch] == [other, one]
+    state, _ = batch[1].header(5_000, 1_000)
+    assert (state.results["ask"].response, state.due_ms) == ({"text": "A"}, 6_000)
+    assert left == {}
+
+
+def test_what_cannot_be_made_is_left_alone_and_counted() -> None:
+    large = run((2, 5), results={name: Result(Outcome.DELIVERED, "", 200) for name in ("a", "b")})
+    letters = [kept(5, a="x" * 60_000)]
+    letters[0] = Record("dead", 2, 5, b"k", b"x", letters[0].headers, 0)
+    assert len(list(again(letters, Counter()).batches([large], 10))) == 1
+    both = run((2, 5), (2, 6), results=large.results)
+    left: Counter[str] = Counter()
+    found = again([kept(5, a="x" * 40_000), kept(6, b="x" * 40_000)], left).batches([both, run((3, 1))], 10)
+    assert (list(found), left) == ([], {TOO_LARGE: 2, NO_LETTER: 1})
+
+
+def test_what_has_to_be_held_is_bounded(monkeypatch) -> None:
+    monkeypatch.setattr(replay, "HELD_BYTES_MAX", 1_000)
+    letters = [kept(at, ask="x" * 400) for at in range(4)]
+    runs = [run((2, at), (2, at + 100)) for at in range(4)]
+    with pytest.raises(ConfigError, match="--since"):
+        list(again(letters, Counter()).batches(runs, 10))
+
+
+def told(capsys, sent: list[Rerun], *, stay=0, **args: object) -> str:
+    replay._say(argparse.Namespace(**({"json": False, "list": False, "dry_run": False} | args)), sent, {}, stay)
+    return capsys.readouterr().out
+
+
+def test_what_follows_is_told_apart_from_what_failed(capsys) -> None:
+    sent = [run((2, 5), along=(row("report", Outcome.SKIPPED, "upstream"),))]
+    out = told(capsys, sent, stay=3)
+    assert "1 deliveries are sent again\n1 that were skipped because of them go on with them\n3 stay skipped" in out
+    assert "e-1" not in out
+    document = json.loads(told(capsys, sent, json=True, list=True, dry_run=True))
+    assert (document["count"], document["following"], document["stay_skipped"]) == (1, 1, 0)
+    assert document["groups"] == [
+        {"journey": "welcome", "step": "crm", "destination": "crm", "class": "server_error", "count": 1}
+    ]
+    assert [(each["step"], each["follows"]) for each in document["deliveries"]] == [("crm", False), ("report", True)]
+    assert row().delivery_id in told(capsys, sent, list=True)
 
 
 def test_a_rate_is_read_or_refused() -> None:

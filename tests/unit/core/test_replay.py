@@ -9,15 +9,15 @@ import pytest
 from pipeline.core import replay
 from pipeline.model import Outcome
 
-STEP = replay.Target("crm", "update", drops_repeats=True, after_others=False, suffix=b"/welcome/crm")
+STEP = replay.Target("crm", "update", drops_repeats=True, suffix=b"/welcome/crm")
 
 
 def row(outcome: Outcome, hop: int = 0, at_ms: int = 1_000) -> SimpleNamespace:
     return SimpleNamespace(outcome=outcome, hop=hop, settled_at_ms=at_ms)
 
 
-def why(last, target=STEP, *, unanswered=False, ambiguous=False) -> str:
-    return replay.left_alone(last, target, unanswered=unanswered, ambiguous=ambiguous)
+def why(last, target=STEP, *, ambiguous=False, asked_for=False) -> str:
+    return replay.left_alone(last, target, ambiguous=ambiguous, with_ambiguous=asked_for)
 
 
 @pytest.mark.parametrize("outcome", list(Outcome))
@@ -27,14 +27,13 @@ def test_only_what_is_still_failed_is_sent_again(outcome) -> None:
 
 def test_each_reason_to_leave_one_alone() -> None:
     dead = row(Outcome.DEAD)
-    keeps = replay.Target("crm", "update", drops_repeats=False, after_others=False, suffix=b"")
+    keeps = replay.Target("crm", "update", drops_repeats=False, suffix=b"")
     assert why(None) == replay.UNKNOWN
     assert why(dead, None) == replay.REMOVED
-    assert why(dead, replay.Target("b", "update", drops_repeats=True, after_others=True, suffix=b"")) == replay.AFTER
-    assert why(dead, replay.Target("b", "decide", drops_repeats=True, after_others=False, suffix=b"")) == replay.DECIDE
-    assert why(dead, keeps, unanswered=True) == replay.AMBIGUOUS
-    assert why(dead, keeps, unanswered=True, ambiguous=True) == ""
-    assert why(dead, keeps) == why(dead, STEP, unanswered=True) == ""
+    assert why(dead, replay.Target("b", "decide", drops_repeats=True, suffix=b"")) == replay.DECIDE
+    assert why(dead, keeps, ambiguous=True) == replay.AMBIGUOUS
+    assert why(dead, keeps, ambiguous=True, asked_for=True) == ""
+    assert why(dead, keeps) == why(dead, STEP, ambiguous=True) == ""
     assert why(row(Outcome.DEAD, replay.HOP_MAX)) == replay.HOPS
 
 
