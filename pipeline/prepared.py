@@ -180,7 +180,7 @@ class Route:
     max_age_ms: int
     condition: Callable[[Datum, int], bool | None] | None
     steps: tuple[Step, ...]
-    status: str = "live"  # draft | shadow | live | paused; a draft one starts nothing
+    status: str = "live"  # draft | shadow | dry | live | paused; a draft one starts nothing
     category: str = ""
     shares: str = ""  # what customers are drawn by, with their ID: the journey's first name
     rollout: float = 1.0  # share of the customers who may enter

@@ -70,7 +70,8 @@ class SkipReason(StrEnum):
     ONCE = "once"
     DUPLICATE = "duplicate"  # another record had this event ID
     STATUS = "status"  # the journey is not live any more
-    SHADOW = "shadow"  # all was done but sending
+    SHADOW = "shadow"  # all was done but sending: the journey is in shadow
+    DRY = "dry"  # likewise: the environment's mode is dry
     ERASED = "erased"
 
 

@@ -41,8 +41,11 @@ class Recipients:
 
 
 def recipients(config: Config, secrets: Secrets) -> Recipients:
-    """Return who is to be told. Blocks on files. Raises ConfigError for URLs without a value or a library missing."""
-    audience = alerts.audience(config)
+    """Return who is to be told: in mode live only, so that nobody is called for what was not sent to anybody.
+
+    Blocks on files. Raises ConfigError for URLs without a value or a library missing.
+    """
+    audience = alerts.audience(config if config.mode == "live" else config.model_copy(update={"journeys": {}}))
     if audience.digest_ms and not is_installed():
         raise _missing()
     return Recipients(audience, alerts.urls(config, secrets, audience.digest_ms))

@@ -50,6 +50,7 @@ def version(config: Config) -> str:
         "hookline": {name: getattr(config, name) for name in HooklineFile.model_fields},
         "env": config.env,
         "mode": config.mode,
+        "sink": config.sink,
         "destinations": config.destinations,
         "journeys": config.journeys,
         "tables": config.tables,

@@ -69,6 +69,7 @@ class Heartbeat:
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "version": __version__,
+            "mode": self._worker.mode,
             "unsettled": settlement.unsettled() if settlement is not None else 0,
             "oldest_ms": settlement.oldest_ms() if settlement is not None else 0,
             "assigned": {

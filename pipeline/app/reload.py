@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from pipeline.app import modes
 from pipeline.app.check import checked, version
 from pipeline.config.files import FILES_MAX, YAML_FOLDERS
 from pipeline.config.overlay import MAIN_FILE
@@ -97,6 +98,7 @@ class Reload:
                 self._same(asked=asked)
                 return None
             try:
+                modes.stays(self._config, config)
                 self._fit(config)
             except ConfigError as error:
                 told = tuple(map(str, error.problems))

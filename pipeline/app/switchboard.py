@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pipeline.adapters.kafka.control import ControlTopic
+    from pipeline.app.modes import ModeGuard
     from pipeline.config.models import Config
     from pipeline.core.definitions import Definitions
     from pipeline.model import Delivery, Record
@@ -37,8 +38,9 @@ class Switchboard:
         clock: Clock,
         share: Callable[[], float],
         definitions: Definitions,
+        mode: ModeGuard,
     ) -> None:
-        """`share` is this worker's of the fleet's rates; `definitions` hear what the topic says of them."""
+        """`share` is this worker's of the fleet's rates; `definitions` and `mode` hear what the topic says of them."""
         self.applied: dict[int, int] = {}
         """By partition, the offset of the newest record that is in force here."""
         self._calls = config.calls()
@@ -50,6 +52,7 @@ class Switchboard:
         self._clock = clock
         self._share = share
         self._definitions = definitions
+        self._mode = mode
         self._switches = Switches()
         self._process: Process | None = None
         self._release: Release | None = None
@@ -76,6 +79,8 @@ class Switchboard:
         said = []
         for record in records:
             if self._definitions.note(record.key, record.value, record.timestamp_ms):
+                continue
+            if self._mode.note(record.key, record.value):
                 continue
             found = self._switches.note(record.key, record.value, record.timestamp_ms)
             if found is not None:

@@ -23,6 +23,7 @@ from pipeline.app.alerting import Alerting, recipients
 from pipeline.app.definitions import keep, publish
 from pipeline.app.endpoints import Endpoint, Rotation
 from pipeline.app.heartbeat import Heartbeat
+from pipeline.app.modes import ModeGuard
 from pipeline.app.retention import delete_settled
 from pipeline.app.switchboard import Switchboard
 from pipeline.app.tables import CustomerTables, basis_asks
@@ -30,7 +31,7 @@ from pipeline.config import topics
 from pipeline.config.compile import compile as compile_config
 from pipeline.config.load import kafka_settings
 from pipeline.config.secrets import Secrets
-from pipeline.errors import BrokerError, TopicMissing
+from pipeline.errors import BrokerError, ConfigError, TopicMissing
 from pipeline.ports import LaneStats
 from pipeline.run.asking import Asking
 from pipeline.run.batch import Batching
@@ -66,6 +67,7 @@ class Worker:
         """Read secrets and compile the configuration; nothing is contacted yet. Raises ConfigError."""
         secrets = self._secrets = Secrets(config.folder)
         self._config = config
+        self.mode = config.mode
         self.reload = reload
         self._worker_id = worker_id
         self._drain_s = drain_s
@@ -105,10 +107,16 @@ class Worker:
         control_topic = topics.control(self._config.group)
         self.switchboard = Switchboard(
             self._config, self._worker_id, control_topic, producer, self.lanes, self.telemetry, time.time_ns,
-            self._share, self._compiled.definitions,
+            self._share, self._compiled.definitions, mode := ModeGuard(self._config, self.fatal),
         )  # fmt: skip
         self._control = ControlTopic(self._settings, control_topic, self.telemetry.log, self.fatal)
         await self.switchboard.start(self._control)
+        try:
+            mode.begin(producer, control_topic, time.time_ns)
+        except ConfigError:
+            rotating.cancel()
+            await self._close(producer)
+            raise
         definitions = self._compiled.definitions, producer, control_topic, time.time_ns
         await publish(*definitions)
         await self._start_tables(producer)
@@ -121,7 +129,9 @@ class Worker:
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
-        self.telemetry.log("info", "worker_started", worker=self._worker_id, version=__version__)
+        self.telemetry.log(
+            "info", "worker_started", worker=self._worker_id, version=__version__, mode=self._config.mode
+        )
         try:
             await self._stopping.wait()
             if self._error is None:
@@ -349,7 +359,7 @@ def customer_reference(group: str) -> Callable[[str], str]:
 
 
 def _first_line(error: BaseException) -> str:
-    if isinstance(error, (BrokerError, OSError)):
+    if isinstance(error, (BrokerError, ConfigError, OSError)):
         return str(error).splitlines()[0] if str(error) else ""
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:

@@ -59,10 +59,13 @@ def _test(args: argparse.Namespace) -> int:
     import asyncio  # noqa: PLC0415 - commands import what is heavy once they run
 
     from pipeline.app.trial import Finding, trial  # noqa: PLC0415
+    from pipeline.config import modes  # noqa: PLC0415
     from pipeline.config.load import load  # noqa: PLC0415
     from pipeline.config.secrets import Secrets  # noqa: PLC0415
 
     config = load(args.config, args.env)
+    if config.mode == "dry":
+        raise options.refuse("--env", f"{args.env} is an environment of mode dry: nothing is sent")
     name = switching.known("NAME", args.name, config.destinations, "destination")
     operations = config.destinations[name].operations
     if args.operation is None and len(operations) > 1:
@@ -85,6 +88,8 @@ def _test(args: argparse.Namespace) -> int:
         sent = args.yes or (not args.json and _asked(name, operation, operations[operation].method))
         return sent
 
+    if said := modes.said(config):
+        print(said, file=sys.stderr)
     ok = asyncio.run(trial(config, Secrets(config.folder), f"{name}.{operation}", agreed, tell))
     if args.json:
         screen.print_json({"destination": name, "operation": operation, "ok": ok, "sent": sent, "findings": findings})

@@ -75,7 +75,8 @@ def _consent(text: str) -> tuple[str, str]:
 
 def execute(args: argparse.Namespace) -> int:
     """Run the command; blocks. Raises ConfigError."""
-    from pipeline.config.shown import Masking, entry  # noqa: PLC0415 - commands import what is heavy once they run
+    from pipeline.config import modes  # noqa: PLC0415 - commands import what is heavy once they run
+    from pipeline.config.shown import Masking, entry  # noqa: PLC0415
     from pipeline.testing.stage import declared  # noqa: PLC0415
     from pipeline.testing.stage.perform import Arrival  # noqa: PLC0415
 
@@ -87,6 +88,8 @@ def execute(args: argparse.Namespace) -> int:
     performed = performer.perform([Arrival(event.time_ms + LATER_MS, [sent])], declared.script(config))
     masking = None if args.reveal else Masking(config, entry(config, event.type), readers)
     rendered = list(_steps(config, performed, event.id, masking))
+    if said := modes.said(config):
+        print(said, file=sys.stderr)
     if args.json:
         screen.print_json({"event_id": event.id, "event_type": event.type, "steps": rendered})
     else:

@@ -28,7 +28,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "nothing new starts, attempts under way end, the rest is handed to the retry topics, offsets are committed. "
         "A second one stops at once; what was in flight is then done again. When files of the configuration change, "
         "or on SIGHUP, one that is fit to run takes over, after such a drain; one that is not is refused, with its "
-        "problems in log and status, and the old one goes on.",
+        "problems in log and status, and the old one goes on. What becomes of requests is the mode of the environment: "
+        "live sends them; redirect sends all of them to redirect_to, with where they would have gone in the header "
+        "hookline-original-url; dry does everything but send.",
     )
     parser.add_argument("--config", type=Path, default=Path(), metavar="DIR", help="configuration folder (default: .)")
     parser.add_argument("--env", required=True, metavar="NAME", help="environment: env/NAME.yaml of the folder")

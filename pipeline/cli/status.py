@@ -235,7 +235,7 @@ def _print_workers(out: Console, config: Config, seen: Seen) -> None:
         out.print(workers.table(alive, stale, seen.now_ms))
     if not alive:
         out.print(f"[yellow]{_nobody(config, seen, stale)}[/]")
-    for line in workers.refused(alive):
+    for line in (*workers.unsent(alive), *workers.refused(alive)):
         out.print(line, soft_wrap=True)
 
 

@@ -19,7 +19,7 @@ def document(report: WorkerReport) -> dict[str, Any]:
     return {
         "id": report.id, "at_ms": report.at_ms, "host": report.host, "pid": report.pid, "version": report.version,
         "unsettled": report.unsettled, "oldest_ms": report.oldest_ms, "assigned": report.assigned,
-        "config": report.config, "refused": report.refused,
+        "config": report.config, "refused": report.refused, "mode": report.mode,
     }  # fmt: skip
 
 
@@ -46,6 +46,14 @@ def table(alive: Sequence[WorkerReport], stale: Sequence[WorkerReport], now_ms: 
             screen.count(each.unsettled), screen.age(each.oldest_ms) if each.oldest_ms else "",
         )  # fmt: skip
     return shown
+
+
+def unsent(alive: Sequence[WorkerReport]) -> Iterator[str]:
+    """Say what becomes of requests where they do not go to their destinations."""
+    for mode, does in (("redirect", "send every request to the sink"), ("dry", "send nothing")):
+        count = sum(each.mode == mode for each in alive)
+        if count:
+            yield f"[yellow]mode {mode}: {count} of {len(alive)} workers {does}[/]"
 
 
 def refused(alive: Sequence[WorkerReport]) -> Iterator[str]:

@@ -12,14 +12,15 @@ from urllib.parse import urlsplit
 from pipeline.config import contacting, defaults, graph, payloads, remember, topics
 from pipeline.config.calls import Call
 from pipeline.config.section import suggestion
+from pipeline.errors import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from pipeline.config.contracts import Contracts
     from pipeline.config.models import Config, DestinationConfig, EventMapping, HooklineFile, JourneyConfig, StepConfig
+    from pipeline.config.overlay import EnvFile
     from pipeline.config.places import Path, Places
-    from pipeline.model import Problem
 
 TOPIC_CHARS_MAX: Final = 249  # Kafka: Topic.java, MAX_NAME_LENGTH
 SLIP: Final = 0.95  # how alike two names are of which one is a slip of the keyboard
@@ -134,14 +135,30 @@ def _own_headers(destination: DestinationConfig, file: str, places: Places) -> I
                 yield places.problem(file, path, "is written by `auth` or `idempotency` already", at_key=True)
 
 
-def _in_the_clear(destination: DestinationConfig, file: str, places: Places) -> Iterator[Problem]:
-    """Refuse plain http to anywhere but private networks."""
+def sink(env: EnvFile, file: str, places: Places) -> Iterator[Problem]:
+    """Refuse a sink that is where no request may go."""
+    if env.sink is not None:
+        path: Path = ("redirect_to",) if isinstance(env.redirect_to, str) else ("redirect_to", "url")
+        hint = "" if path[1:] else "redirect_to: {url: ..., private_networks: [...]}"
+        for each in _in_the_clear([(path, env.sink.url)], env.sink.private_networks, file, places):
+            yield Problem(each.file, each.line, each.column, each.field, each.message, hint or each.hint)
+
+
+def _urls(destination: DestinationConfig) -> list[tuple[Path, object]]:
+    """Return the URLs a destination's requests go to, and where each is written."""
     grant = destination.auth.oauth2_client_credentials if destination.auth is not None else None
     urls: list[tuple[Path, object]] = [(("base_url",), destination.base_url)]
     if grant is not None:
         urls.append((("auth", "oauth2_client_credentials", "token_url"), grant.token_url))
+    return urls
+
+
+def _in_the_clear(
+    urls: Iterable[tuple[Path, object]], networks: Collection[str], file: str, places: Places
+) -> Iterator[Problem]:
+    """Refuse plain http to anywhere but private networks."""
     for path, url in urls:
-        if not isinstance(url, str) or destination.private_networks:
+        if not isinstance(url, str) or networks:
             continue
         if url.startswith("http:"):
             hint = "use https://, or name the private_networks it is in"
@@ -179,7 +196,7 @@ def _destination(destination: DestinationConfig, file: str, contracts: Contracts
                 yield places.problem(file, ("operations", name, key), "there is no such file", hint)
         if operation.batch is not None:
             yield from _repeats(destination, operation.metadata, file, ("operations", name, "batch"), places)
-    yield from _in_the_clear(destination, file, places)
+    yield from _in_the_clear(_urls(destination), destination.private_networks, file, places)
     yield from _own_headers(destination, file, places)
     for index, network in enumerate(destination.private_networks):
         if network in destination.private_networks[:index]:

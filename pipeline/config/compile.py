@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from pipeline.config import contacting, remember, salvage, steps
+from pipeline.config import contacting, modes, remember, salvage, steps
 from pipeline.config.batching import Request
 from pipeline.config.definition import definition, journey_hash
 from pipeline.config.definition import read as read_definition
@@ -152,7 +152,7 @@ def compile(  # noqa: A001 - the word of the command line
         purposes=tuple(config.purposes),
         remembers=remember.used(config),
         gates=GatePolicy(config.consent.event_flag_max_age_ms, config.consent.table_lag_max_ms, config.consent.skew_ms),
-        statuses={name: each.status for name, each in config.journeys.items()},
+        statuses={name: modes.status_of(config, each.status) for name, each in config.journeys.items()},
     )
 
 
@@ -309,7 +309,7 @@ class _Plans:
         parts = steps.JourneyCompiler(config, journey, scope, strict=strict, classes=schema is not None).compile()
         route = self._route(journey, parts, hash_, contacting.Peace(config.quiet_hours, scope))
         today = self._config.journeys.get(journey.name)
-        return route if today is None else replace(route, status=today.status)
+        return route if today is None else replace(route, status=modes.status_of(self._config, today.status))
 
     def _route(self, journey: JourneyConfig, parts: steps.JourneyParts, hash_: str, peace: contacting.Peace) -> Route:
         made = tuple(
@@ -317,8 +317,9 @@ class _Plans:
         )
         return Route(
             journey.name, hash_, journey.trigger.max_age_ms, parts.condition, made, category=journey.category,
-            shares=journey.first_name, once=parts.once, cancel_on=parts.cancel_on, status=journey.status,
-            rollout=journey.rollout, holdout=journey.holdout, only=parts.only,
+            shares=journey.first_name, once=parts.once, cancel_on=parts.cancel_on,
+            status=modes.status_of(self._config, journey.status), rollout=journey.rollout, holdout=journey.holdout,
+            only=parts.only,
         )  # fmt: skip
 
     def _request(self, journey: JourneyConfig, step: StepConfig) -> Request:

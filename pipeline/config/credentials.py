@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import quote, quote_plus, urlencode, urlsplit
 
 from pipeline import __version__
-from pipeline.config import proxy
+from pipeline.config import modes, proxy
 from pipeline.config.auth import SecretUrl, base_url_flaw
 from pipeline.core import signing
 from pipeline.errors import ConfigError
@@ -89,7 +89,7 @@ class _Resolving:
         self.problems: list[Problem] = []
         self._config = config
         self._secrets = secrets
-        self._file = f"destinations/{name}.yaml"
+        self._name = name
         self._files: dict[str, Version] = {}
         self._private = bool(config.destinations[name].private_networks)
 
@@ -278,4 +278,5 @@ class _Resolving:
             self._refuse(path, f"{each.field} {each.message}", each.hint)
 
     def _refuse(self, path: Path, message: str, hint: str = "") -> None:
-        self.problems.append(self._config.problem(self._file, path, message, hint))
+        file, where = modes.place(self._config, self._name, path)
+        self.problems.append(self._config.problem(file, where, message, hint))

@@ -42,7 +42,7 @@ ORDER: Final = {
         "purposes", "consent", "caps", "quiet_hours", "brakes", "alerts", "telemetry",
     ),
     "Brakes": ("intake", "destination"),
-    "EnvFile": ("mode", "redirect_to", "kafka", "registry", "telemetry", "destinations"),
+    "EnvFile": ("mode", "redirect_to", "group", "kafka", "registry", "telemetry", "destinations"),
 }  # fmt: skip
 """By model: the order its keys are read in, where that is not the order of its fields."""
 _LINE_CHARS_MAX: Final = 1_000_000  # no line is ever broken

@@ -84,6 +84,7 @@ class _Loading:
         self.contracts, problems = contracts.read(folder)
         self.problems: list[Problem] = [*read.problems, *problems]
         self.mended: set[str] = set()  # files with problems of their own
+        self.envs: dict[str, EnvFile] = {}
         self.made: Config | None = None  # also with problems: what is left
 
     def config(self, env: str | None) -> tuple[Config | None, tuple[Problem, ...]]:
@@ -110,7 +111,10 @@ class _Loading:
         """Check each env file by itself; return the trees of those that are mappings."""
         trees: dict[str, dict[Any, Any]] = {}
         for name, file, tree in self.read.of("env"):
-            self._valid(EnvFile, tree, file, self.read.places)
+            made = self._valid(EnvFile, tree, file, self.read.places)
+            if made is not None:
+                self.envs[name] = made
+                self.problems.extend(checks.sink(made, file, self.read.places))
             if isinstance(tree, dict):
                 trees[name] = tree
         return trees
@@ -144,13 +148,16 @@ class _Loading:
         played = self._cases(journeys, places)
         if main is None:
             return None
+        own = self.envs.get(env or "")
         journeys_left = salvage.journeys(journeys, shared)
         destinations_left = salvage.destinations(destinations, journeys_left)
         return Config.model_construct(
             **dict(main),
             folder=self.folder,
             env=env,
-            mode="live",
+            mode=own.mode if own is not None else "live",
+            sink=own.sink if own is not None else None,
+            overlaid=own.destinations if own is not None else {},
             destinations=destinations_left,
             journeys=journeys_left,
             written=written,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pathlib  # noqa: TC003 - pydantic reads annotations at run time
 from collections.abc import Mapping  # noqa: TC003
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
@@ -18,7 +18,7 @@ from pipeline.config.cases import CaseFile
 from pipeline.config.destination import Breaker, DestinationConfig, Limits, Retry
 from pipeline.config.journey import JourneyConfig, StepConfig, Trigger
 from pipeline.config.operation import Operation
-from pipeline.config.overlay import DestinationOverlay, EnvFile
+from pipeline.config.overlay import DestinationOverlay, EnvFile, Mode, Sink
 from pipeline.config.places import Path, Place, Places
 from pipeline.config.policy import (
     LIFECYCLE_EVENT,
@@ -73,7 +73,9 @@ class Config(HooklineFile):
 
     folder: pathlib.Path
     env: str | None
-    mode: Literal["live"]
+    mode: Mode
+    sink: Sink | None  # of mode redirect
+    overlaid: Mapping[str, DestinationOverlay]  # what the environment itself says of destinations
     destinations: Mapping[str, DestinationConfig]
     journeys: Mapping[str, JourneyConfig]  # payloads have their fragments expanded
     written: Mapping[str, Any]  # the same, as they were written: parsed YAML

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping  # noqa: TC003 - pydantic reads annotations at run time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, NamedTuple
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from pipeline.config.auth import Auth, BaseUrl, Sign, Tls, Url
 from pipeline.config.destination import Limits  # noqa: TC001 - pydantic reads annotations at run time
-from pipeline.config.policy import GroupProtocol, KafkaSettings, Telemetry
+from pipeline.config.policy import Group, GroupProtocol, KafkaSettings, Telemetry
 from pipeline.config.proxy import ProxyUrl  # noqa: TC001 - pydantic reads annotations at run time
 from pipeline.config.section import (
     FileRef,
     Items,
-    Later,
     Line,
     Name,
     Network,
     SecretRef,
     Section,
+    Shown,
     none_word,
+    refuse,
     suggestion,
 )
 
@@ -30,8 +31,13 @@ if TYPE_CHECKING:
 
 MAIN_FILE: Final = "hookline.yaml"
 
+LAID: Final = ("group", "kafka", "registry", "telemetry")
+"""Keys of `hookline.yaml` that an overlay sets."""
 MERGED: Final = ("kafka", "registry", "telemetry", "limits")
 """Keys that an overlay sets key by key; the others it replaces whole."""
+
+Mode = Literal["live", "redirect", "dry"]
+"""What becomes of requests: see config/modes."""
 
 
 class DestinationOverlay(Section):
@@ -71,23 +77,60 @@ class RegistryOverlay(Section):
     ca: FileRef | None = Field(None, description="PEM file of the authorities to trust.")
 
 
+class Sink(Section):
+    """Where all requests of an environment go instead. Credentials of the destinations' own files never do."""
+
+    url: Url = Field(description="The URL every request is sent to, whatever it is a request to.")
+    private_networks: Items[Network] = Field((), description="Private networks that the sink may be in.")
+    auth: Annotated[Auth | None, BeforeValidator(none_word, json_schema_input_type=Auth | Literal["none"])] = Field(
+        None, description="How requests say who we are, where the environment gives a destination no `auth` of its own."
+    )
+    tls: Tls = Field(Tls.model_validate({}), description="Whom to trust there, and who we are.")
+    proxy: ProxyUrl = Field("none", description="HTTP proxy on the way there.")
+
+
+def _kind_of_sink(given: object) -> str:
+    return "a section" if isinstance(given, (Mapping, Sink)) else "a URL"
+
+
+SinkOrUrl = Annotated[
+    Annotated[Url, Tag("a URL")] | Annotated[Sink, Tag("a section")],
+    Discriminator(_kind_of_sink),
+    Shown("URL, `env:NAME` or section"),
+]
+
+
 class EnvFile(Section):
     """What differs in one environment; nothing else may."""
 
-    mode: Literal["live"] = Field("live", description="What becomes of requests: `live` sends them.")
+    mode: Mode = Field(
+        description="What becomes of requests: `live` sends them; `redirect` sends all of them to `redirect_to`; `dry` "
+        "does everything but send.",
+    )
+    redirect_to: SinkOrUrl | None = Field(None, description="The sink of mode `redirect`.")
+    group: Group | None = Field(None, description="Replaces hookline.yaml's: this environment's events are its own.")
     kafka: KafkaOverlay | None = Field(None, description="Set key by key.")
     registry: RegistryOverlay | None = Field(None, description="Set key by key.")
     telemetry: Telemetry | None = Field(None, description="Set key by key.")
     destinations: Mapping[Name, DestinationOverlay] = Field(default={}, description="By destination.")
 
-    later: ClassVar[Mapping[str, Later]] = {"redirect_to": Later("requests go where the destination says")}
-    later_values: ClassVar[Mapping[str, Mapping[str, str]]] = {
-        "mode": {"redirect": "the only mode is live", "dry": "the only mode is live"},
-    }
     unknown: ClassVar[tuple[str, str]] = (
         "is nothing an environment may set",
-        "only mode, kafka, registry, telemetry and destinations",
+        "only mode, redirect_to, group, kafka, registry, telemetry and destinations",
     )
+
+    @model_validator(mode="after")
+    def _whole(self) -> EnvFile:
+        if self.mode == "redirect" and self.redirect_to is None:
+            refuse("mode redirect needs `redirect_to`", "the URL of what takes all requests")
+        if self.mode != "redirect" and self.redirect_to is not None:
+            refuse(f"mode {self.mode} has no use for `redirect_to`", "write mode: redirect, or leave it out")
+        return self
+
+    @property
+    def sink(self) -> Sink | None:
+        """Where all requests go, or None."""
+        return Sink.model_validate({"url": self.redirect_to}) if isinstance(self.redirect_to, str) else self.redirect_to
 
 
 def lay_over(
@@ -100,7 +143,7 @@ def lay_over(
     """
     laid = dict(trees)
     problems: list[Problem] = []
-    for key in MERGED:
+    for key in LAID:
         if key in overlay:
             laid[MAIN_FILE] = _set(laid[MAIN_FILE], key, overlay[key], _Graft(places, MAIN_FILE, origin, (key,)))
     destinations = overlay.get("destinations")

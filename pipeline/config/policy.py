@@ -59,6 +59,7 @@ def _pattern(pattern: str, message: str, hint: str = "") -> BeforeValidator:
     return BeforeValidator(validate, json_schema_input_type=str)
 
 
+Group = Annotated[str, _pattern(GROUP_PATTERN, "must be a consumer group of letters, digits and . _ -"), Shown("text")]
 Topic = Annotated[str, _pattern(TOPIC_PATTERN, "must be a Kafka topic name"), Shown("topic")]
 GroupProtocol = Literal["classic", "consumer"]
 RecordName = Annotated[str, _pattern(RECORD_PATTERN, "must be the full name of an Avro record"), Shown("Avro name")]
@@ -269,9 +270,7 @@ def _tiers() -> tuple[RetryTier, ...]:
 class HooklineFile(Section):
     """Topics, the mapping of records to events, and policies for all journeys."""
 
-    group: Annotated[str, _pattern(GROUP_PATTERN, "must be a consumer group of letters, digits and . _ -")] = Field(
-        description="Consumer group; also the prefix of our own topics."
-    )
+    group: Group = Field(description="Consumer group; also the prefix of our own topics.")
     kafka: Kafka = Field(description="The brokers.")
     registry: Registry | None = Field(None, description="Where writer schemas are found; default: in `schemas/` only.")
     state_dir: Line | None = Field(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pipeline.config import batching, defaults
+from pipeline.config import batching, defaults, modes
 from pipeline.config.batching import Request
 from pipeline.config.credentials import USER_AGENT, Access, resolve
 from pipeline.core import contract, payload, urltext
@@ -30,9 +30,13 @@ _CONTENT_TYPES: Final = {
 
 
 class Requests:
-    """Destinations with their secrets resolved. Raises ConfigError with everything that is missing or unusable."""
+    """Destinations with their secrets resolved, as the environment's mode has them called; see config/modes.
+
+    Raises ConfigError with everything that is missing or unusable.
+    """
 
     def __init__(self, config: Config, secrets: Secrets) -> None:
+        self._original, config = config, modes.applied(config)
         self._config = config
         self._secrets = secrets
         self.access: dict[str, Access] = {}
@@ -85,10 +89,13 @@ class Requests:
         headers += operation.headers.items()
         headers += origin
         target = operation.path if operation.changes_target else operation.path + _query(operation)
+        redirected = self._config.mode == "redirect"
         head = payload.head(
-            operation.method, target, access.origin.header, headers, access.credentials,
+            operation.method, "" if redirected else target, access.origin.header, headers, access.credentials,
             id_header=destination.idempotency_header, base=access.path,
         )  # fmt: skip
+        if redirected:
+            head = payload.redirected(head, modes.original(self._original.destinations[destination.name]), target)
         shown = access.path + operation.path
         excerpt_bytes = min(destination.retain_excerpt, destination.response_bytes_max)
         keep_bytes = destination.response_bytes_max if operation.reads_response else excerpt_bytes

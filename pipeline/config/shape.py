@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, Union, cast, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar, Union, cast, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -145,6 +145,7 @@ class _Walk:
         self.places = places
         self.problems: list[Problem] = []
         self.unknown: set[Path] = set()  # keys that mean nothing: without them nothing is missing
+        self.choices: dict[Path, str] = {}  # of keys that are missing: the words they take, if they are few
         self.unread: set[Path] = set()  # refused or unreadable: pydantic's errors at or under these say nothing new
 
     def node(self, annotation: Any, node: object, path: Path) -> object:
@@ -176,6 +177,7 @@ class _Walk:
             self.unread.add(path)
             self.refuse((*path, wrong[0]), *wrong[1:], at_key=True)
             return kept
+        self.choices |= {(*path, key): _choices(fields[key].annotation) for key in fields.keys() - node.keys()}
         for key, part in node.items():
             at = (*path, key)
             if key in fields and not self._comes_later(section, key, part, at):
@@ -240,6 +242,10 @@ class _Walk:
         return any(each[: len(path)] == path for each in self.unread)
 
 
+def _choices(annotation: Any) -> str:
+    return ", ".join(map(str, get_args(annotation))) if get_origin(annotation) is Literal else ""
+
+
 def expected(annotation: Any) -> tuple[type[Section] | None, Any]:
     """Say what a field takes: a section, a list or mapping of what, or neither (free)."""
     known = _EXPECTED.get(id(annotation))
@@ -277,7 +283,9 @@ def _worded(error: ErrorDetails, tree: object, walk: _Walk) -> Problem | None:
             return None
         problem = walk.places.problem(walk.file, path, "is required")
         problem_field = f"{problem.field}.{key}" if problem.field else key
-        return type(problem)(problem.file, problem.line, problem.column, problem_field, "is required")
+        choices = walk.choices.get((*path, key))
+        hint = f"one of: {choices}" if choices else ""
+        return type(problem)(problem.file, problem.line, problem.column, problem_field, "is required", hint)
     of_the_whole = error["type"] in ("refused", "too_short") and isinstance(_at(path, tree), (dict, list))
     if walk.is_unread(path) or (of_the_whole and walk.is_partly_unread(path)):
         return None

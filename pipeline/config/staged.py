@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.config import cases, plain
-from pipeline.config.models import LIFECYCLE_EVENT, Config, DestinationConfig, EventMapping
+from pipeline.config import cases, modes, plain
+from pipeline.config.models import LIFECYCLE_EVENT, Config, EventMapping
 from pipeline.config.scope import PARTS, EventScope, Reach
 from pipeline.core import types
 from pipeline.core.expressions import Expression
@@ -86,7 +86,8 @@ def stage(config: Config, reader_schemas: Mapping[str, Any]) -> Staged:
 
 def bare(config: Config) -> Config:
     """Return the configuration with destinations that need no secrets and are nowhere: for what sends nothing."""
-    return config.model_copy(update={"destinations": {name: _bare(each) for name, each in config.destinations.items()}})
+    made = {name: modes.bare(each) for name, each in config.destinations.items()}
+    return config.model_copy(update={"destinations": made, "mode": "live"})
 
 
 def check(config: Config, reader_schemas: Mapping[str, Any]) -> tuple[Problem, ...]:
@@ -131,14 +132,6 @@ def _has(event: Mapping[str, Any], names: Path) -> bool:
             return False
         here = here[name]
     return True
-
-
-def _bare(destination: DestinationConfig) -> DestinationConfig:
-    """Leave out what needs a secret or another machine: where it is, what lets in, what signs."""
-    url = destination.base_url
-    host = url if isinstance(url, str) and not url.startswith("env:") else f"https://{destination.name}.invalid"
-    absent = {key: DestinationConfig.model_fields[key].default for key in ("auth", "sign", "tls", "proxy")}
-    return destination.model_copy(update={"base_url": host, **absent})
 
 
 def _parts(schema: dict[str, Any], event_type: str) -> dict[str, Any]:

@@ -51,7 +51,8 @@ class WorkerReport:
 
     `misses` counts, since the worker started, what came to nothing in a way a misspelt name brings about. `applied` is
     the newest offset of the control topic that is in force there, by partition. `config` is the version of its
-    configuration, and `refused` says what is wrong with the one in its folder, if it could not take that over.
+    configuration, and `refused` says what is wrong with the one in its folder, if it could not take that over. `mode`
+    is what becomes of its requests: live | redirect | dry.
     """
 
     id: str
@@ -67,6 +68,7 @@ class WorkerReport:
     applied: Mapping[int, int] = field(default_factory=dict)
     config: str = ""
     refused: tuple[str, ...] = ()
+    mode: str = "live"
 
     def obeys(self, ends: Mapping[int, int]) -> bool:
         """Whether records up to these offsets of the control topic are in force there."""
@@ -215,6 +217,7 @@ def _parse(name: str, content: bytes) -> WorkerReport | None:
             tuple(_miss(*each) for each in doc.get("misses", ())),
             {int(partition): int(offset) for partition, offset in doc.get("applied", {}).items()},
             str(doc.get("config", "")), tuple(map(str, doc.get("refused", ()))),
+            str(doc.get("mode", "live")),
         )  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

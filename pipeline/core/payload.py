@@ -23,6 +23,9 @@ BODY_BYTES_MAX: Final = 2 * 1024 * 1024
 LIST_ITEMS_MAX: Final = 500
 """Items of a list mapping; a longer list makes the delivery dead(schema)."""
 
+ORIGINAL_URL: Final = b"hookline-original-url"
+"""Header of a redirected request: where it would have gone."""
+
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - naive on purpose: "Z" is appended as text
 _NAMESPACE: Final = bytes.fromhex("6f9d1c3a52c45d0e9a530d3f2b7a8c11")
 _NAMED: Final = sha1(_NAMESPACE, usedforsecurity=False)
@@ -266,6 +269,25 @@ def _minute_line(minute: int) -> bytes:
     return b"hookline-event-time: %b:" % text.encode("ascii")
 
 
+Head: TypeAlias = Callable[[str, bytes, str, int, bytes, bytes], bytes]
+"""See model.Step.head."""
+
+
+def redirected(head: Head, base: str, target: str) -> Head:
+    """Return a builder of heads for a sink, by its `head`: a header tells the URL the request would have gone to.
+
+    `base` is what may be shown of the destination's URL, `target` the operation's path and query; a delivery's own
+    target goes instead of it. All are printable ASCII, as a request line must be.
+    """
+    start, constant = base.encode("ascii"), target.encode("ascii")
+
+    def built(delivery: str, event_lines: bytes, traceparent: str, now_s: int, body: bytes, own: bytes = b"") -> bytes:
+        line = b"%b: %b%b\r\n" % (ORIGINAL_URL, start, own or constant)
+        return head(delivery, event_lines + line, traceparent, now_s, body, b"")
+
+    return built
+
+
 def head(
     method: str,
     target: str,
@@ -275,7 +297,7 @@ def head(
     *,
     id_header: str = "",
     base: str = "",
-) -> Callable[[str, bytes, str, int, bytes, bytes], bytes]:
+) -> Head:
     """Return the builder of whole request heads (see model.Step.head), blank line included.
 
     `base` is the base URL's path, `target` the operation's path and query, all without what is secret of them; a

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from pipeline.run.settle import Settlement
 
 
+_UNSENT: Final = {"shadow": SkipReason.SHADOW, "dry": SkipReason.DRY}
+"""By what a journey's status comes to: nothing is sent, and how its deliveries end instead."""
 OVER: Final = (*switches.HELD, *WAITS, replay.REPLAYED)
 """Why a delivery waited that no attempt of its own was the reason for."""
 
@@ -211,7 +213,7 @@ class Follow:
             assert event is not None
             body = step.metadata(body, event, delivery.id)
         delivery.body = body
-        if delivery.run.route.status == "shadow":
+        if delivery.run.route.status in _UNSENT:
             self._shadow(delivery)
         elif step.batch is None:
             self._lanes[step.destination].offer(delivery)
@@ -222,7 +224,7 @@ class Follow:
         """End what would be sent now; its default is what later steps read."""
         if delivery.fallback is not None and not isinstance(delivery.fallback, Refused):
             delivery.response = delivery.fallback
-        self._settlement.skip(delivery, SkipReason.SHADOW)
+        self._settlement.skip(delivery, _UNSENT[delivery.run.route.status])
 
     def _timely(self, delivery: Delivery, deadline: object) -> bool:
         """Whether an attempt may begin now: there is no deadline, or it is to come. Else the delivery is skipped."""
@@ -245,8 +247,8 @@ class Follow:
         assert event is not None
         if isinstance(mark, Refused):
             settlement.finish(delivery, Outcome.DEAD, mark.cls, mark.field)
-        elif delivery.run.route.status == "shadow":
-            settlement.skip(delivery, SkipReason.SHADOW)
+        elif delivery.run.route.status in _UNSENT:
+            settlement.skip(delivery, _UNSENT[delivery.run.route.status])
         elif self._marks is None:
             settlement.finish(delivery, Outcome.DEAD, FailureClass.CONFIG, "no_tables")
         else:

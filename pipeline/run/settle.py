@@ -41,6 +41,8 @@ DATUM_TIMES: Final = 10
 """A decoded event is about so many times as large as its bytes: counted for each run that keeps it."""
 PARK_MAX_MS: Final = 3_600_000
 """The highest tier parking climbs to."""
+UNSENT: Final = (SkipReason.SHADOW, SkipReason.DRY)
+"""How deliveries end that are not sent because nothing is."""
 _FAILED: Final = (Outcome.REJECTED, Outcome.DEAD)
 
 
@@ -215,8 +217,8 @@ class Settlement:
         elif flight.trace.sampled or delivery.history:
             self._telemetry.settled(delivery, outcome_, cls, now_ns)
         if run.results is not None:
-            # A shadow journey goes on as if the step had been delivered, so that all of it is rendered.
-            ended = Outcome.DELIVERED if cls == SkipReason.SHADOW else outcome_
+            # Where nothing is sent a run goes on as if the step had been delivered, so that all of it is rendered.
+            ended = Outcome.DELIVERED if cls in UNSENT else outcome_
             run.results[delivery.step.name] = Result(ended, cls, delivery.status, delivery.response)
             if delivery.response:
                 self.keeps(flight, journeys.weight(delivery.response))

@@ -72,6 +72,7 @@ class System:
         self.destinations: dict[str, dict[str, Any]] = {}
         self.journeys: dict[str, dict[str, Any]] = {}
         self.hookline: dict[str, Any] = {}
+        self.overlay: dict[str, Any] = {}  # of env/test.yaml
         self.environ = {"CRM_TOKEN": TOKEN, "CRM_SECRET": SECRET}
         self.children: list[Child] = []
         self.journey("welcome", step("crm", "crm.upsert"))
@@ -104,7 +105,7 @@ class System:
             "classes": {"properties.plan": "public", "properties.n": "public", "type": "public", "id": "public"},
         } | self.hookline  # fmt: skip
         self._put("hookline.yaml", whole)
-        self._put("env/test.yaml", {"mode": "live"})
+        self._put("env/test.yaml", {"mode": "live"} | self.overlay)
         for name, content in self.destinations.items():
             self._put(f"destinations/{name}.yaml", content)
         for name, content in self.journeys.items():

@@ -40,7 +40,7 @@ STALE_RECHECK_MS: Final = 10_000
 PAUSED_RECHECK_MS: Final = 600_000
 """A journey that is paused by its configuration is looked at again after so long."""
 
-_RUNS: Final = ("live", "shadow")
+_RUNS: Final = ("live", "shadow", "dry")
 _UNASKED: Final = ("contract", "legal_obligation")
 
 

@@ -42,7 +42,7 @@ def test_schemas_for_editors(kind: str, file: str) -> None:
         ("journey", "journeys/purchase_thanks.yaml", "status", "retired"),
         ("journey", "journeys/purchase_thanks.yaml", "purpose", None),
         ("hookline", "hookline.yaml", "retry_tiers", ["soon"]),
-        ("env", "env/test.yaml", "mode", "dry"),
+        ("env", "env/test.yaml", "mode", "test"),
     ],
 )
 def test_schemas_refuse(kind: str, file: str, key: str, wrong: object) -> None:

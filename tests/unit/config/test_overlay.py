@@ -54,19 +54,22 @@ def test_what_an_environment_may_set(folder: Folder) -> None:
 
 @pytest.mark.parametrize("url", ["env:CRM_URL", "https://sandbox.crm.example"])
 def test_the_base_url_may_come_from_the_environment(folder: Folder, url: str) -> None:
-    folder.write("env/test.yaml", f"destinations: {{crm: {{base_url: '{url}'}}}}\n")
+    folder.write("env/test.yaml", f"mode: live\ndestinations: {{crm: {{base_url: '{url}'}}}}\n")
     assert folder.load("test").destinations["crm"].base_url == url
 
 
 def test_an_environment_may_be_all_comments_but_not_empty(folder: Folder) -> None:
-    assert folder.write("env/live.yaml", "{}\n").load("live").env == "live"
+    assert folder.write("env/live.yaml", "mode: live\n").load("live").env == "live"
     assert folder.write("env/live.yaml", "# nothing\n").problem("live") == "env/live.yaml:1:1: the file is empty"
 
 
 @pytest.mark.parametrize(
     ("overlay", "expected"),
     [
-        ("group: other", "1:1: group: is nothing an environment may set (only mode, kafka, registry, telemetry and "),
+        (
+            "hours: {}",
+            "1:1: hours: is nothing an environment may set (only mode, redirect_to, group, kafka, registry, ",
+        ),
         ("purposes: [a]", "1:1: purposes: is nothing an environment may set"),
         ("telemtry: {sample: 1%}", "1:1: telemtry: is nothing an environment may set (did you mean telemetry)"),
         ("kafka: {group.id: x}", "1:19: kafka.group.id: is no Kafka setting that is passed through"),
@@ -86,7 +89,8 @@ def test_an_environment_may_be_all_comments_but_not_empty(folder: Folder) -> Non
     ],
 )
 def test_refused(folder: Folder, overlay: str, expected: str) -> None:
-    folder.write("env/staging.yaml", f"{overlay}\n")
+    mode = "" if overlay.startswith("- ") else "\nmode: live"
+    folder.write("env/staging.yaml", f"{overlay}{mode}\n")
     for env in (None, "staging"):
         problem = folder.problem(env)
         assert (
@@ -99,16 +103,16 @@ def test_refused(folder: Folder, overlay: str, expected: str) -> None:
 
 
 def test_without_a_name_every_environment_is_checked(folder: Folder) -> None:
-    folder.write("env/a.yaml", "mode: of\n").write("env/b.yaml", "telemetry: {sample: 5}\n")
+    folder.write("env/a.yaml", "mode: of\n").write("env/b.yaml", "mode: dry\ntelemetry: {sample: 5}\n")
     assert [each.file for each in folder.problems()] == ["env/a.yaml", "env/b.yaml"]
 
 
 def test_an_environment_that_is_not_there(folder: Folder) -> None:
-    folder.write("env/staging.yaml", "{}\n")
+    folder.write("env/staging.yaml", "mode: live\n")
     assert folder.problem("stagin") == "env/stagin.yaml: there is no such environment (did you mean staging)"
     assert folder.problem("x") == "env/x.yaml: there is no such environment (there are: staging)"
 
 
 def test_a_wrong_destination_is_told_once_however_many_environments(folder: Folder) -> None:
-    folder.write("env/a.yaml", "{}\n").write("env/b.yaml", "{}\n")
+    folder.write("env/a.yaml", "mode: dry\n").write("env/b.yaml", "mode: live\n")
     assert folder.add("destinations/crm.yaml", "timeout: 6m\n").problem().endswith("timeout: must be at most 5m")

@@ -35,21 +35,6 @@ def test_main_values(folder: Folder, line: str) -> None:
     assert "not supported in this release" in folder.add("hookline.yaml", f"{line}\n").problem()
 
 
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("mode: dry", "mode: `dry` is not supported in this release: the only mode is live"),
-        ("mode: redirect", "mode: `redirect` is not supported in this release: the only mode is live"),
-        (
-            "redirect_to: https://sink.example",
-            "`redirect_to` is not supported in this release: requests go where the destination says",
-        ),
-    ],
-)
-def test_environments(folder: Folder, line: str, expected: str) -> None:
-    assert folder.write("env/staging.yaml", f"{line}\n").problem().endswith(expected)
-
-
 def test_a_default_of_the_reference_is_accepted(folder: Folder) -> None:
     folder.add("journeys/welcome.yaml", "    after: []\n    join: all\n    ordering: none\n    formerly: []\n")
     folder.add(

@@ -218,17 +218,19 @@ async def test_another_record_with_the_same_event_id_is_a_duplicate_the_same_one
 # ------------------------------------------------------------------------------------------------------------ status
 
 
-async def test_a_shadow_journey_renders_and_sends_nothing(world) -> None:
+@pytest.mark.parametrize("status", ["shadow", "dry"])
+async def test_a_shadow_journey_renders_and_sends_nothing_and_so_does_a_dry_environment(world, status) -> None:
     rendered = []
     shown = dataclasses.replace(step(), render=lambda datum, _now: rendered.append(datum) or b"{}")
-    gated = Gated(world, shown, status="shadow")
+    gated = Gated(world, shown, status=status)
     gated.take()
-    assert await gated.ended() == [("skipped", "shadow", 0)]
+    assert await gated.ended() == [("skipped", status, 0)]
     assert rendered == ["hello"]
     assert gated.endpoint.requests == []
 
 
-async def test_all_steps_of_a_shadow_journey_are_rendered_with_defaults_where_answers_would_be(world) -> None:
+@pytest.mark.parametrize("status", ["shadow", "dry"])
+async def test_all_steps_of_a_shadow_journey_are_rendered_with_defaults_where_answers_would_be(world, status) -> None:
     read = {}
 
     def reads(datum, _now):
@@ -237,11 +239,11 @@ async def test_all_steps_of_a_shadow_journey_are_rendered_with_defaults_where_an
 
     first = dataclasses.replace(step("first"), default=lambda _datum, _now: {"code": "SAVE"})
     after = (Edge("first", frozenset({Outcome.DELIVERED, Outcome.DEFAULTED})),)
-    gated = Gated(world, first, dataclasses.replace(step("later"), after=after, render=reads), status="shadow")
+    gated = Gated(world, first, dataclasses.replace(step("later"), after=after, render=reads), status=status)
     gated.plans._read = lambda value, start: {"text": value[start:].decode()}
     gated.process.learn("in", REF, "known")
     gated.take()
-    assert await gated.ended(2) == [("skipped", "shadow", 0)] * 2
+    assert await gated.ended(2) == [("skipped", status, 0)] * 2
     assert read == {"code": "SAVE"}
     assert gated.endpoint.requests == []
 
