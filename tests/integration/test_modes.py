@@ -20,7 +20,7 @@ async def test_dry_then_redirected_then_live_and_not_back(system, receiver) -> N
     await _worked(system)
     outcomes = [(each.outcome, each.reason) for each in await asyncio.to_thread(system.outcomes)]
     assert outcomes == [("skipped", "dry")] * EVENTS
-    assert receiver.seen == []
+    assert not receiver.seen
 
     system.overlay = {
         "mode": "redirect",
