@@ -1,4 +1,4 @@
-"""Environments that call no destination, on a real Kafka: dry settles all and sends nothing, redirect feeds the sink."""
+"""Environments that call no destination, on a real Kafka: dry settles all, sending nothing; redirect feeds the sink."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def test_the_first_live_worker_says_so_once() -> None:
 def test_others_do_not_start_there_and_do_not_go_on(mode: str, content: bytes) -> None:
     scene = Scene(mode)
     scene.guard.note(KEY, content)
-    with pytest.raises(ConfigError, match="env/test.yaml:1:1: mode: group shop sends for real on these brokers"):
+    with pytest.raises(ConfigError, match=r"env/test.yaml:1:1: mode: group shop sends for real on these brokers"):
         scene.begin()
     late = Scene(mode)
     late.begin()

@@ -64,7 +64,9 @@ def test_of_a_secret_url_the_sink_learns_no_more_than_a_log(folder, base_url, or
 
 def test_credentials_are_the_environments_own_or_the_sinks_never_the_destinations(folder):
     folder.add(CRM, "auth: {bearer: {token: env:LIVE}}\nsign: {github: {secret: env:LIVE_SIGN}}\n")
-    folder.write("destinations/mail.yaml", (folder.root / CRM).read_text().replace("destination: crm", "destination: mail"))
+    folder.write(
+        "destinations/mail.yaml", (folder.root / CRM).read_text().replace("destination: crm", "destination: mail")
+    )
     folder.write(ENV, """\
 mode: redirect
 redirect_to: {url: "http://10.2.0.1:8080", private_networks: [10.2.0.0/16], auth: {bearer: {token: env:SINK}}}
