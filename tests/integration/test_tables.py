@@ -20,6 +20,7 @@ import pytest
 from pipeline import cli
 from pipeline.adapters.schemas import Folders, KnownSchemas, Registry, packaged
 from pipeline.adapters.tables import Records
+from pipeline.adapters.tables.pulse import STILL_S
 from pipeline.core import tables
 from pipeline.core.tables import CONSENT, SUPPRESSION
 from pipeline.model import Record
@@ -184,16 +185,28 @@ async def test_a_killed_follower_is_replaced_and_nothing_is_read_twice(kafka, to
         other.wait(10)
 
 
-async def test_a_stopped_but_living_follower_leaves_the_tables_stale(kafka, topics, machine, tmp_path):
+async def test_a_stopped_but_living_follower_is_taken_over_from_and_wakes_up_alone(kafka, topics, machine, tmp_path):
+    await write(kafka, topics[0], *((b"c-%d" % each, consent("granted")) for each in range(2_000)))
     other = another_follower(tmp_path, kafka, topics)
     try:
-        while not (tmp_path / "current").exists():
-            await asyncio.sleep(0.05)
+        await eventually((tmp_path / "current").exists)
         worker = await machine.worker().ready()
+        file = worker.folder.current()
         other.send_signal(signal.SIGSTOP)
-        await eventually(lambda: worker.tables.stale_ms() > 3_000)
+        await write(kafka, topics[0], (b"c-7", consent("denied")))
+        fresh = machine.worker()  # one that starts now need not wait for the one that stands still
+        await asyncio.wait_for(fresh.ready(), STILL_S + 20)
+        assert [granted(each, "c-7") for each in (worker, fresh)] == [False, False]
+        assert sum(len(each.log.of("tables_taken_over")) for each in (worker, fresh)) == 1
+        (line,) = worker.log.of("tables_caught_up") + fresh.log.of("tables_caught_up")
+        assert line["records"] <= 1, "they were gone on with, not read anew"
+        file, old = worker.folder.current(), file
+        assert file != old
         other.send_signal(signal.SIGCONT)
+        await write(kafka, topics[0], (b"c-8", consent("denied")))
+        await eventually(lambda: granted(worker, "c-8") is granted(fresh, "c-8") is False)
         await eventually(lambda: worker.tables.stale_ms() < 3_000)
+        assert worker.folder.current() == file
     finally:
         other.kill()
         other.wait(10)

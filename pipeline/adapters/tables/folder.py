@@ -14,6 +14,7 @@ import re
 import secrets
 import stat
 import tempfile
+import threading
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
@@ -66,7 +67,11 @@ def _made(top: Path, group: str, cluster_id: str) -> Path:
 
 
 class LeftError(Exception):
-    """The file, or the right to follow, is not ours any more: somebody removed it, or found the file damaged."""
+    """The file is not ours any more: somebody removed it, or found it damaged."""
+
+
+class TakenError(Exception):
+    """The right to follow is not ours any more: somebody took it over because we stood still, or removed the lock."""
 
 
 class Folder:
@@ -75,6 +80,8 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock: IO[bytes] | None = None
+        self._beating = threading.Lock()
+        """Held where `_lock` changes, and while it is touched: the number of a closed file may be another's."""
 
     def current(self) -> Path | None:
         """Return the file that counts, None if there is none yet."""
@@ -119,39 +126,86 @@ class Folder:
     # ---------------------------------------------------------------------------------------------- the lock
 
     def lock(self) -> bool:
-        """Take the right to follow, if nobody has it; the system gives it back when a process ends, however."""
+        """Take the right to follow if nobody has it, or say whether it is still ours.
+
+        The system gives it back when a process ends, however.
+        """
         if self._lock is not None:
-            return True
+            if self.ours():
+                return True
+            self.unlock()
         file = (self.path / LOCK).open("ab")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             file.close()
             return False
-        self._lock = file
-        return True
+        self._keep(file)
+        return self.lock()  # somebody may have taken over in between: then this is the lock of nothing
+
+    def take_over(self) -> None:
+        """Take the right to follow from whoever has it and stands still: by a new lock in the place of theirs.
+
+        They find out by `ours`, and must leave alone what is current by then.
+        """
+        assert self._lock is None
+        new = self.path / f"{LOCK}.{secrets.token_hex(4)}"
+        file = new.open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)  # nobody else knows of it
+            new.replace(self.path / LOCK)
+        except OSError:
+            file.close()
+            new.unlink(missing_ok=True)
+            raise
+        self._keep(file)
+
+    def _keep(self, file: IO[bytes]) -> None:
+        with self._beating:
+            self._lock = file
+        self.beat()
+
+    def ours(self) -> bool:
+        """Whether we have the right to follow, and nobody took it over or removed it."""
+        try:
+            return self._lock is not None and os.path.samestat((self.path / LOCK).stat(), os.fstat(self._lock.fileno()))
+        except OSError:
+            return False
+
+    def beat(self) -> None:
+        """Show that whoever follows lives, if it is us. Safe from any thread."""
+        with self._beating, contextlib.suppress(OSError):
+            if self._lock is not None:
+                os.utime(self._lock.fileno())  # of our own file, whatever has its name by now
+
+    def pulse(self) -> tuple[int, int]:
+        """Return what changes with each `beat` of whoever follows."""
+        try:
+            found = (self.path / LOCK).stat()
+        except OSError:
+            return 0, 0
+        return found.st_ino, found.st_mtime_ns
 
     def hold(self, file: Path) -> None:
-        """Show that file and lock are in use, so that nobody tidies them away. Raises LeftError where that was done.
+        """Show that the file is in use, so that nobody tidies it away. Raises LeftError where that was done.
 
-        Besides, the file may have been found damaged.
+        Besides, the file may have been found damaged. Raises TakenError if the right to follow is not ours any more.
         """
         if self.accused(file):
             raise LeftError("damaged")
-        assert self._lock is not None
-        try:
-            for path in (self.path / LOCK, self.path / CURRENT):
-                os.utime(path)
-            ours = os.path.samestat((self.path / LOCK).stat(), os.fstat(self._lock.fileno()))
-        except OSError:
-            ours = False
-        if not ours:
+        if not self.ours():
             self.unlock()
-        if not ours or self.current() != file or not file.exists():
+            raise TakenError
+        try:
+            os.utime(self.path / CURRENT)
+        except OSError as error:
+            raise LeftError("the file was removed") from error
+        if self.current() != file or not file.exists():
             raise LeftError("the file was removed")
 
     def unlock(self) -> None:
         """Give it back; idempotent."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        with self._beating:
+            if self._lock is not None:
+                self._lock.close()
+                self._lock = None

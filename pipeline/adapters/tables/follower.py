@@ -1,7 +1,9 @@
 """Keeps the file at the end of the two topics: in one worker of a machine at a time, in a thread of its own.
 
 Whoever has the folder's lock follows; the others look for the lock, and go on with the same file when a follower is
-gone. While the end cannot be reached or seen, `caught_up_ms` stands still, and gates hold once that is too long ago.
+gone. From one that stands still, and may wake up at any instruction, the lock is taken over, and a copy of the file is
+gone on with: what the other one still writes goes into a file that nobody reads any more. While the end cannot be
+reached or seen, `caught_up_ms` stands still, and gates hold once that is too long ago.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from pipeline.adapters.kafka.compacted import GoneError
-from pipeline.adapters.tables.folder import LeftError
+from pipeline.adapters.tables.folder import LeftError, TakenError
+from pipeline.adapters.tables.pulse import BEAT_S, Pulse
 from pipeline.adapters.tables.store import BusyError, DamagedError, Store
 from pipeline.errors import BrokerError
 
@@ -63,12 +66,16 @@ class Follower:
         self._fatal = fatal
         self._stopping = threading.Event()
         self._renew = False
+        self._taken_over = False
         self._said = ""
+        self._pulse = Pulse(folder.pulse)
         self._thread = threading.Thread(target=self._run, name="follow-tables", daemon=True)
+        self._beats = threading.Thread(target=self._beat, name="beat-tables", daemon=True)
 
     def start(self) -> None:
         """Begin. Does not block."""
         self._thread.start()
+        self._beats.start()
 
     def stop(self) -> None:
         """End; blocks for STOP_S at most. Whoever waits for the lock follows within LOOK_S."""
@@ -83,12 +90,28 @@ class Follower:
         try:
             while not self._stopping.wait(wait_s):
                 wait_s = LOOK_S
-                if self._folder.lock():
+                if self._folder.lock() or self._takes_over():
                     wait_s = self._turn()
         except Exception as error:  # noqa: BLE001 - our bug: a worker whose tables nobody follows must not look well
             self._fatal(error)
         finally:
             self._folder.unlock()
+
+    def _beat(self) -> None:
+        while not self._stopping.wait(BEAT_S):
+            self._folder.beat()
+
+    def _takes_over(self) -> bool:
+        """Take the lock from a worker that stands still, if there is one."""
+        if not self._pulse.still():
+            return False
+        try:
+            self._folder.take_over()
+        except OSError:
+            return False  # a full disk: the next look tries again
+        self._taken_over = True
+        self._log("warning", "tables_taken_over", detail="the worker that followed them stands still")
+        return True
 
     def _turn(self) -> float:
         """Follow until something is wrong; return how long to wait before it is tried again."""
@@ -97,6 +120,10 @@ class Follower:
         except (DamagedError, GoneError, LeftError) as error:
             self._renew = True
             self._log("warning", "tables_read_anew", why=str(error) or "the topics are others than those read")
+            return AGAIN_S
+        except TakenError:
+            self._taken_over = False
+            self._log("warning", "tables_left", detail="this worker stood still, or somebody removed its lock")
             return AGAIN_S
         except (BrokerError, BusyError, OSError) as error:
             # The text of an OSError has a path in it, which is nobody's business in a log that is sent elsewhere.
@@ -122,26 +149,60 @@ class Follower:
         file = self._folder.current()
         if file is not None and place and not self._renew and file.exists():
             try:
-                store = Store(file)
-            except DamagedError as error:
-                self._log("warning", "tables_read_anew", why=str(error))
-            else:
-                if not self._folder.accused(file) and self._usable(store, place):
+                if (store := self._opened(file, place)) is not None:
                     return store
-                store.close()
+            except BusyError:
+                if not self._taken_over:  # else it is held by whoever stands still
+                    raise
         return self._new(place)
+
+    def _opened(self, file: Path, place: str) -> Store | None:
+        try:
+            store = Store(file)
+        except DamagedError as error:
+            self._log("warning", "tables_read_anew", why=str(error))
+            return None
+        if not self._folder.accused(file) and self._usable(store, place):
+            return self._own(store)
+        store.close()
+        return None
+
+    def _own(self, store: Store) -> Store:
+        """Return a file that nobody else writes: `store`, or a copy if its follower may wake up and write on.
+
+        The right to follow is looked at once the file is open: what is opened under it is never the copy of whoever
+        took it over, for that is made after.
+        """
+        if not self._folder.ours():
+            store.close()
+            raise TakenError
+        if not self._taken_over:
+            return store
+        file = self._folder.fresh()
+        try:
+            store.copy(file)
+            self._folder.turn_to(file)
+        except BaseException:  # whatever it was goes on its way; half a file must not stay
+            file.unlink(missing_ok=True)
+            raise
+        finally:
+            store.close()
+        self._taken_over = False
+        return Store(file)
 
     def _new(self, place: str) -> Store:
         file: Path = self._folder.fresh()
         store = Store(file, create=True)
         try:
             store.note(place=place)
+            if not self._folder.ours():
+                raise TakenError  # noqa: TRY301 - tidied up like whatever else goes wrong here
             self._folder.turn_to(file)
         except BaseException:  # whatever it was goes on its way; half a file must not stay
             store.close()
             file.unlink(missing_ok=True)
             raise
-        self._renew = False
+        self._renew = self._taken_over = False
         return store
 
     def _usable(self, store: Store, place: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.adapters.tables.folder import Folder, FolderError, LeftError, place
+from pipeline.adapters.tables.folder import Folder, FolderError, LeftError, TakenError, place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,7 +121,72 @@ def test_a_follower_sees_that_its_file_was_found_damaged(folder: Folder):
     folder.hold(file)
 
 
-@pytest.mark.parametrize("removed", ["current", "follower.lock", "tables-*"])
+STOPS = """
+import os, signal, sys
+from pathlib import Path
+from pipeline.adapters.tables.folder import Folder
+folder = Folder(Path(sys.argv[1]))
+print(folder.lock(), flush=True)
+os.kill(os.getpid(), signal.SIGSTOP)
+print(folder.ours(), folder.lock(), flush=True)
+"""
+
+
+def test_from_one_that_is_stopped_the_right_is_taken_and_it_finds_out_when_it_wakes(folder: Folder):
+    other = subprocess.Popen([sys.executable, "-c", STOPS, str(folder.path)], stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None
+    assert other.stdout.readline() == "True\n"
+    os.waitid(os.P_PID, other.pid, os.WSTOPPED | os.WNOWAIT)
+    assert not folder.lock()
+    folder.take_over()
+    assert folder.ours()
+    folder.turn_to(file := made(folder))
+    folder.hold(file)
+    other.send_signal(signal.SIGCONT)
+    assert other.stdout.readline() == "False False\n"
+    other.wait(10)
+    other.stdout.close()
+    assert folder.lock()
+    assert not list(folder.path.glob("follower.lock.*"))
+
+
+def test_of_two_that_take_over_at_once_one_follows(folder: Folder):
+    other = Folder(folder.path)
+    other.take_over()
+    folder.take_over()
+    assert (other.ours(), folder.ours()) == (False, True)
+    with pytest.raises(TakenError):
+        other.hold(made(other))
+    assert not other.lock()
+    assert folder.lock()
+
+
+def test_only_whoever_follows_shows_that_it_lives(folder: Folder):
+    other = Folder(folder.path)
+    assert folder.pulse() == (0, 0)
+    assert folder.lock()
+    before = other.pulse()
+    other.beat()
+    assert other.pulse() == before
+    folder.beat()
+    assert other.pulse() > before
+    folder.unlock()
+    before = other.pulse()
+    folder.beat()
+    assert other.pulse() == before
+
+
+def test_a_lock_that_was_removed_is_given_up_and_may_be_had_again(folder: Folder):
+    assert folder.lock()
+    folder.turn_to(file := made(folder))
+    (folder.path / "follower.lock").unlink()
+    with pytest.raises(TakenError):
+        folder.hold(file)
+    assert folder.lock()
+    folder.hold(file)
+
+
+@pytest.mark.parametrize("removed", ["current", "tables-*"])
 def test_a_follower_sees_that_somebody_tidied_up(folder: Folder, removed: str):
     assert folder.lock()
     file = made(folder)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -9,9 +12,10 @@ import pytest
 
 from pipeline.adapters.kafka.compacted import GoneError
 from pipeline.adapters.tables import follower as module
+from pipeline.adapters.tables import pulse
 from pipeline.adapters.tables.folder import Folder
 from pipeline.adapters.tables.follower import OLD_MS, Follower
-from pipeline.adapters.tables.store import DamagedError, Store
+from pipeline.adapters.tables.store import BusyError, DamagedError, Store
 from pipeline.core import tables
 from pipeline.errors import BrokerError
 from pipeline.model import Record
@@ -97,7 +101,7 @@ class Scene:
                 return None
             try:
                 store = Store(file)
-            except DamagedError:
+            except (DamagedError, BusyError):  # as it is replaced
                 return None
             entries = store.entries(customer)
             if tables.known(entries, 0).consent and store.fact("caught_up_ms"):
@@ -241,3 +245,78 @@ def test_a_bug_is_told_to_the_worker(tmp_path: Path):
     free = Folder(tmp_path)
     assert free.lock()
     free.unlock()
+
+
+STANDS_STILL = """
+import os, signal, sqlite3, sys
+from pathlib import Path
+from pipeline.adapters.tables.folder import Folder
+folder = Folder(Path(sys.argv[1]))
+assert folder.lock()
+file = sqlite3.connect(folder.current(), isolation_level=None)
+for statement in sys.argv[2:]:
+    file.execute(statement)
+print("stands still", flush=True)
+os.kill(os.getpid(), signal.SIGSTOP)
+file.execute("insert or replace into position values('g.consent', 0, 1)")
+file.execute("delete from entry")
+file.execute("commit")
+print(folder.lock(), flush=True)
+"""
+"""Follows, and is stopped in the middle of a transaction; when it wakes it goes on where it was."""
+
+
+@pytest.mark.parametrize(
+    ("statements", "begun"),
+    [(["begin immediate"], 5), (["pragma locking_mode = exclusive", "begin exclusive"], 0)],
+    ids=["writing", "locked-whole"],
+)
+def test_from_one_that_stands_still_while_it_writes_the_tables_are_taken_over(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, statements: list[str], begun: int
+):
+    for number in range(5):
+        scene.topics.add(f"c-{number}")
+    first = scene.follow()
+    scene.wait("c-4").close()
+    first.stop()
+    monkeypatch.setattr(pulse, "STILL_S", 0.3)
+    argv = [sys.executable, "-c", STANDS_STILL, str(scene.folder.path), *statements]
+    other = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None
+    assert other.stdout.readline() == "stands still\n"
+    old = scene.folder.current()
+    scene.topics.add("c-5")
+    scene.follow()
+    scene.wait("c-5").close()
+    assert scene.topics.begun[-1] == begun
+    assert scene.folder.current() != old
+    assert len(scene.log.of("tables_taken_over")) == 1
+    other.send_signal(signal.SIGCONT)
+    assert other.stdout.readline() == "False\n"
+    other.stdout.close()
+    other.wait(10)
+    scene.topics.add("c-6")
+    store = scene.wait("c-6")
+    assert all(store.entries(f"c-{number}") for number in range(7)), "what it wrote on is in nobody's tables"
+    store.close()
+
+
+def test_one_that_was_taken_over_from_leaves_the_others_file_alone(scene: Scene, monkeypatch: pytest.MonkeyPatch):
+    """It wakes between two instructions of any kind: here, as it asks for the lock it believes it has."""
+    scene.topics.add("c-0")
+    first = scene.follow()
+    scene.wait("c-0").close()
+    other = Folder(scene.folder.path)
+    other.take_over()
+    wait_until(lambda: scene.log.of("tables_left"))
+    store = Store(scene.folder.current() or scene.folder.path)
+    noted = store.fact("caught_up_ms")
+    scene.clock.advance(5_000)
+    time.sleep(0.2)  # nothing happens, for several of its turns
+    assert store.fact("caught_up_ms") == noted
+    other.unlock()
+    wait_until(lambda: store.fact("caught_up_ms") != noted)
+    assert scene.topics.begun[-1] == 1, "the same file is gone on with"
+    assert not scene.log.of("tables_read_anew")
+    store.close()
+    first.stop()
