@@ -10,6 +10,7 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from pipeline.run.consume import COMMIT_S
 from tests.support.conditions import eventually
 from tests.support.repeats import Accepted, Attribution, Fault, Loss, attribute
 from tests.support.system import event
@@ -17,7 +18,7 @@ from tests.support.system import event
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from pipeline.testing.receiver import Receiver
+    from pipeline.testing.receiver import Receiver, Seen
     from tests.support.children import Child
     from tests.support.system import System
 
@@ -26,6 +27,10 @@ READY_S = 60.0
 FEED_EVERY_S = 0.25
 KEEP_REQUESTS = 200_000
 """Requests a receiver keeps for the attribution; more than any test sends."""
+REJOIN_S = 3.0
+"""The heartbeat's interval: how long members take to learn of a rebalance; commits of who rejoined wait meanwhile."""
+SLACK_S = 2.5
+"""For acks, the commit's own way and a busy machine: no part of the promise."""
 
 
 class Fleet:
@@ -108,6 +113,15 @@ class Fleet:
         fault.committed = await asyncio.to_thread(self.committed)
         return fault
 
+    async def thaw(self, child: Child) -> None:
+        """Wake a worker whose partitions have moved: it must send nothing any more, and end by itself."""
+        woken_s = time.time()
+        child.send(signal.SIGCONT)
+        assert await self.ended(child) == 1, child.tail()
+        assert "stood still" in child.log.read_text()
+        late = [each for each in self.receiver.seen if self._sender(each) == self.names[child] and each.at_s > woken_s]
+        assert late == [], f"{len(late)} requests of a worker that should send nothing any more"
+
     def committed(self) -> dict[int, int]:
         """Next offset by input partition; read while nobody else can have the victim's: its session is still to end."""
         found = self.system.broker.committed(self.system.group, self.system.topic)
@@ -165,11 +179,14 @@ class Fleet:
         """Every request that was answered 2xx."""
         return [
             Accepted(
-                seen.delivery_id, seen.headers["Authorization"].removeprefix("Bearer "), seen.at_s,
-                *self.places[seen.headers["hookline-event-id"]],
+                seen.delivery_id, self._sender(seen), seen.at_s, *self.places[seen.headers["hookline-event-id"]],
             )
             for seen in self.receiver.seen if 200 <= seen.status < 300
         ]  # fmt: skip
+
+    @staticmethod
+    def _sender(seen: Seen) -> str:
+        return seen.headers["Authorization"].removeprefix("Bearer ")
 
     def attribution(self) -> Attribution:
         """Attribute every repeated acceptance."""
@@ -185,3 +202,19 @@ class Fleet:
         for text in child.log.read_text().splitlines():
             if text.startswith("{") and what in text and (line := json.loads(text))["role"] == "input":
                 yield line
+
+
+def judge(found: Attribution) -> None:
+    """Hold the repeats to the promise.
+
+    A graceful stop repeats none: it ends its attempts, hands over what waits, and commits before it leaves. Whoever is
+    killed or frozen repeats what was in flight or completed since the last commit: at most COMMIT_S back, or in a
+    rebalance REJOIN_S more, since Kafka answers a commit only after the JoinGroup before it. While the broker is away
+    nothing can be committed: what is completed meanwhile repeats only if partitions are lost over it.
+    """
+    assert found.unexplained == []
+    assert [each.fault for each in found.of("term") if each.firsts] == []
+    for each in found.of("kill", "stop"):
+        assert each.committed == [], "sent again, though committed before"
+    for each in found.blames:
+        assert each.oldest_s <= COMMIT_S + REJOIN_S + SLACK_S, found.table()
