@@ -82,7 +82,7 @@ class Beside:
         }
 
     def document(self, ours: Mapping[str, Sequence[Round]]) -> dict[str, Any]:
-        """Return what JSON output has of it; `ratios` are those of the first scenario."""
+        """Return what JSON output has of it: `compared` are our own rounds; `ratios` are of the first scenario."""
         fields = ("deliveries", "seconds", "cpu_s", "peak_mb", "per_s", "per_cpu_s", "cpu_us")
         first = next(iter(ours))
         return {
@@ -91,6 +91,7 @@ class Beside:
                     "peer": peer,
                     "scenario": where,
                     "rounds": [{name: getattr(each, name) for name in fields} for each in of],
+                    "compared": [{name: getattr(each, name) for name in fields} for each in ours[where]],
                 }
                 for (peer, where), of in self.rounds.items()
             ],
