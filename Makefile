@@ -3,6 +3,7 @@
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
+WORKERS ?= 2
 READY := .venv/.ready
 SUPPORTED := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
 
@@ -14,9 +15,10 @@ help: ## list the targets
 demo: $(READY) ## see it work: embedded broker, receivers, real events, and an account of every one
 	@$(BIN)/hookline demo $(ARGS)
 
-# Lint trouble does not hide what the tests say: one run tells everything.
+# Lint trouble does not hide what the tests say: one run tells everything. Most tests with a Kafka wait more than they
+# compute, so WORKERS processes share the files, each with a Kafka of its own; WORKERS=0 is one after the other.
 test: $(READY) ## all checks and all tests, with a real Apache Kafka
-	@$(MAKE) lint; lint=$$?; $(BIN)/pytest $(ARGS) && exit $$lint
+	@$(MAKE) lint; lint=$$?; $(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS) && exit $$lint
 
 check: $(READY) ## the fast part: lint, types, import contracts, unit tests
 	@$(MAKE) lint; lint=$$?; $(BIN)/pytest tests/unit $(ARGS) && exit $$lint

@@ -54,11 +54,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.option.collectonly:
         return
     wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
-    writer = session.config.get_terminal_writer()
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")  # none in the processes that share the tests
     for part, fixtures in PARTS.items():
         if part.here or wanted.isdisjoint(fixtures):
             continue
-        writer.line(f"Getting {part.what} for the tests, once ...")
+        if reporter is not None:
+            reporter.write_line(f"Getting {part.what} for the tests, once ...")
         with contextlib.suppress(PartMissingError):  # the fixture tells
             part.get()
 
