@@ -15,7 +15,9 @@ async def test_the_story_of_a_retried_event_is_told_without_any_tracing_backend(
     system.worker()
     sent = event(7)
     system.feed([event(1, type="unknown.to.all"), sent, event(8)])
-    await eventually(lambda: any(row.outcome is Outcome.RETRYING for row in system.outcomes()))
+    await eventually(
+        lambda: any(row.outcome is Outcome.RETRYING and row.event_id == sent["id"] for row in system.outcomes())
+    )
     receiver.behaviour = Behaviour()
     await eventually(lambda: receiver.accepted() == 2, timeout_s=40)
     await eventually(system.settled)
