@@ -360,6 +360,19 @@ class Notifier(Protocol):
         """Send what waits, bounded by 10 s. Blocks. Idempotent."""
 
 
+@value
+class Halt:
+    """What of a worker stands still until its cause is gone, and goes on by itself then. Times in Unix ms.
+
+    `why` holds classes, codes and names of topics, no data. `look_ms` is when it is tried next, 0: as soon as can be.
+    """
+
+    what: str
+    since_ms: int
+    why: str
+    look_ms: int
+
+
 # ------------------------------------------------------------------------------------- between dispatch and settle
 
 
@@ -375,6 +388,6 @@ class Settler(Protocol):
 
 __all__ = [
     "LATENCY_BUCKETS_MS", "Acked", "Assigned", "Authentication", "Clock", "Connection", "Dice", "Fatal", "Found",
-    "Headers", "LaneStats", "Marks", "Memories", "Notice", "Notifier", "Producer", "Revoked", "Schemas", "Sender",
-    "Settler", "Signer", "Source", "Tables", "Telemetry", "Unknown", "Unreachable",
+    "Halt", "Headers", "LaneStats", "Marks", "Memories", "Notice", "Notifier", "Producer", "Revoked", "Schemas",
+    "Sender", "Settler", "Signer", "Source", "Tables", "Telemetry", "Unknown", "Unreachable",
 ]  # fmt: skip

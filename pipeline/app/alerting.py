@@ -16,14 +16,14 @@ from pipeline.model import value
 from pipeline.run.misses import TRIGGER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from pipeline.config.alerts import Audience
     from pipeline.config.models import Config
     from pipeline.config.secrets import Secrets
     from pipeline.core.alerts import Message
     from pipeline.model import Delivery, Outcome
-    from pipeline.ports import Clock, LaneStats, Notifier
+    from pipeline.ports import Clock, Halt, LaneStats, Notifier
     from pipeline.run.misses import Misses
 
 LOOK_S: Final = 1.0
@@ -80,8 +80,12 @@ class Alerting:
         clock: Clock,
         log: Callable[..., None],
         about: str,
+        halts: Callable[[], Iterable[Halt]] = tuple,
     ) -> None:
-        """Begin to look at `stats` (by destination) and `misses`. `about` is what messages say of their sender."""
+        """Begin to look at `stats` (by destination), `misses` and `halts`. `about` is what messages say of the sender.
+
+        What stands still is everybody's business: all alerts that a live step names are told.
+        """
         self.results: dict[tuple[str, ...], int] = {}
         """Messages by alert and what became of them: sent | failed. May be copied in any thread."""
         self._audience = audience
@@ -90,6 +94,7 @@ class Alerting:
         self._misses = misses
         self._clock = clock
         self._log = log
+        self._halts = halts
         self._digests = {name: Digest(ms, about) for name, ms in audience.digest_ms.items()}
         self._before: dict[tuple[str, ...], tuple[int, int]] = {}
         self._window_ms = self._now_ms()
@@ -135,6 +140,9 @@ class Alerting:
                 for name in names:
                     self._digests[name].breaker(destination, cls, now_ms)
         self._look_at_conditions(now_ms)
+        standing = {halt.what: halt.why for halt in self._halts()}
+        for digest in self._digests.values():
+            digest.halted(standing, now_ms)
         self._tell(now_ms)
 
     def _look_at_conditions(self, now_ms: int) -> None:

@@ -14,18 +14,18 @@ from pipeline import __version__
 
 if TYPE_CHECKING:
     from pipeline.app.worker import Worker
-    from pipeline.ports import LaneStats, Producer
+    from pipeline.ports import Halt, LaneStats, Producer
 
 BEAT_S: Final = 10.0
 """How often the state is written; a worker silent for three beats counts as gone."""
 WATCH_S: Final = 0.5
-"""How soon a change of a breaker, or of what is obeyed, is written."""
+"""How soon a change of a breaker, of what stands still, or of what is obeyed, is written."""
 
 
 class Heartbeat:
     """Writes `worker/<id>` to the control topic every BEAT_S and on a change; a tombstone at the end.
 
-    Changes are those of a breaker, and what the worker obeys since: a command waits for that.
+    Changes are those of a breaker or of what stands still, and what the worker obeys since: a command waits for that.
     """
 
     def __init__(self, worker: Worker, topic: str, producer: Producer, worker_id: str) -> None:
@@ -33,7 +33,7 @@ class Heartbeat:
         self._topic = topic
         self._producer = producer
         self._key = f"worker/{worker_id}".encode()
-        self._states: dict[str, str] = {}
+        self._states: tuple[dict[str, str], list[Halt]] = {}, []
         self._applied: dict[int, int] = {}
         self._next_s = 0.0
         self._loop = asyncio.get_running_loop()
@@ -53,7 +53,7 @@ class Heartbeat:
 
     def _beat(self) -> None:
         self._timer = self._loop.call_later(WATCH_S, self._beat)
-        states = {name: lane.stats.state for name, lane in self._worker.lanes.items()}
+        states = {name: lane.stats.state for name, lane in self._worker.lanes.items()}, self._worker.halts()
         now_s = self._loop.time()
         applied = dict(self._worker.switchboard.applied) if self._worker.switchboard is not None else {}
         if now_s < self._next_s and states == self._states and applied == self._applied:
@@ -80,6 +80,7 @@ class Heartbeat:
             "applied": {str(partition): offset for partition, offset in self._applied.items()},
             "config": reload.running if (reload := self._worker.reload) is not None else "",
             "refused": list(reload.refused) if reload is not None else [],
+            "halts": [[each.what, each.since_ms, each.why, each.look_ms] for each in self._states[1]],
             "lanes": {name: _lane(lane.stats) for name, lane in self._worker.lanes.items()},
         }
 

@@ -11,7 +11,7 @@ from pipeline.core import switches
 from pipeline.core.switches import DISABLED, DROP, RELEASE, RESET, Order, Switch, Switches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from pipeline.adapters.kafka.control import ControlTopic
     from pipeline.app.modes import ModeGuard
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pipeline.core.definitions import Definitions
     from pipeline.model import Delivery, Record
     from pipeline.ports import Clock, Producer, Telemetry
+    from pipeline.run.brake import IntakeBrake
     from pipeline.run.dispatch import Lane
     from pipeline.run.process import Process
     from pipeline.run.release import Release
@@ -56,6 +57,7 @@ class Switchboard:
         self._switches = Switches()
         self._process: Process | None = None
         self._release: Release | None = None
+        self._brakes: tuple[IntakeBrake, ...] = ()
         self._live = False
         for lane in lanes.values():
             lane.disabled = self._disable
@@ -72,6 +74,11 @@ class Switchboard:
         """Let orders reach what waits, from now on."""
         self._process, self._release = process, release
         self._order()
+
+    def stop_by(self, brakes: Iterable[IntakeBrake]) -> None:
+        """Let what is said of intakes reach their brakes, from now on."""
+        self._brakes = tuple(brakes)
+        self._brake()
 
     # ------------------------------------------------------------------------------------------- the topic
 
@@ -99,6 +106,11 @@ class Switchboard:
         for name, lane in self._lanes.items():
             lane.hold(held.get(name))
         self._order()
+        self._brake()
+
+    def _brake(self) -> None:
+        for brake in self._brakes:
+            brake.obey(self._switches.of_intake(brake.name))
 
     def _order(self) -> None:
         if self._process is None or self._release is None:

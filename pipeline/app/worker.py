@@ -31,6 +31,7 @@ from pipeline.config import topics
 from pipeline.config.compile import compile as compile_config
 from pipeline.config.load import kafka_settings
 from pipeline.config.secrets import Secrets
+from pipeline.core.brake import BrakePolicy
 from pipeline.errors import BrokerError, ConfigError, TopicMissing
 from pipeline.ports import LaneStats
 from pipeline.run.asking import Asking
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 
     from pipeline.app.reload import Reload
     from pipeline.config.models import Config
+    from pipeline.ports import Halt
     from pipeline.run.memory import Recall
     from pipeline.run.misses import Misses
 
@@ -233,7 +235,8 @@ class Worker:
 
     def _open_intakes(self, producer: KafkaProducer, settlement: Settlement, switchboard: Switchboard) -> None:
         config, compiled = self._config, self._compiled
-        log = self.telemetry.log
+        log, brakes = self.telemetry.log, config.brakes.intake
+        brake = BrakePolicy(brakes.share, brakes.of)
         self._recall = memory.recall(config.group, compiled, self._settings, producer, log, self.fatal)
         assert self._tables is not None
         self._asking.attach(self._tables.tables, self._recall, basis_asks=basis_asks(config))
@@ -250,7 +253,7 @@ class Worker:
             ledger = topics.outcomes(config.group) if source.role == "input" else None
             intake = Intake(
                 source, process, settlement, self.lanes.values(), producer, self._schemas, self.telemetry, time.time_ns,
-                self.fatal, ledger_topic=ledger, drain_s=self._drain_s,
+                self.fatal, ledger_topic=ledger, drain_s=self._drain_s, brake=brake,
             )  # fmt: skip
             self.intakes.append(intake)
             if source.role == "retry":
@@ -259,6 +262,7 @@ class Worker:
                 intake.start(release)
             else:
                 intake.start()
+        switchboard.stop_by(intake.brake for intake in self.intakes)
         self._measure(settlement, process.misses)
         if self._recipients.urls:
             self._open_alerts(settlement, process.misses)
@@ -270,7 +274,7 @@ class Worker:
         stats = {name: lane.stats for name, lane in self.lanes.items()}
         alerting = self._alerting = Alerting(
             recipients_.audience, AppriseNotifier(recipients_.urls, telemetry.log), stats, misses, time.time_ns,
-            telemetry.log, about,
+            telemetry.log, about, self.halts,
         )  # fmt: skip
         settlement.failures.told = alerting.failed
         telemetry.counts(names.ALERTS, lambda: alerting.results)
@@ -282,10 +286,15 @@ class Worker:
         telemetry.gauge(names.UNSETTLED, settlement.unsettled)
         telemetry.gauge(names.OLDEST, settlement.oldest_ms)
         telemetry.gauge(names.HELD, lambda: sum(intake.held() for intake in self.intakes))
+        telemetry.gauge(names.HALTED, lambda: len(self.halts()))
         telemetry.counts(names.LEDGER, lambda: {(reason,): count for reason, count in counts.copy().items()})
         telemetry.counts(names.DELIVERED, lambda: settlement.outcome_counts)
         telemetry.counts(names.CONDITIONS, lambda: misses.conditions)
         telemetry.counts(names.MISSPELT, misses.misspelt)
+
+    def halts(self) -> list[Halt]:
+        """Return what stands still until its cause is gone, and why. May be called in any thread."""
+        return [halt for intake in tuple(self.intakes) if (halt := intake.brake.halt()) is not None]
 
     def _share(self) -> float:
         """Return this worker's share of the fleet's rates: of the input partitions, and of the retry ones a fifth.

@@ -1,4 +1,4 @@
-"""`hookline pause` and `hookline resume`: hold a destination, a journey or a step back, and let it go again."""
+"""`hookline pause` and `hookline resume`: hold a destination, journey, step or intake back, and let it go again."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import time
 from typing import TYPE_CHECKING
 
 from pipeline.cli import options, screen, switching
+from pipeline.config import topics
 from pipeline.core import switches
-from pipeline.core.switches import PAUSED, RELEASE, SCOPES
+from pipeline.core.switches import INTAKE, PAUSED, RELEASE, SCOPES
 
 if TYPE_CHECKING:
     import argparse
@@ -20,19 +21,22 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add both commands' parsers."""
     pausing = commands.add_parser(
         "pause",
-        help="hold a destination, journey or step back",
+        help="hold a destination, journey, step or intake back",
         description="From now on nothing of it is sent, in the whole fleet: its runs wait on the retry tiers, no "
-        "attempt is used, and none is dead before its max_age. Attempts under way end. Returns once the workers "
+        "attempt is used, and none is dead before its max_age. Attempts under way end. An intake is an input topic, "
+        "or `retry` for what the retry tiers release: nothing of it is taken up. Returns once the workers "
         "confirm; exit code 1 if some do not.",
     )
     resuming = commands.add_parser(
         "resume",
         help="let it go again",
-        description="End a pause. What waited is released at once, slowly at first; --keep leaves it to its tiers.",
+        description="End a pause. What waited is released at once, slowly at first; --keep leaves it to its tiers. "
+        "An intake goes on even if its brake stopped it (`brakes.intake`): whatever comes in the next ten minutes is "
+        "taken up, and what comes to nothing is put on the dead topic.",
     )
     for parser in (pausing, resuming):
         parser.add_argument("scope", choices=SCOPES, help="what NAME is")
-        parser.add_argument("name", metavar="NAME", help="its name; a step's is JOURNEY.STEP")
+        parser.add_argument("name", metavar="NAME", help="its name; a step's is JOURNEY.STEP, an intake's its topic")
         switching.add_reason(parser)
         options.add_config(parser)
         options.add_json(parser)
@@ -59,7 +63,8 @@ def _switch(args: argparse.Namespace, state: str) -> int:
     if state == PAUSED or was is None:  # what was paused can be resumed, whatever the configuration knows by now
         switching.known(args.scope, args.name, _names(config)[args.scope], args.scope)
     holds = was is not None and was.on
-    changes = holds != (state == PAUSED)
+    # A brake may hold an intake that nobody paused, in some worker: that is resumed whatever the topic says.
+    changes = holds != (state == PAUSED) or (args.scope == INTAKE and state != PAUSED)
     missing: list[str] = []
     if changes:
         now_ms = time.time_ns() // 1_000_000
@@ -86,6 +91,7 @@ def _switch(args: argparse.Namespace, state: str) -> int:
 
 def _names(config: Config) -> Mapping[str, list[str]]:
     return {
+        INTAKE: [*topics.inputs(config), "retry"],
         "destination": list(config.destinations),
         "journey": list(config.journeys),
         "step": [f"{journey.name}.{step.name}" for journey in config.journeys.values() for step in journey.steps],
@@ -93,7 +99,7 @@ def _names(config: Config) -> Mapping[str, list[str]]:
 
 
 def _called(config: Config, scope: str, name: str) -> list[str]:
-    """Return the destinations whose waiting runs may have waited for this."""
+    """Return the destinations whose waiting runs may have waited for this: for an intake there are none."""
     if scope == "destination":
         return [name]
     found = {

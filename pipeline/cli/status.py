@@ -38,8 +38,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="show how destinations, workers and backlogs are",
         description="Show each destination's state, since when, what waits for it and how long that will take; the "
         "retry tiers; the lag of the inputs; the workers; who holds what back and why; what to do next. Exit code 1 if "
-        "anything needs attention: a breaker that is not closed, a pause, a disabled operation, no worker, one gone, a "
-        "changed configuration that a worker refused.",
+        "anything needs attention: a breaker that is not closed, a pause, a disabled operation, no worker, one gone, "
+        "something that stands still in one, a changed configuration that a worker refused.",
     )
     options.add_config(parser)
     options.add_json(parser)
@@ -235,13 +235,14 @@ def _print_workers(out: Console, config: Config, seen: Seen) -> None:
         out.print(workers.table(alive, stale, seen.now_ms))
     if not alive:
         out.print(f"[yellow]{_nobody(config, seen, stale)}[/]")
-    for line in (*workers.unsent(alive), *workers.refused(alive)):
+    told = *workers.unsent(alive), *workers.refused(alive), *workers.halted(alive, seen.now_ms)
+    for line in told:
         out.print(line, soft_wrap=True)
 
 
 def _paused(seen: Seen) -> Iterator[str]:
     for each in seen.switches.on():
-        if each.scope in ("journey", "step"):
+        if each.scope in ("journey", "step", "intake"):
             command = f"hookline resume {each.scope} {each.name}"
             yield f"{each.scope} {screen.cell(each.name)} is paused; when that is over: {screen.cell(command)}"
 
@@ -251,7 +252,12 @@ def _attention(config: Config, seen: Seen) -> bool:
     states = {state.state for state, _, _ in _rows(config, seen)}
     alive = seen.fleet.alive(seen.now_ms)
     gone = seen.fleet.stale(seen.now_ms) or not alive
-    return bool(states & {"open", "half-open"} or seen.switches.on() or gone or any(each.refused for each in alive))
+    return bool(
+        states & {"open", "half-open"}
+        or seen.switches.on()
+        or gone
+        or any(each.refused or each.halts for each in alive)
+    )
 
 
 def _oldest_ms(seen: Seen, destination: str) -> int:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from pipeline.core.fleet import WorkerReport
+    from pipeline.core.fleet import HaltReport, WorkerReport
 
 
 def document(report: WorkerReport) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def document(report: WorkerReport) -> dict[str, Any]:
     return {
         "id": report.id, "at_ms": report.at_ms, "host": report.host, "pid": report.pid, "version": report.version,
         "unsettled": report.unsettled, "oldest_ms": report.oldest_ms, "assigned": report.assigned,
-        "config": report.config, "refused": report.refused, "mode": report.mode,
+        "config": report.config, "refused": report.refused, "mode": report.mode, "halts": report.halts,
     }  # fmt: skip
 
 
@@ -62,3 +62,28 @@ def refused(alive: Sequence[WorkerReport]) -> Iterator[str]:
         if each.refused:
             yield f"[red]{screen.cell(each.id)} goes on as it is; the configuration in its folder is refused:[/]"
             yield from map(screen.cell, each.refused)
+
+
+def halted(alive: Sequence[WorkerReport], now_ms: int) -> Iterator[str]:
+    """Say what stands still, in how many workers, why, and what to do."""
+    found: dict[str, list[HaltReport]] = {}
+    for each in alive:
+        for halt in each.halts:
+            found.setdefault(halt.what, []).append(halt)
+    for what, halts in sorted(found.items()):
+        first = min(halts, key=lambda halt: halt.since_ms)
+        soon_ms = min(halt.look_ms for halt in halts) - now_ms
+        again = f"tried again in {screen.age(soon_ms)}" if soon_ms > 0 else "tried again at once"
+        yield (
+            f"[bold red]{screen.cell(what)} stands still in {len(halts)} of {len(alive)} workers, for "
+            f"{screen.age(now_ms - first.since_ms)}[/]: {screen.cell(first.why)}; {again}{_remedy(what)}"
+        )
+
+
+def _remedy(what: str) -> str:
+    kind, _, name = what.partition(" ")
+    if kind != "intake":
+        return ""
+    return (
+        f"; see: hookline dead list; to go on whatever comes: hookline resume intake {screen.cell(name)} --reason TEXT"
+    )

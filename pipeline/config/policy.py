@@ -20,7 +20,6 @@ from pipeline.config.section import (
     FileRef,
     Items,
     Label,
-    Later,
     Line,
     Name,
     SecretRef,
@@ -241,14 +240,28 @@ class RejectionBrake(Section):
     of: int = Field(100, ge=1, le=10_000, description="How many of the last answers that share is taken of.")
 
 
+class IntakeBrake(Section):
+    """When a worker stops taking up one input topic, so that one mistake does not dead-letter the stream."""
+
+    share: Share = Field(
+        0.05,
+        description="Share of positions that end `undecodable`, `schema`, `config` or `bug` "
+        "from which on the intake pauses.",
+    )
+    of: int = Field(
+        1_000, ge=1, le=100_000, description="How many of the last positions that share is taken of, in each worker."
+    )
+
+
 class Brakes(Section):
     """When to stop rather than go on putting aside."""
 
+    intake: IntakeBrake = Field(
+        IntakeBrake.model_validate({}), description="Of each input topic, and of the retry topics together."
+    )
     destination: RejectionBrake = Field(
         RejectionBrake.model_validate({}), description="Of each destination, beside its own `breaker`."
     )
-
-    later: ClassVar[Mapping[str, Later]] = {"intake": Later("records that cannot be read stop no worker")}
 
 
 class Telemetry(Section):

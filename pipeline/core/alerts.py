@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from pipeline.model import value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PLACES_MAX: Final = 200
 """Places of failures told apart between two messages; what fails elsewhere is counted together."""
@@ -58,22 +61,24 @@ class Message:
 class News:
     """What happened since the last message."""
 
-    __slots__ = ("breakers", "events", "failures", "shares", "since_ms", "stopped")
+    __slots__ = ("breakers", "events", "failures", "halts", "shares", "since_ms", "stopped")
 
     def __init__(self) -> None:
         self.failures: Counter[tuple[str, str, str, str, str]] = Counter()
         self.events: list[str] = []
         self.shares: dict[tuple[str, str], Share] = {}
         self.breakers: dict[str, str] = {}  # by destination: the class that opened it, "" if it is closed again
+        self.halts: dict[str, str] = {}  # by what stands still: why, "" if it goes on again
         self.stopped = ""
         self.since_ms = 0
 
     def __bool__(self) -> bool:
-        return bool(self.failures or self.shares or self.breakers or self.stopped)
+        return bool(self.failures or self.shares or self.breakers or self.halts or self.stopped)
 
     def bad(self) -> bool:
-        """Whether it is more than that breakers closed."""
-        return bool(self.failures or self.shares or self.stopped or any(self.breakers.values()))
+        """Whether it is more than that breakers closed, and what stood still goes on."""
+        turned = any(self.breakers.values()) or any(self.halts.values())
+        return bool(self.failures or self.shares or self.stopped or turned)
 
     def add(self, older: News) -> None:
         """Take in what could not be told."""
@@ -82,6 +87,7 @@ class News:
         self.events = [*older.events, *self.events][:EVENTS_MAX]
         self.shares = older.shares | self.shares
         self.breakers = older.breakers | self.breakers
+        self.halts = older.halts | self.halts
         self.stopped = self.stopped or older.stopped
         self.since_ms = older.since_ms or self.since_ms
 
@@ -99,13 +105,14 @@ class Digest:
     news ends it: one message says that all is well, and the next failure is a first one again.
     """
 
-    __slots__ = ("_about", "_digest_ms", "_news", "_next_ms", "_open", "_telling")
+    __slots__ = ("_about", "_digest_ms", "_news", "_next_ms", "_open", "_standing", "_telling")
 
     def __init__(self, digest_ms: int, about: str) -> None:
         self._digest_ms = digest_ms
         self._about = about
         self._news = News()
         self._open: dict[str, str] = {}
+        self._standing: dict[str, str] = {}
         self._telling = False  # that there is trouble, and not yet that it is over
         self._next_ms = 0
 
@@ -131,6 +138,16 @@ class Digest:
             del self._open[destination]
         self._noted(now_ms).breakers[destination] = cls
 
+    def halted(self, standing: Mapping[str, str], now_ms: int) -> None:
+        """Note all that stands still now, each with its reason; what did and is not among it goes on."""
+        if standing.keys() == self._standing.keys():
+            return
+        news = self._noted(now_ms)
+        for what in standing.keys() | self._standing.keys():
+            if (what in standing) != (what in self._standing):
+                news.halts[what] = standing.get(what, "")
+        self._standing = dict(standing)
+
     def stopped(self, why: str, now_ms: int) -> None:
         """Note that the worker stops for a reason that is no order. That is told whenever the last message was."""
         self._noted(now_ms).stopped = why
@@ -141,13 +158,15 @@ class Digest:
         if now_ms < self._next_ms and not (last and self._news.bad()):
             return None
         news = self._news
-        well = self._telling and not news.bad() and not self._open
+        well = self._telling and not news.bad() and not self._open and not self._standing
         if not news.bad() and not well:
             return None
         self._news = News()
         self._next_ms = now_ms + self._digest_ms
         self._telling = not well
-        return Message(_title(news, well=well), _body(news, self._open, self._about, well=well), well, news)
+        return Message(
+            _title(news, well=well), _body(news, self._open, self._standing, self._about, well=well), well, news
+        )
 
     def undone(self, message: Message) -> None:
         """Take back a message that could not be sent: the next one tells it too."""
@@ -172,6 +191,8 @@ def _title(news: News, *, well: bool) -> str:
         return "Hookline: all is well again"
     if news.stopped:
         return "Hookline: a worker stopped"
+    if still := sorted(what for what, why in news.halts.items() if why):
+        return f"Hookline: {still[0]} stands still"
     failed = news.failures.total()
     if failed:
         return f"Hookline: {failed:,} {'delivery' if failed == 1 else 'deliveries'} failed"
@@ -179,9 +200,11 @@ def _title(news: News, *, well: bool) -> str:
     return f"Hookline: {opened[0]} does not take deliveries" if opened else "Hookline: conditions fail"
 
 
-def _body(news: News, still_open: dict[str, str], about: str, *, well: bool) -> str:
+def _body(news: News, still_open: dict[str, str], standing: dict[str, str], about: str, *, well: bool) -> str:
     parts = [
         [f"The worker stopped: {news.stopped}. What it had under way is done again by others."] if news.stopped else [],
+        [f"{what} stands still: {why}. Nothing is lost; see: hookline status" for what, why in sorted(standing.items())]
+        + [f"{what} goes on again" for what, why in sorted(news.halts.items()) if not why],
         _failures(news),
         _shown([
             f"{share.failed / share.asked if share.asked else 1:.1%} of {share.asked:,} times the condition failed: "

@@ -46,13 +46,23 @@ class LaneReport:
 
 
 @value
+class HaltReport:
+    """What of a worker stands still until its cause is gone. Times in Unix ms: since when, and when it tries next."""
+
+    what: str
+    since_ms: int
+    why: str
+    look_ms: int
+
+
+@value
 class WorkerReport:
     """What one worker last said. `assigned` has partitions as `topic/number` by role.
 
     `misses` counts, since the worker started, what came to nothing in a way a misspelt name brings about. `applied` is
     the newest offset of the control topic that is in force there, by partition. `config` is the version of its
     configuration, and `refused` says what is wrong with the one in its folder, if it could not take that over. `mode`
-    is what becomes of its requests: live | redirect | dry.
+    is what becomes of its requests: live | redirect | dry. `halts` is what stands still there.
     """
 
     id: str
@@ -69,6 +79,7 @@ class WorkerReport:
     config: str = ""
     refused: tuple[str, ...] = ()
     mode: str = "live"
+    halts: tuple[HaltReport, ...] = ()
 
     def obeys(self, ends: Mapping[int, int]) -> bool:
         """Whether records up to these offsets of the control topic are in force there."""
@@ -218,6 +229,8 @@ def _parse(name: str, content: bytes) -> WorkerReport | None:
             {int(partition): int(offset) for partition, offset in doc.get("applied", {}).items()},
             str(doc.get("config", "")), tuple(map(str, doc.get("refused", ()))),
             str(doc.get("mode", "live")),
+            tuple(HaltReport(str(what), int(since), str(why), int(look)) for what, since, why, look
+                  in doc.get("halts", ())),
         )  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

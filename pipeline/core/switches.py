@@ -26,8 +26,9 @@ HELD: Final = (PAUSED, DISABLED)
 RELEASE: Final = "release"
 DROP: Final = "drop"
 RESET: Final = "reset"
-SCOPES: Final = ("destination", "journey", "step")
-"""What can be paused; a step is named JOURNEY.STEP."""
+INTAKE: Final = "intake"
+SCOPES: Final = ("destination", "journey", "step", INTAKE)
+"""What can be paused; a step is named JOURNEY.STEP, an intake by its input topic, that of the retry topics `retry`."""
 TEXT_MAX: Final = 500
 """Characters kept of a reason or a name."""
 RELEASE_GRACE_MS: Final = 10_000
@@ -40,7 +41,7 @@ _PAUSE: Final = "pause"
 class Switch:
     """One thing that is, or was, held back. `state` is paused, resumed, disabled or reset; `at_ms` since when."""
 
-    scope: str  # destination | journey | step | operation
+    scope: str  # destination | journey | step | intake | operation
     name: str
     state: str
     who: str
@@ -152,6 +153,10 @@ class Switches:
     def orders(self, *verbs: str) -> tuple[Order, ...]:
         """Return the orders of these kinds, oldest first."""
         return tuple(sorted((each for each in self._orders.values() if each.verb in verbs), key=lambda o: o.at_ms))
+
+    def of_intake(self, name: str) -> Switch | None:
+        """Return the last word on an intake, None if there is none."""
+        return self._switches.get((INTAKE, name))
 
     def of(self, destination: str) -> tuple[Switch, ...]:
         """Return what holds this destination or one of its operations back."""

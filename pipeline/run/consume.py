@@ -10,16 +10,20 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
-from pipeline.ports import Assigned, Fatal, Found, Notice, Revoked, Unreachable
+from pipeline.core.brake import BrakePolicy
+from pipeline.ports import Assigned, Fatal, Notice, Revoked
 from pipeline.run.aside import Aside
+from pipeline.run.brake import IntakeBrake
 from pipeline.run.commits import Commits
+from pipeline.run.lookup import Lookup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
     from pipeline.core.offsets import Tracker
-    from pipeline.model import Delivery, Record, SchemaRef
+    from pipeline.model import Delivery, Record
     from pipeline.ports import Clock, Producer, Schemas, Source, Telemetry
+    from pipeline.run.brake import Foretell
     from pipeline.run.dispatch import Lane
     from pipeline.run.process import Process, Wanted
     from pipeline.run.release import Release
@@ -38,8 +42,6 @@ UNKNOWN_S: Final = 60.0
 """How long the registry's word that it does not know a schema is taken for true."""
 COMMIT_S: Final = 0.5
 """How often the watermark is committed."""
-SCHEMA_RETRY_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
-"""Waits between look-ups of a schema while the registry cannot be reached; the last one repeats."""
 REVOKE_S: Final = 18.0
 """Longest drain for a rebalance, whatever the budget for a stop: with the last acks, before the source goes on."""
 LAST_ACKS_S: Final = 5.0
@@ -65,15 +67,17 @@ class Intake:
         *,
         ledger_topic: str | None,
         drain_s: float,
+        brake: BrakePolicy | None = None,
     ) -> None:
         self.source = source
         self._take = process.record if source.role == "input" else process.retry
+        self.foretell: Foretell = process.foretell if source.role == "input" else process.foretell_run
         self._process = process
         self._settlement = settlement
         self._lanes = tuple(lanes)
         self._watches = {lane.watch for lane in self._lanes}  # one, in a worker
         self._producer = producer
-        self._schemas = schemas
+        self.lookup = Lookup(schemas, process.learn, telemetry)
         self._telemetry = telemetry
         self._clock = clock
         self._fatal = fatal
@@ -92,6 +96,9 @@ class Intake:
         self._tasks: set[asyncio.Task[None]] = set()
         self._forget_s = 0.0
         self._commit_timer = self._loop.call_later(COMMIT_S, self._commit)
+        name = source.topics[0] if source.role == "input" else source.role
+        self.brake = IntakeBrake(name, brake or BrakePolicy(), self, telemetry.log, clock)
+        settlement.failures.brakes.update(dict.fromkeys(source.topics, self.brake.failed))
 
     def start(self, release: Release | None = None) -> None:
         """Begin to consume; a retry intake gets the holder of what is not due yet."""
@@ -110,7 +117,7 @@ class Intake:
                 self._hold(notice)
             else:
                 self._records.extend(notice)
-                self._schedule()
+                self.go_on()
             return
         match notice:
             case Assigned():
@@ -156,16 +163,17 @@ class Intake:
 
     def room(self) -> int:
         """Return how many released retry records can be worked off soon."""
-        return 0 if self._blocked() else max(TURN_RECORDS - len(self._records), 0)
+        return 0 if self.brake.on or self._blocked() else max(TURN_RECORDS - len(self._records), 0)
 
     def due(self, records: list[Record]) -> None:
         """Take released retry records: they were received when they came in."""
         self._records.extend(records)
-        self._schedule()
+        self.go_on()
 
     # ------------------------------------------------------------------------------------ record after record
 
-    def _schedule(self) -> None:
+    def go_on(self) -> None:
+        """Take up what there is, on a later turn of the loop."""
         if not self._scheduled and not self._stopped:
             self._scheduled = True
             self._loop.call_soon(self._turn)
@@ -180,6 +188,9 @@ class Intake:
         self._scheduled = False
         if self._stopped or not (self._records or self._back):
             return
+        if self.brake.on:
+            self.brake.came()
+            return
         if self._blocked():
             self._scheduled = True
             self._loop.call_later(BLOCKED_S, self._turn)
@@ -189,14 +200,17 @@ class Intake:
         except Exception as error:  # noqa: BLE001 - our bug: it must stop the worker, uncommitted
             self._fatal(error)
             return
-        self._schedule()
+        self.go_on()
 
     def _some(self) -> None:
         now_ns = self._clock()
         back = len(self._back)
         number = min(TURN_RECORDS, back + len(self._records))
-        released = self._release is not None
+        released, brake = self._release is not None, self.brake
         for done in range(number):
+            if brake.on:
+                number = done
+                break
             record = (self._back if done < back else self._records).popleft()
             key = (record.topic, record.partition)
             tracker = self.trackers.get(key)
@@ -211,6 +225,7 @@ class Intake:
             if held is not None:
                 held.append(record)
                 continue
+            brake.taken += 1
             wanted = self._take(record, tracker, now_ns)
             if wanted is not None:
                 self._wait_for(key, record, wanted)
@@ -223,49 +238,45 @@ class Intake:
             self._hold_fresh(records)
         else:
             self._back.extend(records)
-            self._schedule()
+            self.go_on()
 
     def _wait_for(self, key: _Key, record: Record, wanted: Wanted) -> None:
         self._held[key] = deque((record,))
         self.source.pause(*key)
-        self._spawn(self._find(key, wanted))
+        self.spawn(self._find(key, wanted))
 
     async def _find(self, key: _Key, wanted: Wanted) -> None:
         """Wait for what must be had; then go on with the partition where it stopped."""
         if isinstance(wanted, tuple):
-            await self._find_schema(key, *wanted)
+            await self.lookup.find(key, *wanted)
         else:
             await self._process.read(wanted)
-        held = self._held.pop(key, None)
-        if held is None:
-            return
-        tracker = self.trackers.get(key)
-        now_ns = self._clock()
-        while held and tracker is not None:
-            record = held.popleft()
-            more = self._take(record, tracker, now_ns)
-            if more is not None:
-                self._wait_for(key, record, more)
-                self._held[key].extend(held)
+        held = self._held.get(key)
+        while held is not None and self._held.get(key) is held:
+            if self.brake.on:
+                await self.brake.off()
+                continue
+            tracker = self.trackers.get(key)
+            if not held or tracker is None:
+                del self._held[key]
+                self.source.resume(*key)
                 return
-        self.source.resume(*key)
+            more = self._take(held[0], tracker, self._clock())
+            if more is not None:
+                self.spawn(self._find(key, more))
+                return
+            held.popleft()
+            self.brake.taken += 1
 
-    async def _find_schema(self, key: _Key, topic: str, ref: SchemaRef) -> None:
-        """Look a schema up until the registry answers."""
-        attempt = 0
-        while True:
-            found = await self._schemas.fetch(ref)
-            if not isinstance(found, Unreachable):
-                break
-            wait_s = SCHEMA_RETRY_S[min(attempt, len(SCHEMA_RETRY_S) - 1)]
-            if attempt == 0:
-                self._telemetry.log("error", "registry_unreachable", topic=key[0], partition=key[1],
-                                    detail=found.detail)  # fmt: skip
-            attempt += 1
-            await asyncio.sleep(wait_s)
-        self._process.learn(topic, ref, found.schema if isinstance(found, Found) else found)
+    def upcoming(self, most: int) -> list[Record]:
+        """Return the next records that would be taken up, at most so many."""
+        queued = [*self._back, *self._records, *(record for held in self._held.values() for record in held)]
+        if self._release is not None:
+            queued += self._release.upcoming(most)
+        return queued[:most]
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Let something go on by itself; what it raises stops the worker."""
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -300,7 +311,7 @@ class Intake:
             self._forget(trackers)
             notice.done()
         else:  # during a stop too: what its drain has not committed yet would be repeated
-            self._spawn(self._drain_then(trackers, notice.done))
+            self.spawn(self._drain_then(trackers, notice.done))
 
     async def _drain_then(self, trackers: list[Tracker], done: Callable[[], None]) -> None:
         try:
@@ -357,12 +368,14 @@ class Intake:
     def stop_taking(self) -> None:
         """Process nothing more; what is queued here was never started and stays uncommitted."""
         self._stopped = True
+        self.brake.close()
 
     def halt(self) -> None:
         """Process and commit nothing more: something fatal happened."""
         self._stopped = self._halted = True
         self._commits.halt()
         self._commit_timer.cancel()
+        self.brake.close()
         if self._release is not None:
             self._release.close()
 

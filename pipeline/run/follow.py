@@ -255,3 +255,17 @@ class Follow:
             now_ms = settlement.clock() // 1_000_000
             if not self._marks.write(event.customer_id, mark, now_ms, partial(settlement.marked, delivery)):
                 settlement.finish(delivery, Outcome.DEAD, FailureClass.INVALID_IDENTIFIER, "mark")
+
+
+def foretold(route: Route, datum: Datum, now_ms: int) -> FailureClass | None:
+    """Say why a first step of a run could not be built; None if all could, or would not start."""
+    for step in route.steps:
+        if step.after or (step.when is not None and step.when(datum, now_ms) is not True):
+            continue
+        made: list[object] = [step.render(datum, now_ms) if step.mark is None else step.mark(datum, now_ms)]
+        if step.target is not None:
+            made.append(step.target(datum, now_ms))
+        for each in made:
+            if isinstance(each, Refused):
+                return each.cls
+    return None

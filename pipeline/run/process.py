@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pipeline.core import decode, definitions, gates, payload, routes, runstate, tracecontext
+from pipeline.core.brake import BRAKING
 from pipeline.model import (
     NOTHING,
     Datum,
@@ -28,7 +29,7 @@ from pipeline.model import (
     Undecodable,
     value,
 )
-from pipeline.run.follow import Follow
+from pipeline.run import follow
 from pipeline.run.misses import ONCE, TRIGGER, Misses
 from pipeline.run.resume import Resume
 
@@ -93,7 +94,7 @@ class Process:
         self._log = telemetry.log
         self._newer = 0  # retry records of a later release, seen since that was last said
         self.misses = Misses(telemetry.log)
-        self._follow = Follow(lanes, settlement, self.misses, asking, marks)
+        self._follow = follow.Follow(lanes, settlement, self.misses, asking, marks)
         self._resumed = Resume(self._follow, settlement, asking)
         self._plans: dict[tuple[str, SchemaRef], Plan | Undecodable | None] = {}
         self._asking = asking
@@ -287,6 +288,42 @@ class Process:
         trace = Trace(state.trace_id, state.link, state.sampled)
         flight = Flight(record, tracker, state.source, event, trace, now_ns, deliveries=state.deliveries)
         self._resumed.go_on(flight, state, route, event, datum, self.told, now_ns // 1_000_000)
+
+    # --------------------------------------------------------------------------------------- before either
+
+    def foretell(self, record: Record, now_ns: int) -> FailureClass | tuple[str, SchemaRef] | None:
+        """Say what would come of a record, without taking it up: why it would come to nothing, None if it would not.
+
+        Or the schema that must be had first to say so. What only later steps or answers show is not foreseen.
+        """
+        if record.value is None:
+            return None
+        read = self._read(record)
+        if isinstance(read, (int, bytes)):
+            return record.topic, read
+        if not isinstance(read, tuple):
+            return FailureClass.UNDECODABLE if isinstance(read, Undecodable) else None
+        plan, event, datum = read
+        now_ms = now_ns // 1_000_000
+        matched = routes.match(plan.routes.get(event.type, ()), datum, now_ms)
+        classes = (follow.foretold(route, datum, now_ms) for route, refused in matched if refused is None)
+        return next((cls for cls in classes if cls in BRAKING), None)
+
+    def foretell_run(self, record: Record, _now_ns: int) -> FailureClass | tuple[str, SchemaRef] | None:
+        """Say the same of a released retry record."""
+        state = runstate.decode(record.header(runstate.STATE_HEADER))
+        if isinstance(state, runstate.Unreadable):
+            return None if state.newer else FailureClass.UNDECODABLE
+        read = self._read(_as_consumed(record, state.source)) if record.value is not None else None
+        if isinstance(read, (int, bytes)):
+            return state.source[0], read
+        if not isinstance(read, tuple):
+            return FailureClass.UNDECODABLE
+        route = self._route(state, read)
+        if route == definitions.LATER or self._asking.drafted(state.journey):
+            return None
+        steps = {step.name for step in route.steps} if isinstance(route, Route) else set()
+        return None if steps.issuperset(state.steps) else FailureClass.CONFIG
 
     # ----------------------------------------------------------------------------------------------- both
 

@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from heapq import nsmallest
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pipeline.core import runstate, switches
@@ -157,6 +159,11 @@ class Release:
         """Return how many records of a partition are held."""
         held = self._held.get(key)
         return held.number if held is not None else 0
+
+    def upcoming(self, most: int) -> list[Record]:
+        """Return the records that are due first, at most so many. O(what is held)."""
+        held = (entry for each in self._held.values() for entry in each.entries if not entry.gone)
+        return [entry.record for entry in nsmallest(most, held, key=attrgetter("due_ms"))]
 
     def forget(self, key: _Key) -> None:
         """Drop a partition that is not ours any more; its records were never committed."""

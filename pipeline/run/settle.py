@@ -148,6 +148,7 @@ class Settlement:
             offset=flight.record.offset, **{"class": cls.value}, detail=detail,
         )  # fmt: skip
         self._telemetry.position(flight, detail, self._clock())
+        self.failures.brake(flight, cls)
 
     def pass_on(self, flight: Flight) -> None:
         """Write a retry record anew as it is, for a worker that can read it; its position is done once that is acked.

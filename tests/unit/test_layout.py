@@ -74,6 +74,7 @@ ELSEWHERE = {
     "config/plain": ("unit/cli/test_lines.py", "what lines of JSON are made into data with"),
     "config/policy": READ_WHOLE,
     "config/section": READ_WHOLE,
+    "run/lookup": ("unit/run/test_consume.py", "partitions are held while it looks"),
     "run/seat": ("unit/run/test_dispatch.py", "a lane's seats: every test of a lane goes through them"),
     "testing/fakes": ("contract/test_sender.py", "a fake is proved by the contract of what it stands for"),
     "testing/marks": ("contract/test_tables.py", "a fake is proved by the contract of what it stands for"),

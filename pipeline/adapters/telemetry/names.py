@@ -73,6 +73,10 @@ ATTEMPT_TIME: Final = Metric(
 TRIGGER_TIME: Final = Metric(
     "hookline.time_to_trigger", "histogram", "s", (DESTINATION,), "From the event's arrival on Kafka to its delivery"
 )
+HALTED: Final = Metric(
+    "hookline.halted", "gauge", "{halt}", (),
+    "What of the worker stands still until its cause is gone: intakes stopped by their brake, writes Kafka refuses",
+)  # fmt: skip
 QUEUED: Final = Metric("hookline.queue", "gauge", "{delivery}", (DESTINATION,), "Deliveries waiting in the lane")
 IN_FLIGHT: Final = Metric("hookline.in_flight", "gauge", "{attempt}", (DESTINATION,), "HTTP exchanges under way")
 LIMIT: Final = Metric(

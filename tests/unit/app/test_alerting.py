@@ -11,7 +11,7 @@ from pipeline.app import alerting as module
 from pipeline.app.alerting import SHARE_WINDOW_MS, Alerting
 from pipeline.config.alerts import Audience
 from pipeline.model import Outcome
-from pipeline.ports import LaneStats
+from pipeline.ports import Halt, LaneStats
 from pipeline.run.misses import Misses
 from pipeline.testing.fakes import FakeTelemetry
 from pipeline.testing.notifier import FakeNotifier
@@ -29,6 +29,7 @@ class Scene:
         self.telemetry = FakeTelemetry()
         self.misses = Misses(self.telemetry.log)
         self.mail = LaneStats()
+        self.halts: list[Halt] = []
         self.notifier = FakeNotifier()
         audience = Audience(
             {SLACK: 5 * MINUTE_MS, "sales": 5 * MINUTE_MS},
@@ -39,6 +40,7 @@ class Scene:
         self.alerting = Alerting(
             audience, self.notifier, {"mail": self.mail, "crm": LaneStats()}, self.misses,
             lambda: self.now_ms * 1_000_000, self.telemetry.log, "group shop, worker w-1",
+            lambda: self.halts,
         )  # fmt: skip
 
     def look(self, minutes: float = 0) -> None:
@@ -165,3 +167,22 @@ async def test_what_cannot_be_sent_is_counted_logged_and_told_later(scene, how) 
     [(_, title, body, _)] = scene.notifier.told
     assert title == "Hookline: 1 delivery failed"
     assert "with e-1" in body
+
+
+async def test_what_stands_still_is_told_to_everybody_once_and_that_it_goes_on(scene) -> None:
+    scene.look()
+    why = "50 undecodable of the last 612 positions"
+    scene.halts = [Halt("intake events", scene.now_ms, why, scene.now_ms + 10_000)]
+    scene.look()
+    assert scene.titles() == [(SLACK, "Hookline: intake events stands still"),
+                              ("sales", "Hookline: intake events stands still")]  # fmt: skip
+    assert scene.notifier.told[0][2].startswith(f"intake events stands still: {why}. Nothing is lost; see: hookline")
+    scene.look(6)
+    scene.fail(SLACK)
+    scene.look()
+    assert scene.titles()[2:] == [(SLACK, "Hookline: 1 delivery failed")], "not well, not told again, not forgotten"
+    assert "intake events stands still" in scene.notifier.told[2][2]
+    scene.halts = []
+    scene.look(6)
+    assert scene.titles()[3:] == [(SLACK, "Hookline: all is well again"), ("sales", "Hookline: all is well again")]
+    assert "intake events goes on again" in scene.notifier.told[4][2]

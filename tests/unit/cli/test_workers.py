@@ -52,3 +52,22 @@ def test_those_that_fell_silent_come_last(fleet, capsys):
     screen.console().print(workers.table([one], [other], NOW_MS + 1_000))
     lines = [line for line in capsys.readouterr().out.splitlines() if " h " in line]
     assert [("gone" in line) for line in lines] == [False, True]
+
+
+def test_what_stands_still_is_told_once_for_all_workers_with_what_to_do(fleet, tmp_path, capsys):
+    since_ms = NOW_MS - 240_000
+    for name, look_ms in (("a", NOW_MS + 72_000), ("c", NOW_MS + 90_000)):
+        halts = [["intake events", since_ms, "50 undecodable of the last 612 positions", look_ms]]
+        fleet.note(f"worker/{name}".encode(), orjson.dumps(TOLD | {"halts": halts}))
+    config = load(write_folder(tmp_path, "shop", "events", "broker:9092"), None)
+    seen = status.Seen(NOW_MS, fleet, Switches(), (), ())
+    assert status._attention(config, seen)
+    status._print(config, seen)
+    out = " ".join(capsys.readouterr().out.split())
+    assert (
+        "intake events stands still in 2 of 3 workers, for 4 m: 50 undecodable of the last 612 positions; "
+        "tried again in 1 m 12 s; see: hookline dead list; to go on whatever comes: "
+        "hookline resume intake events --reason TEXT"
+    ) in out
+    assert workers.document(fleet.alive(NOW_MS)[0])["halts"][0].look_ms == NOW_MS + 72_000
+    assert fleet.alive(NOW_MS)[1].halts == ()

@@ -38,7 +38,7 @@ from pipeline.model import (
 WORKED = pathlib.Path("tests/data/config/worked")
 SCHEMAS = {path.stem: json.loads(path.read_text()) for path in (WORKED / "schemas").glob("*.avsc")}
 LATER = {
-    "identity", "caps", "brakes.intake", "trigger.once", "cancel_on",
+    "identity", "caps", "trigger.once", "cancel_on",
     "success", "steps[0].ordering", "",
 }  # fmt: skip
 ENVIRONMENT = dict.fromkeys(("CRM_TOKEN", "PROMO_ALERT", "SALES_ALERT", "PRIVACY_ALERT"), "a" * 40)

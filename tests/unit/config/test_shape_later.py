@@ -25,16 +25,6 @@ def test_step_keys(folder: Folder, line: str, why: str) -> None:
     assert problem.endswith(refused(line, why))
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "brakes: {intake: {share: 5%}}",
-    ],
-)
-def test_main_values(folder: Folder, line: str) -> None:
-    assert "not supported in this release" in folder.add("hookline.yaml", f"{line}\n").problem()
-
-
 def test_a_default_of_the_reference_is_accepted(folder: Folder) -> None:
     folder.add("journeys/welcome.yaml", "    after: []\n    join: all\n    ordering: none\n    formerly: []\n")
     folder.add(

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.core import outcome
 from pipeline.model import Answer, LedgerReason, Record
-from pipeline.run import consume
+from pipeline.run import consume, lookup
 from pipeline.run.consume import Intake
 from pipeline.run.process import Unread
 from pipeline.run.release import Release
@@ -60,6 +60,11 @@ class Script:
         return None
 
     retry = record
+
+    def foretell(self, _record, _now_ns) -> None:
+        return None
+
+    foretell_run = foretell
 
     def forget_unknown(self) -> None:
         self.forgot += 1
@@ -115,19 +120,19 @@ async def test_deliveries_are_committed_once_settled(world, intake) -> None:
 
 
 async def test_an_unreachable_registry_holds_its_partition_only(world, intake, monkeypatch) -> None:
-    monkeypatch.setattr(consume, "SCHEMA_RETRY_S", (0.01,))
+    monkeypatch.setattr(lookup, "SCHEMA_RETRY_S", (0.01,))
     intake.script.unknown = {7}
-    intake._schemas.reachable = False
+    intake.lookup._schemas.reachable = False
     intake.source.assign(("in", 0, 0), ("in", 1, 0))
     intake.source.post(records(b"empty", b"schema", b"empty"))
     intake.source.post([Record("in", 1, 0, None, b"empty", (), 0)])
-    await until(lambda: intake._schemas.asked > 3)
+    await until(lambda: intake.lookup._schemas.asked > 3)
     assert intake.script.seen == [0, 0]
     assert intake.source.paused == {("in", 0)}
     assert intake.held() == 1
     await until(lambda: intake.source.committed.get(("in", 1)) == 1)
     assert intake.source.committed.get(("in", 0)) == 1
-    intake._schemas.reachable = True
+    intake.lookup._schemas.reachable = True
     world.lane(FakeEndpoint())
     intake._lanes = tuple(world.lanes.values())
     intake._watches = tuple(lane.watch for lane in intake._lanes)

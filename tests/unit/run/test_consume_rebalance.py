@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from pipeline.model import Record
-from pipeline.run import commits, consume
+from pipeline.run import commits, consume, lookup
 from pipeline.run.consume import Intake
 from pipeline.run.release import Release
 from pipeline.testing.fakes import FakeEndpoint, FakeSchemas, FakeSource
@@ -152,17 +152,17 @@ async def test_a_retry_backlog_that_is_all_due_waits_where_it_is_bounded(world) 
 
 
 async def test_what_waits_for_a_schema_is_not_started_while_its_partition_leaves(world, intake, monkeypatch) -> None:
-    monkeypatch.setattr(consume, "SCHEMA_RETRY_S", (0.01,))
+    monkeypatch.setattr(lookup, "SCHEMA_RETRY_S", (0.01,))
     endpoint = await stuck(world, intake)
     script = intake._take.__self__
     script.unknown = {7}
     intake._process = script
-    intake._schemas.reachable = False
+    intake.lookup._schemas.reachable = False
     intake.source.post(records(b"schema", start=1))
     await until(lambda: bool(intake._held))
     released = intake.source.revoke(("in", 0))
-    intake._schemas.known = {7: "s"}
-    intake._schemas.reachable = True
+    intake.lookup._schemas.known = {7: "s"}
+    intake.lookup._schemas.reachable = True
     await asyncio.wait_for(released.wait(), 5)
     assert len(endpoint.requests) == 1
     assert script.seen == [0]
