@@ -6,7 +6,6 @@ import time
 from typing import TYPE_CHECKING
 
 from pipeline.cli import options, screen, switching
-from pipeline.config import topics
 from pipeline.core import switches
 from pipeline.core.switches import INTAKE, PAUSED, RELEASE, SCOPES
 
@@ -90,6 +89,8 @@ def _switch(args: argparse.Namespace, state: str) -> int:
 
 
 def _names(config: Config) -> Mapping[str, list[str]]:
+    from pipeline.config import topics  # noqa: PLC0415 - commands import what is heavy once they run
+
     return {
         INTAKE: [*topics.inputs(config), "retry"],
         "destination": list(config.destinations),
