@@ -30,6 +30,7 @@ from pipeline.cli import (
     plan,
     produce,
     render,
+    report,
     run,
     schema,
     simulate,
@@ -49,7 +50,7 @@ COMMANDS: Final = (
     demo, run,
     new, validate, fmt, schema, plan, pages,
     test, render, backtest,
-    produce, topics, trace, status, affected, pause, destination, alert, waiting, dead, erase, account,
+    produce, topics, trace, status, affected, pause, destination, alert, waiting, dead, erase, account, report,
     simulate, bench,
 )  # fmt: skip
 """In the order of `--help`: try it, run it, change it, look into it, measure it."""

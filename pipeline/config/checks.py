@@ -352,9 +352,6 @@ class _Journey:
         for wish in remember.wishes(self.journey):
             if wish.path[0] != "steps":  # those of marks are asked about with their step
                 yield from self._known_type((*wish.path, "event"), wish.event)
-        if self.journey.success is not None and self.journey.success.within_ms > main.retention.memory_ms:
-            hint = "hookline.yaml's retention.memory says how long anything is remembered"
-            yield self._problem(("success", "within"), "is longer than what is remembered", hint)
         if once is not None and once.per_ms > main.retention.memory_ms:
             hint = "hookline.yaml's retention.memory says how long anything is remembered"
             yield self._problem(("trigger", "once", "per"), "is longer than what is remembered", hint)

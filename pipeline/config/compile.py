@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from pipeline.config import contacting, modes, remember, salvage, steps
+from pipeline.config import contacting, measure, modes, remember, salvage, steps
 from pipeline.config.batching import Request
 from pipeline.config.definition import definition, journey_hash
 from pipeline.config.definition import read as read_definition
@@ -178,6 +178,7 @@ class _Entry:
                 self.journeys.append((journey, compiler.compile()))
                 self.problems += compiler.problems
                 self.sent += compiler.sent
+        self.problems += measure.problems(config, scope, literal)
         signs = remember.Signs(config, scope, literal)
         self.signs = signs.of
         self.problems += [
@@ -236,7 +237,7 @@ class _Plans:
     def plan(self, topic: str, writer_schema: object) -> Plan | Undecodable | None:
         """Return what to do with records of a writer schema (parsed JSON) on a topic; None if no entry maps them."""
         name = decode.full_name(writer_schema)
-        index = self._entry(topic, name)
+        index = self._config.entry(topic, name)
         if index is None:
             return None
         mapping = self._config.events[index]
@@ -253,15 +254,6 @@ class _Plans:
             if mapping.record is not None and schema is not None:
                 self._known[index] = made
         return Plan(read, *made)
-
-    def _entry(self, topic: str, record: str) -> int | None:
-        """Return the entry that names the record, else the topic's entry for any record."""
-        of_topic = [(index, each.record) for index, each in enumerate(self._config.events) if each.topic == topic]
-        for wanted in (record, None):
-            for index, named in of_topic:
-                if named == wanted:
-                    return index
-        return None
 
     def _made(self, index: int, schema: Any, *, strict: bool) -> _Made:
         mapping = self._config.events[index]

@@ -101,6 +101,15 @@ class Config(HooklineFile):
             if step.destination
         }
 
+    def entry(self, topic: str, record: str) -> int | None:
+        """Return the entry of `events` for a record on a topic: the one that names it, else the topic's for any."""
+        of_topic = [(index, each.record) for index, each in enumerate(self.events) if each.topic == topic]
+        for wanted in (record, None):
+            for index, named in of_topic:
+                if named == wanted:
+                    return index
+        return None
+
     def class_of(self, field: str) -> str | None:
         """Return the personal-data class that `classes:` gives an event field such as `customer.email`, or None.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pydantic import Field
@@ -54,7 +55,7 @@ class Awaited(Section):
 
 
 class Success(Section):
-    """What the journey is for; kept for reports."""
+    """What the journey is for; `hookline report` measures it."""
 
     event: EventType = Field(description="Event type.")
     match: Match = Field("true", description="Which of them, as in `cancel_on`.")
@@ -76,6 +77,7 @@ class Wish:
     keep_ms: int
     path: Path
     match: str
+    kept: bool = True  # not for reports, which read the input topics again
 
 
 def wishes(journey: JourneyConfig) -> Iterator[Wish]:
@@ -83,7 +85,8 @@ def wishes(journey: JourneyConfig) -> Iterator[Wish]:
     for index, each in enumerate(journey.cancel_on):
         yield _wish(each.event, each.match, journey.trigger.max_age_ms, ("cancel_on", index))
     if journey.success is not None:
-        yield _wish(journey.success.event, journey.success.match, journey.success.within_ms, ("success",))
+        wish = _wish(journey.success.event, journey.success.match, journey.success.within_ms, ("success",))
+        yield replace(wish, kept=False)
     for index, step in enumerate(journey.steps):
         suppress = step.mark.suppress if step.mark is not None else None
         if suppress is not None and suppress.until is not None:
@@ -92,7 +95,12 @@ def wishes(journey: JourneyConfig) -> Iterator[Wish]:
 
 
 def _wish(event: str, match: str, keep_ms: int, path: Path) -> Wish:
-    return Wish(event, tuple(sorted(of_event for of_event, _ in equalities(match) or ())), keep_ms, path, match)
+    return Wish(event, events(match), keep_ms, path, match)
+
+
+def events(match: str) -> tuple[str, ...]:
+    """Return the paths of a match in the event that comes, in an order of their own."""
+    return tuple(of_event for of_event, _ in sorted(equalities(match) or ()))
 
 
 def triggers(match: str) -> tuple[str, ...]:
@@ -115,7 +123,7 @@ def capped(config: Config, journey: JourneyConfig) -> bool:
 
 def asks(journey: JourneyConfig) -> bool:
     """Whether a journey does."""
-    return journey.trigger.once is not None or any(True for _ in wishes(journey))
+    return journey.trigger.once is not None or any(each.kept for each in wishes(journey))
 
 
 def depends(journey: JourneyConfig) -> Iterator[Path]:
@@ -181,6 +189,8 @@ class Signs:
                 found = correlation(wish.paths, scope, "event")
                 if isinstance(found, str):
                     self.flaws.append((journey, wish, Flaw(0, f"`{wish.event}` has no `{found}`")))
+                    continue
+                if not wish.kept:
                     continue
                 made[name] = found
                 keep[name] = max(keep.get(name, 0), wish.keep_ms)

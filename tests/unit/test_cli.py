@@ -17,7 +17,7 @@ NAMES = [
     "demo", "run", "new", "validate", "fmt", "schema", "plan", "pages",
     "test", "render", "backtest",
     "produce", "topics", "trace", "status", "affected", "pause", "destination", "alert", "waiting",
-    "dead", "erase", "account",
+    "dead", "erase", "account", "report",
     "simulate", "bench",
 ]  # fmt: skip
 
