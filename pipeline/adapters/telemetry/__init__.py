@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from urllib.parse import urlsplit
 
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 
 from pipeline import __version__
-from pipeline.adapters.telemetry import endpoints, names
+from pipeline.adapters.telemetry import endpoints, names, otlp
 from pipeline.adapters.telemetry.logs import Libraries, Log
 from pipeline.adapters.telemetry.metrics import Metrics
+from pipeline.adapters.telemetry.outbox import Outbox, Poster, delay_s
 from pipeline.adapters.telemetry.spans import Places, Published, Tracing
 from pipeline.config import topics
 from pipeline.config.secrets import Secrets
@@ -75,6 +75,7 @@ class OtelTelemetry:
         self._libraries.open()
         self._closed = False
         where = endpoints.choose(environ, settings.endpoint)
+        self._outbox: Outbox | None = None
         self._tracing: Tracing | None = None
         self._metrics: Metrics | None = None
         if not (where.traces or where.metrics):
@@ -83,12 +84,22 @@ class OtelTelemetry:
             self.log("warning", "otlp_protocol_unsupported", protocol=protocol, used="http/protobuf")
         resource = _resource(settings.worker_id, environ)
         if where.traces:
-            self._tracing = Tracing(OTLPSpanExporter(where.traces), resource, settings.places, random_bits)
+            self._tracing = self._traced(Poster(where.traces), resource, delay_s(environ), settings.places, random_bits)
         if where.metrics:
             interval_ms = None if environ.get("OTEL_METRIC_EXPORT_INTERVAL") else settings.interval_ms
             self._metrics = Metrics(OTLPMetricExporter(where.metrics), resource, interval_ms)
             if self._tracing is not None:
                 self._metrics.counts(names.SPANS, self._tracing.counts)
+
+    def _traced(
+        self, poster: Poster, resource: Resource, delay: float, places: Places, random_bits: Callable[[int], int]
+    ) -> Tracing | None:
+        if not poster.fits():
+            self.log("warning", "otlp_exporter_unknown", remedy="opentelemetry-exporter-otlp-proto-http 1.45",
+                     lost="spans")  # fmt: skip
+            return None
+        self._outbox = Outbox(poster, otlp.Request(resource).of, delay)
+        return Tracing(self._outbox, places, random_bits)
 
     @classmethod
     def of(cls, config: Config, worker_id: str) -> OtelTelemetry:
@@ -166,8 +177,8 @@ class OtelTelemetry:
             return
         self._closed = True
         last: list[Callable[[], None]] = []
-        if self._tracing is not None:
-            last.append(self._tracing.close)
+        if self._outbox is not None:
+            last.append(self._outbox.close)
         if self._metrics is not None:
             last.append(self._metrics.close)
         # In threads of their own, as the SDK waits up to 30 s for a collector that does not answer.

@@ -18,35 +18,52 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
-
-from pipeline.adapters.telemetry import names
+from pipeline.adapters.telemetry import names, otlp
 from pipeline.model import LedgerReason, Outcome, value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
-    from opentelemetry.sdk.resources import Resource
+    from pipeline.adapters.telemetry.outbox import Outbox
+    from pipeline.model import Attempt, Delivery, Flight, Run, Step
 
-    from pipeline.model import Attempt, Delivery, Flight, Run
-
-QUEUE_SPANS_MAX: Final = 4_096
-"""Spans waiting for export, about 2 KB each; more are dropped and counted."""
-
-BATCH_SPANS: Final = 512
 TEXT_CHARS_MAX: Final = 200
 """Longest text attribute; an event ID or topic may be longer, a span need not."""
+REMEMBERED_MAX: Final = 1_000
+"""Topics and steps whose constant parts are kept; a configuration has fewer, and runs of former ones come and go."""
 
-_SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
-_STATE: Final = TraceState()
-_UNSET: Final = Status(StatusCode.UNSET)
 _FAILED: Final = frozenset({Outcome.REJECTED, Outcome.DEAD, Outcome.DEFAULTED, Outcome.RETRYING})
 _DEAD_LETTERED: Final = frozenset({Outcome.REJECTED, Outcome.DEAD})
 
-_Attributes = dict[str, str | int]
+_SYSTEM: Final = otlp.text(names.SYSTEM)("kafka")
+_TYPE: Final = otlp.text(names.OPERATION_TYPE)
+_OPERATION: Final = otlp.text(names.OPERATION_NAME)
+_TOPIC: Final = otlp.text(names.TOPIC)
+_PARTITION: Final = otlp.text(names.PARTITION)
+_OFFSET: Final = otlp.integer(names.OFFSET)
+_GROUP: Final = otlp.text(names.GROUP)
+_METHOD: Final = otlp.text(names.METHOD)
+_URL_TEMPLATE: Final = otlp.text(names.URL_TEMPLATE)
+_SERVER: Final = otlp.text(names.SERVER)
+_PORT: Final = otlp.integer(names.PORT)
+_STATUS: Final = otlp.integer(names.STATUS)
+_RESENDS: Final = otlp.integer(names.RESENDS)
+_ERROR: Final = otlp.text(names.ERROR)
+_EVENT_ID: Final = otlp.text(names.EVENT_ID)
+_EVENT_TYPE: Final = otlp.text(names.EVENT_TYPE)
+_DELIVERIES: Final = otlp.integer(names.DELIVERIES)
+_HOP: Final = otlp.integer(names.HOP)
+_SOURCE_TOPIC: Final = otlp.text(names.SOURCE_TOPIC)
+_SOURCE_PARTITION: Final = otlp.text(names.SOURCE_PARTITION)
+_SOURCE_OFFSET: Final = otlp.integer(names.SOURCE_OFFSET)
+_DELIVERY_ID: Final = otlp.text(names.DELIVERY_ID)
+_JOURNEY: Final = otlp.text(names.JOURNEY)
+_STEP: Final = otlp.text(names.STEP)
+_DESTINATION: Final = otlp.text(names.DESTINATION)
+_OUTCOME: Final = otlp.text(names.OUTCOME)
+_REASON: Final = otlp.text(names.REASON)
+_ATTEMPTS: Final = otlp.integer(names.ATTEMPTS)
+_OUTCOMES: Final = {each: _OUTCOME(each.value) for each in Outcome}
 
 
 @value
@@ -79,259 +96,196 @@ class Published:
     error: str
 
 
-class Tracing:
-    """Turns settled deliveries into spans and queues them; export happens in one thread of the SDK.
+@value
+class _Named:
+    """What the spans of one kind have in common: name and kind, and attributes."""
 
-    All methods but `close` are called on the loop and never block; a full queue drops the newest and counts them.
+    named: bytes
+    attributes: bytes
+
+
+class _Remembered(dict[tuple[str, ...], tuple[_Named, _Named]]):
+    """Made once for each topic or step, and begun anew when there are too many."""
+
+    def keep(self, key: tuple[str, ...], made: tuple[_Named, _Named]) -> tuple[_Named, _Named]:
+        if len(self) >= REMEMBERED_MAX:
+            self.clear()
+        self[key] = made
+        return made
+
+
+class Tracing:
+    """Turns settled deliveries into spans, written at once: less to keep than what they are made of.
+
+    All methods are called on the loop and never block; where the outbox has no room the newest are dropped.
     """
 
-    def __init__(
-        self, exporter: SpanExporter, resource: Resource, places: Places, random_bits: Callable[[int], int]
-    ) -> None:
-        self.dropped = 0
-        self._exporter = _Counted(exporter)
-        self._processor: SpanProcessor = BatchSpanProcessor(
-            self._exporter, max_queue_size=QUEUE_SPANS_MAX, max_export_batch_size=BATCH_SPANS
-        )
-        self._resource = resource
-        self._scope = InstrumentationScope(names.SCOPE)
+    def __init__(self, outbox: Outbox, places: Places, random_bits: Callable[[int], int]) -> None:
+        self._outbox = outbox
         self._places = places
         self._random_bits = random_bits
-        self._handed = 0
+        self._topics = _Remembered()
+        self._steps = _Remembered()
         self._sent = ""  # the latest hand-over that was exported
 
     def counts(self) -> dict[tuple[str, ...], int]:
         """Return how many spans were exported, failed to be, and were dropped, since the start."""
-        return {("exported",): self._exporter.exported, ("failed",): self._exporter.failed, ("dropped",): self.dropped}
+        outbox = self._outbox
+        return {("exported",): outbox.exported, ("failed",): outbox.failed, ("dropped",): outbox.dropped}
 
     def settled(self, delivery: Delivery, outcome: Outcome, reason: str, now_ns: int) -> None:
         """Export one delivery, its kept attempts and what was written; the position's own span with the first one."""
         attempts = delivery.history or ()
-        if self._full(len(attempts) + 4):
+        if self._outbox.full(len(attempts) + 4):
             return
         run = delivery.run
         flight = run.flight
-        step = delivery.step
-        trace_id = int(flight.trace.trace_id, 16)
+        trace = bytes.fromhex(flight.trace.trace_id)
+        event = _event(flight)
+        written: list[bytes] = []
         if not flight.span_id:
-            self._process(trace_id, flight, run, "", now_ns)
-        span = self._span_id()
-        failed = outcome in _FAILED
-        attributes: _Attributes = {
-            **_event(flight),
-            names.DELIVERY_ID: delivery.id,
-            names.JOURNEY: step.journey,
-            names.STEP: step.name,
-            names.DESTINATION: step.destination,
-            names.OUTCOME: outcome.value,
-            names.ATTEMPTS: delivery.attempts,
-        }
+            written.append(self._process(trace, event, flight, run, "", now_ns))
+        position, span = bytes.fromhex(flight.span_id), self._span_id()
+        deliver, attempted = self._of_step(delivery.step)
+        about = event + _DELIVERY_ID(delivery.id)
+        attributes = about + deliver.attributes + _OUTCOMES[outcome] + _ATTEMPTS(delivery.attempts)
+        ending = otlp.LOCAL
         if reason:
-            attributes[names.REASON] = str(reason)
-        if failed and reason:
-            attributes[names.ERROR] = str(reason)
-        self._emit(
-            f"deliver {step.journey}.{step.name}", SpanKind.INTERNAL, trace_id, span, int(flight.span_id, 16),
-            flight.received_ns, now_ns, attributes, _error(reason) if failed else _UNSET,
-        )  # fmt: skip
-        for attempt in attempts:
-            self._attempt(trace_id, span, delivery, attempt)
-        self._send(self._places.outcomes, trace_id, self._span_id(), span, flight, now_ns)
+            attributes += _REASON(reason)
+            if outcome in _FAILED:
+                attributes += _ERROR(reason)
+        if outcome in _FAILED:
+            ending = otlp.failed(reason) + otlp.LOCAL
+        written.append(otlp.span(trace, span, position, deliver.named, flight.received_ns, now_ns, attributes, ending))
+        written.extend(_attempt(trace, span, attempted, about, attempt) for attempt in attempts)
+        written.append(self._send(self._places.outcomes, trace, self._span_id(), span, event, now_ns))
         if outcome in _DEAD_LETTERED:
-            self._send(self._places.dead, trace_id, self._span_id(), span, flight, now_ns)
+            written.append(self._send(self._places.dead, trace, self._span_id(), span, event, now_ns))
         elif outcome is Outcome.RETRYING and run.sent and run.sent != self._sent:
             # Settling tells every delivery of one hand-over in a row: remembering the latest is enough.
             self._sent = run.sent
-            self._send(run.sent_to, trace_id, int(run.sent, 16), int(flight.span_id, 16), flight, now_ns)
+            written.append(self._send(run.sent_to, trace, bytes.fromhex(run.sent), position, event, now_ns))
+        self._outbox.put(b"".join(written), len(written))
 
     def position(self, flight: Flight, reason: str, now_ns: int) -> None:
         """Export the span of a position that had no delivery, and of its dead letter if it was undecodable."""
-        if flight.span_id or self._full(2):
+        if flight.span_id or self._outbox.full(2):
             return
-        trace_id = int(flight.trace.trace_id, 16)
-        self._process(trace_id, flight, None, reason, now_ns)
+        trace = bytes.fromhex(flight.trace.trace_id)
+        event = _event(flight)
+        written = [self._process(trace, event, flight, None, reason, now_ns)]
         if flight.ledger is LedgerReason.UNDECODABLE:
-            self._send(self._places.dead, trace_id, self._span_id(), int(flight.span_id, 16), flight, now_ns)
+            parent = bytes.fromhex(flight.span_id)
+            written.append(self._send(self._places.dead, trace, self._span_id(), parent, event, now_ns))
+        self._outbox.put(b"".join(written), len(written))
 
     def published(self, sent: Published) -> None:
         """Export the span of an event this process put on Kafka, under the ID its `traceparent` carries."""
-        if self._full(1):
+        if self._outbox.full(1):
             return
-        attributes: _Attributes = {
-            names.EVENT_ID: sent.event_id[:TEXT_CHARS_MAX],
-            names.SYSTEM: "kafka",
-            names.OPERATION_TYPE: "send",
-            names.OPERATION_NAME: "send",
-            names.TOPIC: sent.topic[:TEXT_CHARS_MAX],
-        }
+        _, send = self._of_topic(sent.topic)
+        attributes = _EVENT_ID(sent.event_id[:TEXT_CHARS_MAX]) + send.attributes
         if sent.error:
-            attributes[names.ERROR] = sent.error
+            attributes += _ERROR(sent.error)
         else:
-            attributes[names.PARTITION] = str(sent.partition)
-            attributes[names.OFFSET] = sent.offset
-        self._emit(
-            f"send {sent.topic[:TEXT_CHARS_MAX]}", SpanKind.PRODUCER, int(sent.trace_id, 16), int(sent.span_id, 16), 0,
-            sent.started_ns, sent.ended_ns, attributes, _error(sent.error) if sent.error else _UNSET,
+            attributes += _PARTITION(str(sent.partition)) + _OFFSET(sent.offset)
+        self._outbox.put(
+            otlp.span(
+                bytes.fromhex(sent.trace_id), bytes.fromhex(sent.span_id), b"", send.named, sent.started_ns,
+                sent.ended_ns, attributes, otlp.failed(sent.error) + otlp.LOCAL if sent.error else otlp.LOCAL,
+            ),
+            1,
         )  # fmt: skip
-
-    def close(self) -> None:
-        """Export what is queued and end the thread. Blocks as long as the exporter does: the caller bounds it."""
-        self._processor.shutdown()
 
     # ------------------------------------------------------------------------------------------- each span
 
-    def _process(self, trace_id: int, flight: Flight, run: Run | None, reason: str, now_ns: int) -> None:
+    def _process(self, trace: bytes, event: bytes, flight: Flight, run: Run | None, reason: str, now_ns: int) -> bytes:
+        """Write the span of a position, and note in its flight that this was done."""
         record = flight.record
-        places = self._places
-        retried = record.topic.startswith(places.retry_prefix)
-        attributes: _Attributes = {
-            names.SYSTEM: "kafka",
-            names.OPERATION_TYPE: "process",
-            names.OPERATION_NAME: "process",
-            names.TOPIC: record.topic[:TEXT_CHARS_MAX],
-            names.PARTITION: str(record.partition),
-            names.OFFSET: record.offset,
-            names.GROUP: places.retry_group if retried else places.group,
-            names.DELIVERIES: flight.deliveries,
-            **_event(flight),
-        }
+        process, _ = self._of_topic(record.topic)
+        attributes = (
+            process.attributes + _PARTITION(str(record.partition)) + _OFFSET(record.offset)
+            + _DELIVERIES(flight.deliveries) + event
+        )  # fmt: skip
+        ending = otlp.REMOTE if flight.trace.parent_id else otlp.LOCAL
         if flight.event is not None:
-            attributes[names.EVENT_TYPE] = flight.event.type[:TEXT_CHARS_MAX]
-        status = _UNSET
+            attributes += _EVENT_TYPE(flight.event.type[:TEXT_CHARS_MAX])
         if reason:
-            attributes[names.REASON] = reason[:TEXT_CHARS_MAX]
+            attributes += _REASON(reason[:TEXT_CHARS_MAX])
         if flight.ledger is LedgerReason.UNDECODABLE:
-            attributes[names.ERROR] = flight.ledger.value
-            status = _error(flight.ledger)
-        links: Sequence[Link] = ()
+            attributes += _ERROR(flight.ledger.value)
+            ending = otlp.failed(flight.ledger.value) + ending
         if run is not None and run.hop:
-            attributes[names.HOP] = run.hop
-            source = flight.source
-            attributes[names.SOURCE_TOPIC] = source[0][:TEXT_CHARS_MAX]
-            attributes[names.SOURCE_PARTITION] = str(source[1])
-            attributes[names.SOURCE_OFFSET] = source[2]
+            topic, partition, offset, _ = flight.source
+            attributes += (
+                _HOP(run.hop) + _SOURCE_TOPIC(topic[:TEXT_CHARS_MAX]) + _SOURCE_PARTITION(str(partition))
+                + _SOURCE_OFFSET(offset)
+            )  # fmt: skip
             if run.link:
-                links = (Link(self._context(trace_id, int(run.link, 16), remote=True)),)
+                ending = otlp.link(trace, bytes.fromhex(run.link.zfill(16))) + ending
         span = self._span_id()
-        flight.span_id = f"{span:016x}"
-        parent_id = int(flight.trace.parent_id, 16) if flight.trace.parent_id else 0
-        self._emit(
-            f"process {record.topic[:TEXT_CHARS_MAX]}", SpanKind.CONSUMER, trace_id, span, parent_id,
-            flight.received_ns, now_ns, attributes, status, links, remote=True,
+        flight.span_id = span.hex()
+        return otlp.span(
+            trace, span, bytes.fromhex(flight.trace.parent_id), process.named, flight.received_ns, now_ns, attributes,
+            ending,
         )  # fmt: skip
 
-    def _attempt(self, trace_id: int, parent_id: int, delivery: Delivery, attempt: Attempt) -> None:
-        step = delivery.step
-        host, port = self._places.servers.get(step.destination, ("", 0))
-        attributes: _Attributes = {
-            **_event(delivery.run.flight),
-            names.DELIVERY_ID: delivery.id,
-            names.METHOD: step.method,
-            names.URL_TEMPLATE: step.url_template,
-        }
-        if host:
-            attributes[names.SERVER] = host
-            attributes[names.PORT] = port
-        if attempt.status:
-            attributes[names.STATUS] = attempt.status
-        if attempt.number > 1:
-            attributes[names.RESENDS] = attempt.number - 1
-        if attempt.cls:
-            attributes[names.ERROR] = str(attempt.cls)
-        self._emit(
-            step.method, SpanKind.CLIENT, trace_id, int(attempt.span_id, 16), parent_id,
-            attempt.started_ns, attempt.ended_ns, attributes, _error(attempt.cls) if attempt.cls else _UNSET,
-        )  # fmt: skip
+    def _send(self, topic: str, trace: bytes, span: bytes, parent: bytes, event: bytes, now_ns: int) -> bytes:
+        _, send = self._of_topic(topic)
+        return otlp.span(trace, span, parent, send.named, now_ns, now_ns, event + send.attributes)
 
-    def _send(self, topic: str, trace_id: int, span: int, parent_id: int, flight: Flight, now_ns: int) -> None:
-        attributes: _Attributes = {
-            **_event(flight),
-            names.SYSTEM: "kafka",
-            names.OPERATION_TYPE: "send",
-            names.OPERATION_NAME: "send",
-            names.TOPIC: topic,
-        }
-        self._emit(f"send {topic}", SpanKind.PRODUCER, trace_id, span, parent_id, now_ns, now_ns, attributes, _UNSET)
+    def _span_id(self) -> bytes:
+        return (self._random_bits(64) or 1).to_bytes(8, "big")  # zero is no span ID
 
-    # --------------------------------------------------------------------------------------------- queueing
+    # ---------------------------------------------------------------------------------------- what is constant
 
-    def _emit(
-        self,
-        name: str,
-        kind: SpanKind,
-        trace_id: int,
-        span_id: int,
-        parent_id: int,
-        start_ns: int,
-        end_ns: int,
-        attributes: _Attributes,
-        status: Status,
-        links: Sequence[Link] = (),
-        *,
-        remote: bool = False,
-    ) -> None:
-        self._handed += 1
-        self._processor.on_end(
-            ReadableSpan(
-                name=name,
-                context=self._context(trace_id, span_id),
-                parent=self._context(trace_id, parent_id, remote=remote) if parent_id else None,
-                resource=self._resource,
-                attributes=attributes,
-                links=links,
-                kind=kind,
-                status=status,
-                start_time=start_ns,
-                end_time=max(start_ns, end_ns),  # a clock set back must not make a span of negative length
-                instrumentation_scope=self._scope,
-            )
+    def _of_topic(self, topic: str) -> tuple[_Named, _Named]:
+        """Return what `process` and `send` spans of a topic have in common."""
+        found = self._topics.get((topic,))
+        if found is not None:
+            return found
+        places = self._places
+        name = topic[:TEXT_CHARS_MAX]
+        group = places.retry_group if topic.startswith(places.retry_prefix) else places.group
+        process = _SYSTEM + _TYPE("process") + _OPERATION("process") + _TOPIC(name) + _GROUP(group)
+        send = _SYSTEM + _TYPE("send") + _OPERATION("send") + _TOPIC(name)
+        both = (
+            _Named(otlp.named(f"process {name}", otlp.CONSUMER), process),
+            _Named(otlp.named(f"send {name}", otlp.PRODUCER), send),
         )
+        return self._topics.keep((topic,), both)
 
-    def _full(self, spans: int) -> bool:
-        """Whether so many more spans do not fit; they then count as dropped."""
-        if self._handed - self._exporter.taken + spans <= QUEUE_SPANS_MAX:
-            return False
-        self.dropped += spans
-        return True
-
-    def _span_id(self) -> int:
-        return self._random_bits(64) or 1  # zero is no span ID
-
-    @staticmethod
-    def _context(trace_id: int, span_id: int, *, remote: bool = False) -> SpanContext:
-        return SpanContext(trace_id, span_id, remote, _SAMPLED, _STATE)
-
-
-class _Counted(SpanExporter):
-    """Counts what passes; the SDK's own queue only logs what it drops."""
-
-    def __init__(self, exporter: SpanExporter) -> None:
-        self.taken = 0
-        self.exported = 0
-        self.failed = 0
-        self._exporter = exporter
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Pass a batch on; blocks the export thread until the collector took or refused it."""
-        self.taken += len(spans)
-        result = SpanExportResult.FAILURE
-        try:
-            result = self._exporter.export(spans)
-        finally:
-            if result is SpanExportResult.SUCCESS:
-                self.exported += len(spans)
-            else:
-                self.failed += len(spans)
-        return result
-
-    def shutdown(self) -> None:
-        """End the exporter, and any wait it is in."""
-        self._exporter.shutdown()
+    def _of_step(self, step: Step) -> tuple[_Named, _Named]:
+        """Return what `deliver` spans of a step, and those of its attempts, have in common."""
+        key = (step.journey, step.name, step.destination, step.method, step.url_template)
+        found = self._steps.get(key)
+        if found is not None:
+            return found
+        deliver = _JOURNEY(step.journey) + _STEP(step.name) + _DESTINATION(step.destination)
+        attempted = _METHOD(step.method) + _URL_TEMPLATE(step.url_template)
+        host, port = self._places.servers.get(step.destination, ("", 0))
+        if host:
+            attempted += _SERVER(host) + _PORT(port)
+        both = (
+            _Named(otlp.named(f"deliver {step.journey}.{step.name}", otlp.INTERNAL), deliver),
+            _Named(otlp.named(step.method, otlp.CLIENT), attempted),
+        )
+        return self._steps.keep(key, both)
 
 
-def _event(flight: Flight) -> _Attributes:
-    return {} if flight.event is None else {names.EVENT_ID: flight.event.id[:TEXT_CHARS_MAX]}
+def _attempt(trace: bytes, parent: bytes, attempted: _Named, about: bytes, attempt: Attempt) -> bytes:
+    attributes = about + attempted.attributes
+    ending = otlp.LOCAL
+    if attempt.status:
+        attributes += _STATUS(attempt.status)
+    if attempt.number > 1:
+        attributes += _RESENDS(attempt.number - 1)
+    if attempt.cls:
+        attributes += _ERROR(attempt.cls)
+        ending = otlp.failed(attempt.cls) + ending
+    span = bytes.fromhex(attempt.span_id)
+    return otlp.span(trace, span, parent, attempted.named, attempt.started_ns, attempt.ended_ns, attributes, ending)
 
 
-def _error(cls: str) -> Status:
-    return Status(StatusCode.ERROR, str(cls))
+def _event(flight: Flight) -> bytes:
+    return b"" if flight.event is None else _EVENT_ID(flight.event.id[:TEXT_CHARS_MAX])

@@ -10,7 +10,7 @@ from opentelemetry.semconv.attributes import error_attributes as error
 from opentelemetry.semconv.attributes import http_attributes as http
 from opentelemetry.semconv.attributes import server_attributes as server
 
-from pipeline.adapters.telemetry import OtelTelemetry, Published, Settings, names, spans
+from pipeline.adapters.telemetry import OtelTelemetry, Published, Settings, names, outbox
 from pipeline.model import LedgerReason, Outcome
 from tests.support.conditions import wait_until
 from tests.support.otlp import OtlpReceiver, attributes
@@ -207,14 +207,12 @@ def test_a_clock_set_back_makes_no_span_of_negative_length(telemetry, receiver):
 
 
 def test_spans_the_queue_has_no_room_for_are_dropped_and_counted(telemetry, receiver, monkeypatch):
-    monkeypatch.setattr(spans, "QUEUE_SPANS_MAX", 6)
-    receiver.hold.clear()
+    monkeypatch.setattr(outbox, "QUEUE_SPANS_MAX", 6)
     tracing = telemetry._tracing
     for number in range(5):
         telemetry.settled(delivery(number=number), Outcome.DELIVERED, "", T0)
     counts = tracing.counts()
     assert counts["dropped",] == 4 * 4  # the first made three spans; four need not fit after that
-    receiver.hold.set()
     telemetry.close()
     assert tracing.counts() == {("exported",): 3, ("failed",): 0, ("dropped",): 16}
 
