@@ -159,6 +159,8 @@ TABLE_STALE: Final = "table_stale"
 PAUSED: Final = "paused"
 WAITS: Final = (QUIET_HOURS, TABLE_STALE, PAUSED)
 """Why a gate holds; in a `retrying` outcome in the place of a failure class."""
+REPLAYED: Final = "replayed"
+"""Why a delivery waits that a replay handed over; its `retrying` outcome is of the hop that failed."""
 
 
 @value

@@ -13,7 +13,7 @@ from pipeline.cli import options, rerun, screen
 from pipeline.cli.letter import letter
 from pipeline.core import replay
 from pipeline.core.runstate import STATE_HEADER
-from pipeline.model import FailureClass, Outcome, value
+from pipeline.model import REPLAYED, FailureClass, Outcome, value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -247,7 +247,7 @@ def _outcome(row: OutcomeRow, now_ms: int, delay_ms: int) -> bytes:
     return outcome.encode(
         outcome.prefix(row.journey, row.journey_hash, row.step, row.destination, row.operation), row.event_id,
         row.event_type, row.delivery_id, row.customer_ref, row.topic, row.partition, row.offset, row.record_time_ms,
-        row.event_time_ms, row.deliveries, row.trace_id, Outcome.RETRYING, replay.REPLAYED, row.status, row.attempts,
+        row.event_time_ms, row.deliveries, row.trace_id, Outcome.RETRYING, REPLAYED, row.status, row.attempts,
         row.first_attempt_at_ms, now_ms, row.hop, now_ms + delay_ms, (),
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Final
 
 from pipeline.core import journeys, replay, runstate
-from pipeline.model import Outcome, Result, SkipReason, value
+from pipeline.model import REPLAYED, Outcome, Result, SkipReason, value
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -237,7 +237,7 @@ def state(
         source=(first.topic, first.partition, first.offset, first.record_time_ms), deliveries=first.deliveries,
         started_ms=now_ms, hop=hop + 1, parks=0, due_ms=due_ms, trace_id=first.trace_id, sampled=False, link="",
         steps={
-            name: runstate.StepState(0, due_ms, 0, replay.REPLAYED, 0, ambiguous[name]) for name in rerun.steps
+            name: runstate.StepState(0, due_ms, 0, REPLAYED, 0, ambiguous[name]) for name in rerun.steps
         },
         ahead=rerun.ahead, results=results, retried=rerun.retried,
     )  # fmt: skip

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from pipeline.model import Edge, Outcome, value
+from pipeline.model import REPLAYED, Edge, Outcome, value
 
-REPLAYED: Final = "replayed"
-"""Why a delivery waits that a replay handed over."""
 HOP_MAX: Final = 65_000
 """The account counts hops to a little more than this."""
 
@@ -37,6 +35,10 @@ class OutcomeLike(Protocol):
     @property
     def outcome(self) -> Outcome:
         """What became of it."""
+
+    @property
+    def reason(self) -> str:
+        """Why."""
 
     @property
     def settled_at_ms(self) -> int:
@@ -65,8 +67,9 @@ def newer(one: OutcomeLike, other: OutcomeLike) -> bool:
     return _rank(one) > _rank(other)
 
 
-def _rank(row: OutcomeLike) -> tuple[bool, int, bool, int]:
-    return row.outcome is Outcome.DELIVERED, row.hop, row.outcome is Outcome.RETRYING, row.settled_at_ms
+def _rank(row: OutcomeLike) -> tuple[bool, int, bool, bool, int]:
+    final, replayed = row.outcome is not Outcome.RETRYING, row.reason == REPLAYED
+    return row.outcome is Outcome.DELIVERED, row.hop, replayed, final, row.settled_at_ms
 
 
 def left_alone(last: OutcomeLike | None, target: Target | None, *, ambiguous: bool, with_ambiguous: bool) -> str:

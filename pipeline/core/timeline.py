@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence  # noqa: TC003 - part of this module's own protocols
 from typing import TYPE_CHECKING, Final, Protocol
 
-from pipeline.model import Outcome, value
+from pipeline.model import REPLAYED, Outcome, value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -229,10 +229,13 @@ def _line(rows: Sequence[OutcomeRow], letters: Sequence[Letter]) -> DeliveryLine
     )  # fmt: skip
 
 
-def _weight(row: OutcomeRow) -> tuple[int, int, int]:
-    """Which row says how it ended: delivered beats all, a final one beats retrying, a later one beats an earlier."""
-    final = 2 if row.outcome is Outcome.DELIVERED else 0 if row.outcome is Outcome.RETRYING else 1
-    return final, row.hop, row.settled_at_ms
+def _weight(row: OutcomeRow) -> tuple[bool, int, bool, bool, int]:
+    """Which row says how it ended: delivered beats all, then the later hop, in one hop a final one beats retrying.
+
+    What a replay handed over waits, whatever it failed of at that hop.
+    """
+    final, replayed = row.outcome is not Outcome.RETRYING, row.reason == REPLAYED
+    return row.outcome is Outcome.DELIVERED, row.hop, replayed, final, row.settled_at_ms
 
 
 def _attempts(rows: Sequence[OutcomeRow]) -> list[Moment]:

@@ -10,9 +10,10 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from pipeline.core import gates, journeys, payload, replay, switches
+from pipeline.core import gates, journeys, payload, switches
 from pipeline.model import (
     ABSENT,
+    REPLAYED,
     RESULTS,
     WAITS,
     Datum,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 _UNSENT: Final = {"shadow": SkipReason.SHADOW, "dry": SkipReason.DRY}
 """By what a journey's status comes to: nothing is sent, and how its deliveries end instead."""
-OVER: Final = (*switches.HELD, *WAITS, replay.REPLAYED)
+OVER: Final = (*switches.HELD, *WAITS, REPLAYED)
 """Why a delivery waited that no attempt of its own was the reason for."""
 
 

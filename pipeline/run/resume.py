@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
-from pipeline.core import gates, journeys, outcome, payload, replay, runstate, switches
+from pipeline.core import gates, journeys, outcome, payload, runstate, switches
 from pipeline.model import (
+    REPLAYED,
     RESULTS,
     Datum,
     Delivery,
@@ -153,7 +154,7 @@ class Resume:
 
 def _too_old_to_replay(delivery: Delivery, event: Event, now_ms: int) -> bool:
     """Whether a replayed delivery's event is past its age: its gate says so, which is no failure."""
-    return delivery.last_cls == replay.REPLAYED and now_ms - event.time_ms > delivery.step.max_age_ms
+    return delivery.last_cls == REPLAYED and now_ms - event.time_ms > delivery.step.max_age_ms
 
 
 def _seen(datum: Datum, run: Run) -> Datum:

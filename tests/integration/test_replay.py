@@ -162,6 +162,9 @@ async def test_the_first_step_of_a_run_is_sent_again_and_all_of_it_follows(follo
     assert (done["count"], done["following"]) == (10, 30)
     await eventually(lambda: len(_put_off(followed, "send")) == 10, timeout_s=60)
     assert (await replay(followed))["left_alone"] == {"delivered": 10}, "what was replayed and waits is left alone"
+    account = await asyncio.to_thread(followed.account)
+    assert (account["waiting"], account["repeats"]) == (30, 0), "what was skipped, and goes on, waits"
+    assert account["deliveries"] == {"delivered": 10, "retrying": 30}
     receiver.behaviour = Behaviour(answers=answers("third"))
     await ended(followed, "delivered", "delivered", "delivered", "skipped")
     assert {each["code"] for each in bodies(receiver, "/send")} == {"second"}

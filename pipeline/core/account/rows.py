@@ -1,7 +1,8 @@
 """Decides which of several rows about one delivery counts, and keeps what was read of one input partition.
 
 A delivery is two ints: its key (offset, stated number of deliveries, ID) and its state, ordered so that the larger one
-counts: a final outcome beats `retrying`, `delivered` beats all, then the newest.
+counts: `delivered` beats all, then the later hop, in one hop a final outcome beats `retrying`, then the newest. What a
+replay handed over beats the failure it is of: until its hop ends, it waits.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, Protocol
 
-from pipeline.model import Outcome, value
+from pipeline.model import REPLAYED, Outcome, value
 
 if TYPE_CHECKING:
     from pipeline.core.account.ranges import Range
@@ -21,7 +22,8 @@ _CODE_BITS: Final = 16
 _HOP_BITS: Final = 16
 _SETTLED_BITS: Final = 48
 _HOPS_MAX: Final = 1_024
-_RANKS: Final = {Outcome.RETRYING: 0, Outcome.DELIVERED: 2}  # every other outcome: 1
+_RANK_BITS: Final = 2
+_RETRYING, _FINAL, _REPLAYED = range(3)
 
 
 class OutcomeLike(Protocol):
@@ -98,23 +100,39 @@ def _cut(number: int, bits: int) -> int:
     return min(max(number, 0), (1 << bits) - 1)
 
 
+def _bit(hop: int) -> int:
+    return 1 << min(max(hop, 0), _HOPS_MAX)
+
+
 def _state(row: OutcomeLike, code: int) -> int:
     trigger = 0
     if row.first_attempt_at_ms > 0:
         trigger = 1 + _cut(row.first_attempt_at_ms - row.record_time_ms, _TRIGGER_BITS - 1)
-    state = _RANKS.get(row.outcome, 1) << _SETTLED_BITS | _cut(row.settled_at_ms, _SETTLED_BITS)
-    state = state << _HOP_BITS | _cut(row.hop, _HOP_BITS)
+    state = (row.outcome is Outcome.DELIVERED) << _HOP_BITS | _cut(row.hop, _HOP_BITS)
+    state = state << _RANK_BITS | _rank(row)
+    state = state << _SETTLED_BITS | _cut(row.settled_at_ms, _SETTLED_BITS)
     return (state << _CODE_BITS | code) << _TRIGGER_BITS | trigger
+
+
+def _rank(row: OutcomeLike) -> int:
+    if row.outcome is not Outcome.RETRYING:
+        return _FINAL
+    return _REPLAYED if row.reason == REPLAYED else _RETRYING
 
 
 def final(state: int) -> bool:
     """Whether a delivery is settled for good."""
-    return state >> _TRIGGER_BITS + _CODE_BITS + _HOP_BITS + _SETTLED_BITS > 0
+    return state >> _TRIGGER_BITS + _CODE_BITS + _SETTLED_BITS & (1 << _RANK_BITS) - 1 == _FINAL
+
+
+def hop(state: int) -> int:
+    """Return at which hop this was decided."""
+    return state >> _TRIGGER_BITS + _CODE_BITS + _SETTLED_BITS + _RANK_BITS & (1 << _HOP_BITS) - 1
 
 
 def settled_at_ms(state: int) -> int:
     """Return when this was decided, Unix ms."""
-    return state >> _TRIGGER_BITS + _CODE_BITS + _HOP_BITS & (1 << _SETTLED_BITS) - 1
+    return state >> _TRIGGER_BITS + _CODE_BITS & (1 << _SETTLED_BITS) - 1
 
 
 def code(state: int) -> int:
@@ -151,7 +169,7 @@ def identity(key: int) -> int:
 class PartitionRows:
     """All that was read about one input partition. Owner: Account."""
 
-    __slots__ = ("covers", "deliveries", "empty", "waiting", "_final_rows", "_hops", "_retry_rows")  # noqa: RUF023 - what judges read first
+    __slots__ = ("covers", "deliveries", "empty", "waiting", "_final_rows", "_finals", "_hops", "_retry_rows")  # noqa: RUF023 - what judges read first
 
     def __init__(self) -> None:
         self.covers: list[tuple[int, int, int]] = []
@@ -163,6 +181,7 @@ class PartitionRows:
         self.waiting: dict[int, Waiting] = {}
         """By key, those whose state is `retrying`."""
         self._hops: dict[int, int] = {}  # by key, bits of the hops it was handed over at
+        self._finals: dict[int, int] = {}  # likewise those it was settled at, where that is not what counts
         self._final_rows = 0
         self._retry_rows = 0
 
@@ -180,7 +199,7 @@ class PartitionRows:
         self.deliveries[key] = counts
         if row.outcome is Outcome.RETRYING:
             self._retry_rows += 1
-            self._hops[key] = self._hops.get(key, 0) | 1 << min(max(row.hop, 0), _HOPS_MAX)
+            self._hops[key] = self._hops.get(key, 0) | _bit(row.hop)
             if counts == state:
                 waiting = Waiting(row.due_ms, row.event_id, row.delivery_id)
                 was = self.waiting.get(key)
@@ -188,10 +207,17 @@ class PartitionRows:
                     self.waiting[key] = waiting
         else:
             self._final_rows += 1
-            self.waiting.pop(key, None)
+            if counts == state:
+                self.waiting.pop(key, None)
+        beaten = known if counts == state else state
+        if beaten is not None and beaten != counts and final(beaten):
+            self._finals[key] = self._finals.get(key, 0) | _bit(hop(beaten))
 
     def repeats(self) -> int:
-        """Count the rows that settled a delivery, or handed it over at the same hop, once more."""
-        settled = sum(map(final, self.deliveries.values()))
+        """Count the rows that settled a delivery, or handed it over, at the same hop once more."""
+        settled = 0
+        for key, state in self.deliveries.items():
+            hops = self._finals.get(key, 0)
+            settled += (hops | _bit(hop(state))).bit_count() if final(state) else hops.bit_count()
         handed = sum(hops.bit_count() for hops in self._hops.values())
         return self._final_rows - settled + self._retry_rows - handed

@@ -12,8 +12,8 @@ from pipeline.model import Outcome
 STEP = replay.Target("crm", "update", drops_repeats=True, suffix=b"/welcome/crm")
 
 
-def row(outcome: Outcome, hop: int = 0, at_ms: int = 1_000) -> SimpleNamespace:
-    return SimpleNamespace(outcome=outcome, hop=hop, settled_at_ms=at_ms)
+def row(outcome: Outcome, hop: int = 0, at_ms: int = 1_000, reason: str = "") -> SimpleNamespace:
+    return SimpleNamespace(outcome=outcome, hop=hop, settled_at_ms=at_ms, reason=reason)
 
 
 def why(last, target=STEP, *, ambiguous=False, asked_for=False) -> str:
@@ -38,9 +38,10 @@ def test_each_reason_to_leave_one_alone() -> None:
 
 
 def test_what_comes_of_a_replay_counts_after_it_whenever_it_was_written() -> None:
-    failed, replayed = row(Outcome.REJECTED, 1, 1_000), row(Outcome.RETRYING, 1, 3_000)
+    failed, replayed = row(Outcome.REJECTED, 1, 1_000), row(Outcome.RETRYING, 1, 3_000, "replayed")
     again, skipped = row(Outcome.REJECTED, 2, 2_000), row(Outcome.SKIPPED, 3, 2_500)
     assert replay.newer(replayed, failed)
+    assert replay.newer(failed, row(Outcome.RETRYING, 1, 3_000, "timeout")), "of one hop: read again after a crash"
     assert replay.newer(again, replayed), "a worker was faster than the command's own outcome"
     assert replay.newer(skipped, again)
     assert replay.newer(row(Outcome.DELIVERED), skipped)

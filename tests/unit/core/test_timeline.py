@@ -93,13 +93,16 @@ def test_a_skip_has_no_attempt():
     assert (only.what, only.detail, only.cls) == ("settled", "skipped", "consent")
 
 
-def test_a_final_outcome_beats_retrying_and_delivered_beats_all():
+def test_delivered_beats_all_then_the_later_hop_and_in_one_hop_a_final_outcome_beats_retrying():
     rejected = row(Outcome.REJECTED, settled_at_ms=T0 + 90, hop=1)
-    retrying = row(Outcome.RETRYING, settled_at_ms=T0 + 95, hop=2)
+    retrying = row(Outcome.RETRYING, settled_at_ms=T0 + 95, hop=1)
+    replayed = row(Outcome.RETRYING, settled_at_ms=T0 + 95, hop=1, reason="replayed")
     delivered = row(Outcome.DELIVERED, settled_at_ms=T0 + 20)
     for rows in permutations((rejected, retrying)):
         assert timeline.build(rows, ())[0].deliveries[0].outcome is Outcome.REJECTED
-    for rows in permutations((rejected, retrying, delivered)):
+    for rows in permutations((rejected, replayed)):
+        assert timeline.build(rows, ())[0].deliveries[0].outcome is Outcome.RETRYING
+    for rows in permutations((rejected, replayed, delivered)):
         assert timeline.build(rows, ())[0].deliveries[0].outcome is Outcome.DELIVERED
 
 
