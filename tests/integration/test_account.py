@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 import uuid
+from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 from confluent_kafka import TopicPartition
@@ -13,7 +16,9 @@ from confluent_kafka.admin import AdminClient
 from pipeline.cli import main
 from pipeline.core import outcome
 from pipeline.model import Outcome
+from tests.support.conditions import eventually
 from tests.support.folder import write_folder
+from tests.support.system import event
 
 PREFIX = outcome.prefix("welcome", "0" * 16, "hello", "crm", "note")
 HOUR_MS = 3_600_000
@@ -104,6 +109,7 @@ def test_what_is_missing_is_named_and_the_exit_code_says_so(group, account):
     assert f"missing {group.input}/0/1: no outcome" in out
     assert f"missing {group.input}/0/2: 1 of 2 deliveries have an outcome" in out
     assert f"missing {group.input}/0/3 to 4: committed, but in no ledger" in out
+    assert f"  {group.input}/0/1: no record is there any more" in out, "nothing was ever on the input topic here"
     assert "1 positions have outcomes and are not committed yet" in out
     assert "not balanced, 5 committed positions" in out
 
@@ -142,6 +148,67 @@ def test_since_judges_only_what_was_committed_since(group, account):
     assert (code, report["positions"], report["outside"]) == (0, 1, 0)
     code, report = account("--json", "--since", "2100-01-01T00:00:00Z")
     assert (code, report["positions"], report["outside"]) == (0, 0, 1)
+
+
+def test_until_judges_only_what_was_committed_until_then(group, account):
+    group.write(group.outcome(0), group.ledger(0, 1), commit=1)
+    code, report = account("--json", "--until", "2100-01-01T00:00:00Z")
+    assert (code, report["positions"], report["outside"]) == (0, 1, 0)
+    code, report = account("--json", "--since", "2h", "--until", "1h")
+    assert (code, report["positions"], report["outside"]) == (0, 0, 1)
+
+
+def test_a_window_that_ends_before_it_begins_is_refused(group, capsys):
+    assert main(["account", "--since", "1h", "--until", "2h", "--config", str(group.folder)]) == 2
+    assert "--until: is before --since" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------------- of a fleet
+
+
+async def accounted(system, *arguments: str) -> dict:
+    done = await asyncio.to_thread(system.run, "account", "--json", *arguments)
+    return {**json.loads(done.stdout), "code": done.returncode}
+
+
+def at(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1_000, UTC).isoformat()
+
+
+async def test_windows_of_a_fleet_with_a_killed_worker_add_up_and_each_event_that_was_lost_is_named(system, receiver):
+    system.destination("crm", receiver.url)
+    system.prepare()
+    doomed, _ = system.worker(), system.worker()
+    ends = [now() - 1_000]
+    for part in range(3):
+        system.feed([event(n) for n in range(part * 50, part * 50 + 50)])
+        if part == 1:
+            await eventually(lambda: len(system.final()) > 60, timeout_s=60)
+            doomed.kill()
+        await eventually(lambda before=part: system.settled() and len(system.final()) >= before * 50 + 50, timeout_s=60)
+        ends.append(now())
+        await eventually(lambda: now() > ends[-1])
+    whole = await accounted(system)
+    assert (whole["code"], whole["positions"], whole["deliveries"]) == (0, 150, {"delivered": 150})
+    windows = [await accounted(system, "--since", at(first + 1), "--until", at(last)) for first, last in pairwise(ends)]
+    assert sum(each["positions"] for each in windows) == 150
+    assert all(each["positions"] and each["balanced"] for each in windows)
+    assert {(each["partition"], each["first"]) for each in whole["parts"]} == {(0, 0), (1, 0)}
+
+    system.stop()
+    lost = [event(n) for n in range(5)]
+    system.feed(lost)
+    ends = {partition: (end, "") for partition, (_, end) in system.broker.ends(system.topic).items()}
+    system.broker.commit(system.group, system.topic, ends)
+    found = await accounted(system)
+    assert (found["code"], found["missing_count"]) == (1, 5)
+    assert {each["event_id"] for each in found["missing_events"]} == {each["id"] for each in lost}
+    assert {each["event_type"] for each in found["missing_events"]} == {"signup.completed"}
+    told = (await asyncio.to_thread(system.run, "account", "--limit", "2")).stdout
+    assert sum(each["id"] in told for each in lost) == 2
+    assert "and 3 more: --limit" in told
+    assert "✗" in told
+    assert "c-1" not in told
 
 
 def test_a_missing_outcomes_topic_is_named(kafka, tmp_path, unique, capsys):

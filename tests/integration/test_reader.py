@@ -57,6 +57,14 @@ def test_transaction_markers_and_aborted_records_are_gaps_not_a_stall(kafka, top
     assert [record.value for record in read_topic(kafka.settings, topic)] == [b"kept"]
 
 
+def test_reading_may_end_before_the_end_and_leave_partitions_out(kafka, topic_factory):
+    topic = topic_factory(partitions=2)
+    kafka.produce(topic, [Outgoing(b"%d" % n, partition=n % 2) for n in range(20)])
+    read = [(each.partition, each.offset) for each in read_topic(kafka.settings, topic, begin={0: 3}, end={0: 5})]
+    assert read == [(0, 3), (0, 4)]
+    assert list(read_topic(kafka.settings, topic, begin={1: 10}, end={1: 12})) == [], "nothing is there yet"
+
+
 def test_reading_since_a_time_or_an_offset_leaves_out_what_is_before(kafka, topic_factory):
     topic = topic_factory(partitions=2)
     kafka.produce(topic, [Outgoing(b"%d" % n, partition=0, timestamp_ms=1_000 * n) for n in range(1, 11)])

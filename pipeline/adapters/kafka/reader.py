@@ -57,11 +57,13 @@ def read_topic(
     *,
     since_ms: int | None = None,
     begin: Mapping[int, int] | None = None,
+    end: Mapping[int, int] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Record]:
     """Yield every record of a topic from its start (or from `since_ms`, by record timestamp) to its present end.
 
-    `begin` gives partitions an offset to start from instead; what retention deleted is passed over. Within a partition
+    `begin` gives partitions an offset to start from instead; what retention deleted is passed over. With `end`, only
+    the partitions in it are read, and up to its offset, excluded. Within a partition
     in order, partitions interleaved. `progress(offsets passed, offsets to pass)` is called per batch. Blocks while
     reading; raises TopicMissing, and BrokerError when the broker is not reached within 10 s or falls silent for 30 s.
     """
@@ -69,7 +71,7 @@ def read_topic(
     consumer = Consumer({**TUNING, **settings, "error_cb": trouble.note})
     try:
         reading = _Reading(consumer, topic, trouble)
-        reading.prepare(since_ms, begin or {})
+        reading.prepare(since_ms, begin or {}, end)
         yield from reading.records(progress)
     except KafkaException as error:
         detail = trouble.why(consumer, error.args[0])
@@ -90,7 +92,7 @@ class _Reading:
         self._at: dict[int, int] = {}
         self._total = 0
 
-    def prepare(self, since_ms: int | None, begin: Mapping[int, int]) -> None:
+    def prepare(self, since_ms: int | None, begin: Mapping[int, int], end: Mapping[int, int] | None) -> None:
         """Ask for partitions, ends and starts; assign what has something to read."""
         cluster = self._consumer.list_topics(self._topic, timeout=REACH_S)
         metadata = cluster.topics[self._topic]
@@ -101,7 +103,11 @@ class _Reading:
         if not metadata.partitions:
             raise TopicMissing((self._topic,))
         for partition in metadata.partitions:
+            if end is not None and partition not in end:
+                continue
             low, high = self._watermarks(partition)
+            if end is not None:
+                high = min(high, end[partition])
             first = min(max(begin.get(partition, low), low), high)
             if first < high:
                 self._start[partition], self._end[partition] = first, high

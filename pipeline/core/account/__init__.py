@@ -10,13 +10,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.core.account.balance import ACK_SPREAD_MS, NAMED_MAX, OVERDUE_MS, Missing, Report, Tally
+from pipeline.core.account.balance import (
+    ACK_SPREAD_MS,
+    ALWAYS_MS,
+    NAMED_MAX,
+    OVERDUE_MS,
+    Missing,
+    Part,
+    Report,
+    Tally,
+)
 from pipeline.core.account.rows import LedgerLike, OutcomeLike, PartitionRows, Reasons, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ACK_SPREAD_MS", "NAMED_MAX", "OVERDUE_MS", "Account", "Missing", "Report", "Waiting"]
+__all__ = ["ACK_SPREAD_MS", "ALWAYS_MS", "NAMED_MAX", "OVERDUE_MS", "Account", "Missing", "Part", "Report", "Waiting"]
 
 _Position = tuple[str, int]
 
@@ -52,17 +61,21 @@ class Account:
         now_ms: int,
         from_ms: int = 0,
         retries_settled_at_ms: int = 0,
+        until_ms: int = ALWAYS_MS,
+        named_max: int = NAMED_MAX,
     ) -> Report:
         """Judge the positions below the committed offsets, which must have been asked for before the rows were read.
 
         `begins` has the first offset still on the input topics: what is outside is counted from there.
         `from_ms`: older rows may be gone or left out, so what older ledgers cover is outside; 0: all rows were read.
+        `until_ms`: what was committed later is outside, too. Windows that follow each other have every position once.
         `retries_settled_at_ms`: a moment before the reading at which no retry record was unsettled; 0: none is known.
         """
-        tally = Tally(self._reasons, now_ms, retries_settled_at_ms - ACK_SPREAD_MS)
+        tally = Tally(self._reasons, now_ms, retries_settled_at_ms - ACK_SPREAD_MS, named_max)
         for place in sorted(committed.keys() | self._partitions.keys()):
             read = self._partitions.get(place) or PartitionRows()
-            tally.judge(place, read, committed.get(place, 0), begins.get(place, 0), from_ms=from_ms)
+            begin = begins.get(place, 0)
+            tally.judge(place, read, committed.get(place, 0), begin, from_ms=from_ms, until_ms=until_ms)
         repeats = sum(each.repeats() for each in self._partitions.values())
         return tally.report(repeats, self._rows, self._unreadable)
 

@@ -16,11 +16,13 @@ from pipeline.model import Outcome, value
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pipeline.core.account.ranges import Ranges
+    from pipeline.core.account.ranges import Range, Ranges
     from pipeline.core.account.rows import PartitionRows, Reasons, Waiting
 
 NAMED_MAX: Final = 20
-"""Missing positions and waiting deliveries that are named; all of them are counted."""
+"""Missing positions and waiting deliveries that are named unless more are asked for; all of them are counted."""
+ALWAYS_MS: Final = 1 << 62
+"""The end of a window without one."""
 OVERDUE_MS: Final = 60_000
 """How late a waiting delivery may be before it is called overdue: its release and one exchange with its timeout."""
 ACK_SPREAD_MS: Final = 60_000
@@ -38,6 +40,18 @@ class Missing:
     first: int
     last: int
     why: str
+
+
+@value
+class Part:
+    """One input partition: committed positions `first` to `next`, excluded, those judged, those not accounted for."""
+
+    topic: str
+    partition: int
+    first: int
+    next: int
+    judged: tuple[Range, ...]
+    missing: tuple[Range, ...]
 
 
 @value
@@ -59,11 +73,12 @@ class Report:
     repeats: int  # rows that settled or handed over a delivery once more; of all rows read
     rows: int
     unreadable: int
-    outside: int  # committed positions from before the rows that could be read
+    outside: int  # committed positions outside the window, or from before the rows that could be read
     beyond: int  # positions with outcomes that are not committed yet
     trigger_count: int  # deliveries with an attempt
     trigger_p50_ms: int
     trigger_p95_ms: int
+    parts: tuple[Part, ...]
 
     @property
     def balanced(self) -> bool:
@@ -72,9 +87,13 @@ class Report:
 
 
 class Tally:
-    """Adds up over all partitions. `stranded_before_ms`: what was handed over before that cannot still be waiting."""
+    """Adds up over all partitions. `stranded_before_ms`: what was handed over before that cannot still be waiting.
 
-    def __init__(self, reasons: Reasons, now_ms: int, stranded_before_ms: int) -> None:
+    `named_max` bounds what is named; all is counted.
+    """
+
+    def __init__(self, reasons: Reasons, now_ms: int, stranded_before_ms: int, named_max: int) -> None:
+        self._named_max = named_max
         self._names = reasons
         self._overdue_before_ms = now_ms - OVERDUE_MS
         self._stranded_before_ms = stranded_before_ms
@@ -86,10 +105,13 @@ class Tally:
         self._overdue: list[Waiting] = []
         self._stranded: list[Waiting] = []
         self._triggers = array("q")
+        self._parts: list[Part] = []
 
-    def judge(self, place: Place, read: PartitionRows, committed: int, begin: int, *, from_ms: int) -> None:
+    def judge(
+        self, place: Place, read: PartitionRows, committed: int, begin: int, *, from_ms: int, until_ms: int
+    ) -> None:
         """Judge one partition below its committed offset; see Account.report."""
-        window = _window(read, committed, from_ms)
+        window = _window(read, committed, from_ms, until_ms)
         covered = ranges.intersect(window, ranges.merge(each[:2] for each in read.covers))
         wanted = ranges.subtract(covered, self._count_empty(read, covered))
         done: Ranges = []
@@ -111,8 +133,13 @@ class Tally:
         self._positions += ranges.size(window)
         self._outside += max(committed - begin, 0) - ranges.size(ranges.intersect(window, [(begin, committed)]))
         self._events += ranges.size(ranges.intersect(wanted, done))
-        self._name_missing(place, ranges.subtract(window, covered), "committed, but in no ledger")
+        uncovered = ranges.subtract(window, covered)
+        self._name_missing(place, uncovered, "committed, but in no ledger")
         lost = ranges.subtract(wanted, done)
+        if committed > 0:
+            first = min([begin, *(each for each, _ in window[:1])])
+            missing = ranges.merge(uncovered + lost)
+            self._parts.append(Part(*place, min(first, committed), committed, tuple(window), tuple(missing)))
         known = [offset for offset, _ in partial]
         self._name_missing(place, ranges.subtract(lost, [(offset, offset + 1) for offset in known]), "no outcome")
         for offset, why in partial:
@@ -153,7 +180,7 @@ class Tally:
 
     def _name_missing(self, place: Place, missing: Ranges, why: str) -> None:
         self._missing_count += ranges.size(missing)
-        for first, end in missing[:NAMED_MAX]:
+        for first, end in missing[: self._named_max]:
             self._missing.append(Missing(*place, first, end - 1, why))
 
     def report(self, repeats: int, read: int, unreadable: int) -> Report:
@@ -167,33 +194,41 @@ class Tally:
             if reason:
                 reasons.setdefault(outcome.value, {})[reason] = number
         missing = sorted(self._missing, key=lambda each: (each.topic, each.partition, each.first))
-        overdue, stranded = (sorted(each, key=_by_due)[:NAMED_MAX] for each in (self._overdue, self._stranded))
+        overdue, stranded = (sorted(each, key=_by_due)[: self._named_max] for each in (self._overdue, self._stranded))
         return Report(
             positions=self._positions, events=self._events, ledger=dict(sorted(self._ledger.items())),
             deliveries={each.value: deliveries[each.value] for each in Outcome if deliveries[each.value]},
             reasons={each: dict(sorted(counts.items())) for each, counts in sorted(reasons.items())},
-            missing_count=self._missing_count, missing=tuple(missing[:NAMED_MAX]), waiting=self._waiting,
+            missing_count=self._missing_count, missing=tuple(missing[: self._named_max]), waiting=self._waiting,
             overdue_count=len(self._overdue), overdue=tuple(overdue),
             stranded_count=len(self._stranded), stranded=tuple(stranded),
             repeats=repeats, rows=read, unreadable=unreadable, outside=self._outside, beyond=self._beyond,
             trigger_count=len(triggers), trigger_p50_ms=_rank(triggers, 0.5), trigger_p95_ms=_rank(triggers, 0.95),
+            parts=tuple(self._parts),
         )  # fmt: skip
 
 
-def _window(read: PartitionRows, committed: int, from_ms: int) -> Ranges:
-    """Return the committed positions that can be judged.
+def _window(read: PartitionRows, committed: int, from_ms: int, until_ms: int) -> Ranges:
+    """Return the committed positions that can be judged and that were last committed in the window.
 
-    From the first ledger that can be trusted, what trusted ledgers cover and what no ledger covers at all: a hole is
-    a committed position nobody accounts for. What only older ledgers cover may have lost its outcomes to retention.
+    From the first of its ledgers, what they cover and what no ledger covers at all: a hole is a committed position
+    nobody accounts for, and counts to the window of the ledger below it. What only older ledgers cover may have lost
+    its outcomes to retention.
     """
-    trusted = ranges.merge((first, end) for first, end, at_ms in read.covers if at_ms >= from_ms)
     older = ranges.merge((first, end) for first, end, at_ms in read.covers if at_ms < from_ms)
+    later = ranges.merge((first, end) for first, end, at_ms in read.covers if at_ms > until_ms)
+    trusted = ranges.merge((first, end) for first, end, at_ms in read.covers if from_ms <= at_ms <= until_ms)
+    trusted = ranges.subtract(trusted, later)
     firsts = [first for first, _ in trusted[:1]]
     if from_ms == 0 and read.deliveries:
         firsts.append(rows.offset_of(min(read.deliveries)))
     if not firsts:
         return []
-    return ranges.subtract(ranges.merge([(min(firsts), committed)]), ranges.subtract(older, trusted))
+    whole = ranges.merge([(min(firsts), committed)])
+    holes = ranges.subtract(whole, ranges.merge(each[:2] for each in read.covers))
+    others = ranges.merge(later + ranges.subtract(older, trusted))
+    above = [hole for hole in holes if _inside(hole[0] - 1, others)]
+    return ranges.subtract(whole, ranges.merge(others + above))
 
 
 def _incomplete(keys: list[int]) -> str:

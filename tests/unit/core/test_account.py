@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise, permutations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.account import ACK_SPREAD_MS, NAMED_MAX, OVERDUE_MS, Account, Missing, Report, Waiting
+from pipeline.core.account import ACK_SPREAD_MS, NAMED_MAX, OVERDUE_MS, Account, Missing, Part, Report, Waiting
 from pipeline.core.account.ranges import intersect, merge, size, subtract
 from pipeline.model import Outcome
 
@@ -43,11 +44,13 @@ class Ledger:
     at_ms: int = NOW
 
 
-def judge(*rows: Row | Ledger, upto: int, from_ms: int = 0, retries_settled_at_ms: int = 0, begin: int = 0) -> Report:
+def judge(
+    *rows: Row | Ledger, upto: int, from_ms: int = 0, retries_settled_at_ms: int = 0, begin: int = 0, **more: int
+) -> Report:
     account = Account()
     for row in rows:
         account.ledger(row) if isinstance(row, Ledger) else account.outcome(row)
-    return account.report({(TOPIC, 0): upto}, {(TOPIC, 0): begin}, NOW, from_ms, retries_settled_at_ms)
+    return account.report({(TOPIC, 0): upto}, {(TOPIC, 0): begin}, NOW, from_ms, retries_settled_at_ms, **more)
 
 
 def retrying(offset: int, due_ms: int, **other: object) -> Row:
@@ -113,6 +116,28 @@ def test_rows_older_than_the_reading_leave_their_positions_outside():
     assert not judge(*rows, upto=112).balanced
 
 
+def test_a_window_has_what_was_last_committed_in_it():
+    rows = (Ledger(0, 4, at_ms=NOW - 30), Ledger(4, 8, at_ms=NOW - 20), Ledger(6, 9, at_ms=NOW - 10), Ledger(11, 12))
+    rows = (*rows, *(Row(offset) for offset in (*range(9), 11)))
+    found = [judge(*rows, upto=14, from_ms=first, until_ms=last) for first, last in (
+        (0, NOW - 25), (NOW - 24, NOW - 15), (NOW - 14, NOW - 5), (NOW - 4, NOW + 1),
+    )]  # fmt: skip
+    assert [each.positions for each in found] == [4, 2, 5, 3]
+    assert [each.missing_count for each in found] == [0, 0, 2, 2], "a hole is of the ledger below it"
+    assert [each.outside for each in found] == [10, 12, 9, 11]
+
+
+def test_each_partition_says_which_of_its_positions_are_judged_and_missing():
+    report = judge(Ledger(2, 9), *(Row(offset) for offset in (2, 3, 4, 7, 8)), upto=9, begin=1)
+    assert report.parts == (Part(TOPIC, 0, 1, 9, ((2, 9),), ((5, 7),)),)
+    assert judge(upto=0).parts == ()
+
+
+def test_as_much_is_named_as_is_asked_for():
+    rows = [Row(offset) for offset in range(0, 200, 2)]
+    assert len(judge(Ledger(0, 200), *rows, upto=200, named_max=70).missing) == 70
+
+
 def test_a_hole_between_ledgers_is_missing_even_in_a_partial_reading():
     report = judge(Ledger(0, 2), Row(0), Row(1), Ledger(5, 6), Row(5), upto=6, from_ms=NOW - 1)
     assert report.missing == (Missing(TOPIC, 0, 2, 4, "committed, but in no ledger"),)
@@ -138,6 +163,33 @@ def test_repeats_are_told_apart_from_hops():
     rows = [retrying(0, NOW, hop=0), retrying(0, NOW, hop=1), Row(0, hop=2)]
     assert judge(Ledger(0, 1), *rows, upto=1).repeats == 0
     assert judge(Ledger(0, 1), *rows, rows[0], rows[2], upto=1).repeats == 2
+
+
+def replayed(offset: int, **other: object) -> Row:
+    return retrying(offset, NOW + 5_000, **({"reason": "replayed", "settled_at_ms": NOW + 50} | other))
+
+
+def test_what_is_replayed_waits_until_it_has_ended_again_and_is_no_repeat():
+    dead = Row(0, outcome=Outcome.DEAD, reason="timeout", settled_at_ms=NOW - 5)
+    late = retrying(0, NOW + 9_000, hop=1, settled_at_ms=NOW + 60)
+    again = Row(0, outcome=Outcome.REJECTED, reason="client_error", hop=2, settled_at_ms=NOW - 500)
+    for rows, counts in (
+        ((dead, replayed(0)), {"retrying": 1}), ((dead, replayed(0), late), {"retrying": 1}),
+        ((dead, replayed(0), late, again), {"rejected": 1}), ((dead, replayed(0), again), {"rejected": 1}),
+        ((dead, replayed(0), late, again, replayed(0, hop=2)), {"retrying": 1}),
+    ):  # fmt: skip
+        for order in permutations(rows):
+            report = judge(Ledger(0, 1), *order, upto=1)
+            assert (report.deliveries, report.repeats, report.balanced) == (counts, 0, True)
+            assert report.waiting == counts.get("retrying", 0)
+        assert judge(Ledger(0, 1), *rows, *rows, upto=1).repeats == len(rows)
+
+
+def test_a_replay_that_waits_in_no_retry_topic_is_lost():
+    dead = Row(0, outcome=Outcome.DEAD, reason="timeout", settled_at_ms=NOW - ACK_SPREAD_MS - 9)
+    sent = replayed(0, settled_at_ms=NOW - ACK_SPREAD_MS - 1)
+    report = judge(Ledger(0, 1), dead, sent, upto=1, retries_settled_at_ms=NOW)
+    assert (report.balanced, report.stranded_count) == (False, 1)
 
 
 def test_one_complete_processing_is_enough_after_a_changed_configuration():
@@ -239,6 +291,21 @@ def test_without_any_one_ledger_it_is_unbalanced_or_the_positions_are_outside(hi
         # Only positions before anything known can vanish unnoticed, and they are reported as outside.
         assert lost.first == min(row.first for row in rows if isinstance(row, Ledger))
         assert report.outside > whole.outside
+
+
+@given(histories(), st.data())
+def test_windows_that_follow_each_other_have_every_position_once(history, data):
+    rows, upto = history
+    times = [data.draw(st.integers(NOW - 5, NOW)) for _ in rows]
+    spread = [replace(row, at_ms=at) if isinstance(row, Ledger) else row for row, at in zip(rows, times, strict=True)]
+    lost = data.draw(st.sampled_from(spread))
+    spread = [row for row in (*spread, *data.draw(st.lists(st.sampled_from(spread)))) if row != lost]
+    whole = judge(*spread, upto=upto)
+    ends = [0, *sorted(data.draw(st.sets(st.integers(NOW - 5, NOW)))), 1 << 62]
+    found = [judge(*spread, upto=upto, from_ms=after and after + 1, until_ms=until) for after, until in pairwise(ends)]
+    assert sum(each.missing_count for each in found) == whole.missing_count
+    assert sum(each.positions for each in found) == whole.positions
+    assert sum(each.events for each in found) == whole.events
 
 
 @given(histories(), st.integers(0, 40))
