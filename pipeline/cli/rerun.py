@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pipeline.core.runstate import RunState
 
 _ANSWERED: Final = (Outcome.DELIVERED, Outcome.DEFAULTED)
+_UNSENT: Final = (SkipReason.SHADOW, SkipReason.DRY)
+"""As in run/settle: where nothing is sent a run goes on as if the step had been delivered."""
 
 Place = tuple[int, int]
 """Partition and offset on the dead topic."""
@@ -150,9 +152,8 @@ class _Planning:
         row = self._rows.get(name)
         if row is None:
             return self._ended.get(name)
-        # As in run/settle: a shadow journey goes on as if the step had been delivered.
-        shadow = row.outcome is Outcome.SKIPPED and row.reason == SkipReason.SHADOW
-        return Result(Outcome.DELIVERED if shadow else row.outcome, row.reason, row.status)
+        unsent = row.outcome is Outcome.SKIPPED and row.reason in _UNSENT
+        return Result(Outcome.DELIVERED if unsent else row.outcome, row.reason, row.status)
 
     def _known(self, name: str) -> bool:
         """Whether it is known how a step ended and, if steps after it may read that, what it was answered."""

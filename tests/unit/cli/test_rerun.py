@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from types import SimpleNamespace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -130,8 +131,9 @@ def test_an_edge_by_retrying_stays_fulfilled() -> None:
     assert shape(found) == (("meanwhile",), (), {"slow": "retrying"})
 
 
-def test_a_shadow_step_counts_as_delivered() -> None:
-    found, _, _ = planned(CHAIN[1:], {"report": kept(send="delivered")}, send=("skipped", "shadow"))
+@pytest.mark.parametrize("reason", ["shadow", "dry"])
+def test_a_step_that_was_not_sent_on_purpose_counts_as_delivered(reason) -> None:
+    found, _, _ = planned(CHAIN[1:], {"report": kept(send="delivered")}, send=("skipped", reason))
     assert shape(found) == (("report",), (), {"send": "delivered"})
 
 
