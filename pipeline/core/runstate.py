@@ -112,7 +112,7 @@ def decode(header: bytes | None) -> RunState | Unreadable:
         return Unreadable(newer=False, detail="run state checksum")
     try:
         state = _shape(orjson.loads(body))
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError):  # a time may be none in UTC
         return Unreadable(newer=False, detail="run state shape")
     return state if state.steps or state.ahead else Unreadable(newer=False, detail="run state without steps")
 
