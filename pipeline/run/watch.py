@@ -34,8 +34,8 @@ class Swept(Protocol):
 class Watch:
     """Sweeps the lanes that are awake. Owner of the lease; `fatal` hears of a process that stood still."""
 
-    def __init__(self, fatal: Callable[[BaseException], None]) -> None:
-        self.lease = Lease()
+    def __init__(self, fatal: Callable[[BaseException], None], lease: Lease | None = None) -> None:
+        self.lease = lease or Lease()
         self.full: set[Swept] = set()
         """Lanes that reached a bound of their queues; a lane that is full no more leaves it when it is next asked."""
         self._fatal = fatal

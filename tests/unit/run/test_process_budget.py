@@ -29,8 +29,10 @@ from pipeline.ports import LaneStats
 from pipeline.run.asking import Asking
 from pipeline.run.consume import Intake
 from pipeline.run.dispatch import Lane
+from pipeline.run.lease import Lease
 from pipeline.run.process import Process
 from pipeline.run.settle import OwnTopics, Settlement
+from pipeline.run.watch import Watch
 from pipeline.testing.fakes import FakeEndpoint, FakeProducer, FakeSchemas, FakeSource, FakeTelemetry, dice
 from tests.unit.run.conftest import until
 
@@ -60,6 +62,10 @@ BY_THE_CLOCK = {"sweep", "_sweep", "_estimate", "_commit", "_commit_one", "retun
 """Called every so many ms, however many deliveries there are."""
 
 
+COUNTING_S = 90
+"""A turn of the loop takes many times as long while it is counted: on a busy machine the lease would run out."""
+
+
 class HotPath:
     """One intake, one lane, everything compiled from a configuration folder; broker and receiver are fakes."""
 
@@ -80,9 +86,10 @@ class HotPath:
             own, producer, self.telemetry, time.time_ns, dice(), customer_reference("g")
         )  # fmt: skip
         self.endpoint = FakeEndpoint()
+        self.watch = Watch(self.errors.append, Lease(COUNTING_S))
         self.lane = Lane(
             compiled.destinations["receiver"], self.endpoint, self.settlement, self.telemetry, LaneStats(),
-            time.time_ns, dice(), self.errors.append, lambda: 1.0,
+            time.time_ns, dice(), self.errors.append, lambda: 1.0, self.watch,
         )  # fmt: skip
         process = Process(
             compiled.plan, {"receiver": self.lane}, self.settlement, self.telemetry,
@@ -126,13 +133,16 @@ class HotPath:
         """Post the records as the poll thread would, until all are settled."""
         asked = len(self.endpoint.requests)
         self.source.post(records)
-        await until(lambda: len(self.endpoint.requests) - asked == len(records) and not self.settlement.unsettled(), 60)
+        await until(lambda: self.errors or (
+            len(self.endpoint.requests) - asked == len(records) and not self.settlement.unsettled()
+        ), COUNTING_S)  # fmt: skip
         assert self.errors == []
 
     async def close(self) -> None:
         """End it."""
         await self.intake.stop()
         await self.lane.close()
+        self.watch.close()
 
 
 @pytest.fixture
