@@ -13,12 +13,11 @@ from pipeline.core.expressions.cel import (
     Test,
     Unknown,
     Variable,
-    condition,
     expression,
     suggestion,
 )
 from pipeline.core.expressions.scan import pieces
-from pipeline.core.expressions.sieve import only
+from pipeline.core.expressions.sieve import condition, only
 from pipeline.core.expressions.template import as_text, template
 
 __all__ = [

@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pipeline.core import expressions
-from pipeline.core.expressions import Expression, Flaw, Unknown, Variable, condition, shared
+from pipeline.core.expressions import Expression, Flaw, Unknown, Variable, cel, condition, shared
 from pipeline.model import ABSENT
 
 NOW = 1_795_428_000_000
@@ -238,3 +238,68 @@ def test_a_flaw_of_a_shared_form_has_its_own_column(text, column):
     [flaw] = condition(text, scope)
     assert flaw.offset == column
     assert "_hookline_" not in flaw.message
+
+
+ANYTHING = st.one_of(
+    st.none(), st.booleans(), st.integers(-3, 3), st.floats(), st.binary(max_size=3),
+    st.sampled_from(["open", "paid", "", "OPEN", "é", "e\u0301"]), st.text(max_size=5),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'event.any == "open"', ' event . any=="open" ', '\tevent.any == ""', 'event.any == "é"',
+        'event.any == "e\u0301"',
+        'event.any == "open" && event.name == "open"', 'event.any == "open" && event.count > 1',
+        'event.any == "open" && has(event.count)', 'event.any == "open" && event.count / 0 == 1',
+        'event.any == "open" && event.any == "paid"', 'event.any == "open" && !(event.any == "open")',
+        'event.any == "open" || event.count > 1', 'event.any == "open" ? event.count > 1 : true',
+        '(event.any == "open")', '"open" == event.any', 'event.any == "op" + "en"', 'event.any == r"op\\en"',
+        'event.any == "op\\u0065n"', 'event.any != "open"', 'event.any == """open"""', "event.any == 'open'",
+        'event.any == "open" == true', 'event.any == "open" && event.tags.exists(t, t == "a")',
+    ],
+)  # fmt: skip
+@given(found=ANYTHING, name=st.sampled_from([None, "open", "paid"]), count=st.sampled_from([None, 0, 2]))
+def test_what_a_comparison_decides_is_what_cel_says(text, found, name, count):
+    assume(not isinstance(found, str) or "\0" not in found)  # see below
+    datum = {
+        key: content for key, content in {"any": found, "name": name, "count": count}.items() if content is not None
+    }
+    by_cel = cel.condition(text, scope)
+    made = expressions.condition(text, scope)
+    if isinstance(by_cel[0], Flaw):
+        assert made == by_cel
+    else:
+        assert [each.path for each in made[1]] == [each.path for each in by_cel[1]]
+        assert made[0](datum, NOW) is by_cel[0](datum, NOW)
+
+
+def test_a_text_is_compared_to_its_end_though_cels_binding_ends_it_at_a_nul():
+    assert cel.condition('event.name == "open"', scope)[0]({"name": "open\0x"}, NOW) is True
+    assert holds('event.name == "open"', name="open\0x") is False
+
+
+@pytest.mark.parametrize(
+    ("text", "datum", "asked"),
+    [
+        ('event.name == "open"', {"name": "open"}, False),
+        ('event.name == "open"', {"name": "paid"}, False),
+        ('event.name == "open"', {}, True),
+        ('event.any == "open"', {"any": 1}, True),
+        ('event.name == "open" && event.count > 1', {"name": "paid"}, False),
+        ('event.name == "open" && event.count > 1', {"name": "open", "count": 2}, True),
+        ('event.name == "open" && event.any == "open"', {"name": "open", "any": "x"}, True),
+        ('event.count > 1 && event.name == "open"', {"name": "open", "count": 2}, True),
+    ],
+)
+def test_cel_is_asked_only_where_a_comparison_does_not_decide(text, datum, asked, monkeypatch):
+    of_cel, calls = cel.condition, []
+
+    def counted(text, scope):
+        test, variables = of_cel(text, scope)
+        return lambda *each: calls.append(each) or test(*each), variables
+
+    monkeypatch.setattr(cel, "condition", counted)
+    holds(text, **datum)
+    assert bool(calls) == asked
