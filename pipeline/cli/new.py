@@ -83,7 +83,7 @@ def execute_journey(args: argparse.Namespace) -> int:
         raise options.refuse("journey", "there is no destination to call; begin with: hookline new destination NAME")
     call = _asked(args.call, f"What does it call? ({', '.join(calls)})", calls[0])
     if call not in calls:
-        raise options.refuse("--call", "there is no such operation; there are: " + ", ".join(calls))
+        raise options.unknown("--call", call, calls, "operation")
     literal = [each.type for each in config.events if each.type and "${" not in each.type]
     event = _asked(args.event, "Which event starts it?", next(iter(literal), EVENT))
     destination, _, name = call.partition(".")

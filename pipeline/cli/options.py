@@ -106,9 +106,11 @@ def unknown(flag: str, name: str, known: Iterable[str], what: str) -> ConfigErro
     """Make the error for a name that is not known, with the nearest one."""
     from pipeline.config.section import suggestion  # noqa: PLC0415
 
-    return refuse(flag, f"there is no such {what}: {suggestion(name, known) or 'known are ' + ', '.join(known)}")
+    there = list(known)
+    hint = suggestion(name, there) or ("there are: " + ", ".join(there) if there else "there is none")
+    return refuse(flag, f"there is no such {what}", hint)
 
 
-def refuse(flag: str, message: str) -> ConfigError:
+def refuse(flag: str, message: str, hint: str = "") -> ConfigError:
     """Make the error for an argument that only turned out wrong once the command ran."""
-    return ConfigError((Problem("", 0, 0, flag, message),))
+    return ConfigError((Problem("", 0, 0, flag, message, hint),))

@@ -6,7 +6,6 @@ import getpass
 import socket
 import sys
 import time
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
 from pipeline.cli import options, screen
@@ -56,12 +55,13 @@ def reason(args: argparse.Namespace) -> str:
 
 def known(flag: str, name: str, names: Iterable[str], what: str) -> str:
     """Return a name that is known; raises ConfigError with the nearest one for any other."""
+    from pipeline.config.section import suggestion  # noqa: PLC0415 - commands import what is heavy once they run
+
     there = list(names)
     if name in there:
         return name
-    near = get_close_matches(name, there, 1)
-    hint = f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(sorted(there)[:20])}" if there else ""
-    raise options.refuse(flag, f"no {what} is named {screen.visible(name)}{hint}")
+    hint = suggestion(name, there) or (f"there are: {', '.join(sorted(there)[:20])}" if there else "there is none")
+    raise options.refuse(flag, f"no {what} is named {screen.visible(name)} ({hint})")
 
 
 def read(config: Config, settings: Mapping[str, str]) -> tuple[Fleet, Switches]:

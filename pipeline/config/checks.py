@@ -276,7 +276,7 @@ class _Journey:
         for index, name in enumerate(names):
             if self.main is not None and name not in self.main.alerts:
                 known = ", ".join(self.main.alerts) or "none"
-                hint = suggestion(name, self.main.alerts) or f"known are: {known}"
+                hint = suggestion(name, self.main.alerts) or f"there are: {known}"
                 yield self._problem((*path, index), "is no alert of hookline.yaml", hint)
 
     def _mark(self, step: StepConfig, path: Path) -> Iterator[Problem]:
@@ -341,7 +341,7 @@ class _Journey:
     def _known_type(self, path: Path, event_type: str) -> Iterator[Problem]:
         types = None if self.main is None else known_types(self.main.events)
         if types is not None and event_type not in types:
-            hint = suggestion(event_type, types) or "known are: " + ", ".join(sorted(types))
+            hint = suggestion(event_type, types) or "there are: " + ", ".join(sorted(types))
             yield self._problem(path, "no `events` entry of hookline.yaml makes this type", hint)
 
     def _memory(self) -> Iterator[Problem]:
@@ -364,7 +364,7 @@ class _Journey:
     def _purpose(self, path: Path, purpose: str | None) -> Iterator[Problem]:
         if self.main is not None and purpose is not None and purpose not in self.main.purposes:
             known = self.main.purposes
-            hint = suggestion(purpose, known) or "known are: " + (", ".join(known) or "none")
+            hint = suggestion(purpose, known) or "there are: " + (", ".join(known) or "none")
             yield self._problem(path, "is no purpose of hookline.yaml", hint)
 
     def _problem(self, path: Path, message: str, hint: str = "") -> Problem:

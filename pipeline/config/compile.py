@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pipeline.config import contacting, measure, modes, remember, salvage, steps
 from pipeline.config.batching import Request
-from pipeline.config.definition import definition, journey_hash
+from pipeline.config.definition import definition, is_another, journey_hash
 from pipeline.config.definition import read as read_definition
 from pipeline.config.garbage import kept
 from pipeline.config.mapping import EventParts
@@ -292,6 +292,8 @@ class _Plans:
         if found is None:
             return LATER if later else "definition_unreadable"
         journey, tables = found
+        if is_another(content, hash_, journey, tables):
+            return "definition_mismatch"
         if later and not all(each.call is None or self.requests.knows(each.call) for each in journey.steps):
             return LATER
         destinations = salvage.destinations(self._config.destinations, {journey.name: journey})

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from pipeline.core.expressions import Flaw, Scope
     from pipeline.model import Datum, Getter, Problem
 
+CHANNELS: Final = ("email", "sms", "push", "whatsapp", "in_app")
+"""Channels everybody knows."""
+ALIKE: Final = 0.8
+"""How alike two channels are of which one is a slip."""
 CAPS_MAX: Final = 100
 QUIET_HOURS_MAX: Final = 20
 CONTACTS_MAX: Final = 100
@@ -177,6 +181,7 @@ def problems(
     """
     if main is not None:
         yield from _channels(main, journeys, places)
+        yield from _misspelt(main, journeys, places)
     for journey in journeys.values():
         if journey is not None and journey.holdout:
             yield from _holdout(journey, places)
@@ -195,6 +200,29 @@ def _channels(main: HooklineFile, journeys: Mapping[str, JourneyConfig | None], 
         close = suggestion(channel, reached)
         if channel not in reached and close:
             yield places.problem(MAIN, path, "is reached by no journey", close)
+
+
+def _misspelt(main: HooklineFile, journeys: Mapping[str, JourneyConfig | None], places: Places) -> Iterator[Problem]:
+    """Refuse a channel nobody speaks of that is almost one that is known: consent for it would never be found."""
+    known = {*CHANNELS, *(each.channel for each in main.caps), *(c for each in main.quiet_hours for c in each.channels)}
+    for entry in main.events:
+        known |= {str(flag).rpartition(".")[2] for flag in entry.consent or {}}
+    for journey in journeys.values():
+        for index, step in enumerate(journey.steps if journey is not None else ()):
+            named: list[tuple[Path, str | None]] = [(("reaches",), step.reaches)]
+            if step.mark is not None and step.mark.suppress is not None:
+                named.append((("mark", "suppress", "channel"), step.mark.suppress.channel))
+            if step.mark is not None and step.mark.consent is not None:
+                named.append((("mark", "consent", "channel"), step.mark.consent.channel))
+            for path, channel in named:
+                close = suggestion(channel, known, ALIKE) if channel is not None and channel not in known else ""
+                if close and journey is not None:
+                    hint = (
+                        f"{close}; a channel of your own is known once caps, quiet_hours or an entry's consent name it"
+                    )
+                    yield places.problem(
+                        journey.file, ("steps", index, *path), "is no channel that is known here", hint
+                    )
 
 
 def _holdout(journey: JourneyConfig, places: Places) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from pipeline import __version__
 from pipeline.config.journey import JourneyConfig
 from pipeline.config.places import Places
 from pipeline.config.shape import validate
@@ -41,6 +42,7 @@ def definition(config: Config, journey: JourneyConfig) -> Definition | None:
     content = orjson.dumps(
         {
             "journey": written, "tables": _used(written, config.tables), "max_age_ms": journey.trigger.max_age_ms,
+            "release": __version__,
         },
         option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS,
     )  # fmt: skip
@@ -56,6 +58,14 @@ def read(content: bytes) -> tuple[JourneyConfig, dict[str, Any]] | None:
         return None
     journey, _ = validate(JourneyConfig, written, "", Places())
     return None if journey is None else (journey, tables)
+
+
+def is_another(content: bytes, name: str, journey: JourneyConfig, tables: Mapping[str, Any]) -> bool:
+    """Whether a definition, read as this journey and these tables, is not the one its hash names.
+
+    Only this release's own can be told: another one may fill in other defaults.
+    """
+    return orjson.loads(content).get("release") == __version__ and journey_hash(journey, tables) != name
 
 
 def _used(written: Any, tables: Mapping[str, Any]) -> dict[str, Any]:

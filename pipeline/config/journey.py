@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from pipeline.config.mark import MarkConfig  # noqa: TC001 - pydantic reads annotations at run time
+from pipeline.config.places import Path  # noqa: TC001 - as above
 from pipeline.config.remember import Awaited, OnceConfig, Success  # noqa: TC001 - as above
 from pipeline.config.section import (
     DurationMs,
@@ -39,7 +40,7 @@ Basis = Literal["consent", "contract", "legitimate_interest", "legal_obligation"
 
 def _call(given: object) -> object:
     if not isinstance(given, str) or given.count(".") != 1 or not all(given.split(".")):
-        refuse("must be destination.operation")
+        refuse("must be destination.operation", "such as mail.send")
     return given
 
 
@@ -57,6 +58,9 @@ def _after(given: object) -> object:
         if not all(isinstance(each, str) for each in given):
             refuse("must be a step, a list of steps, or a mapping of steps to outcomes", "{a: [delivered]}")
         return dict.fromkeys(given, GOES_ON)
+    for parent, outcomes in given.items() if isinstance(given, Mapping) else ():
+        if isinstance(outcomes, str):
+            refuse("the outcomes of a step are a list", f"write {{{parent}: [{outcomes}]}}")
     return given
 
 
@@ -77,6 +81,12 @@ class OnFailure(Section):
     alert: Items[Label] = Field((), max_length=NAMES_MAX, description="Who is told: names of hookline.yaml's `alerts`.")
 
 
+_OF_DESTINATIONS: Final = "it is a key of destinations/NAME.yaml"
+_OF_ALL: Final = "it is a key of hookline.yaml, for all journeys"
+_OF_TRIGGER: Final = "it is a key of `trigger`"
+_NO_WAIT: Final = "there is no step that waits: start another journey by a later event"
+
+
 class Trigger(Section):
     """What starts the journey."""
 
@@ -88,6 +98,14 @@ class Trigger(Section):
 
 class StepConfig(Section):
     """One webhook action, or a mark in our own tables."""
+
+    elsewhere: ClassVar[Mapping[str, tuple[str, Path]]] = {
+        **dict.fromkeys(("timeout", "limits", "retry", "breaker", "on_status", "idempotency"), (_OF_DESTINATIONS, ())),
+        **dict.fromkeys(("url", "method", "headers", "path", "query"), (_OF_DESTINATIONS, ())),
+        **dict.fromkeys(("quiet_hours", "caps"), (_OF_ALL, ())),
+        **dict.fromkeys(("delay", "wait"), (_NO_WAIT, ())),
+        "channel": ("it is called `reaches`", ()),
+    }
 
     name: Name = Field(alias="step", description="Name of the step, unique in the journey.")
     formerly: Items[Name] = Field((), max_length=NAMES_MAX, description="Older names: delivery IDs keep the first one.")
@@ -150,6 +168,11 @@ class StepConfig(Section):
     @model_validator(mode="after")
     def _fitting_its_kind(self) -> StepConfig:
         if self.kind == "decide":
+            if self.budget_ms is None and self.default is None:
+                refuse(
+                    "needs `budget`, within which a decide answers, and `default`, which counts when it does not",
+                    "such as budget: 800ms, and default: {} if nothing is read",
+                )
             if self.budget_ms is None:
                 refuse("needs `budget`: a decide answers within it", "such as budget: 800ms")
             if self.default is None:
@@ -181,6 +204,13 @@ class StepConfig(Section):
 
 class JourneyConfig(Section):
     """One journey: a trigger and its steps."""
+
+    elsewhere: ClassVar[Mapping[str, tuple[str, Path]]] = {
+        **dict.fromkeys(("quiet_hours", "caps", "consent", "purposes", "alerts"), (_OF_ALL, ())),
+        **{key: (_OF_TRIGGER, ("trigger", key)) for key in ("events", "when", "max_age", "once")},
+        **dict.fromkeys(("call", "kind", "reaches", "payload", "after", "deadline"), ("it is a key of a step", ())),
+        **dict.fromkeys(("delay", "wait"), (_NO_WAIT, ())),
+    }
 
     name: Name = Field(alias="journey", description="Name of the journey; equals the file name.")
     formerly: Items[Name] = Field((), max_length=NAMES_MAX, description="Older names: delivery IDs keep the first one.")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pipeline.config.places import Path, Places
     from pipeline.model import Problem
 
+_BRACES: Final = re.compile(r"\{\{\s*(event|steps|tables|customer)\b")  # as template engines write it
 _ROOTS: Final = re.compile(r"(event|steps|tables|trigger|record)\.[A-Za-z_]")
 _WHOLE: Final = re.compile(
     r"\$\{\s*(event(\.(customer|properties|source|consent))?|steps(\.[A-Za-z0-9_]+(\.response)?)?)\s*\}"
@@ -91,6 +92,8 @@ def _literals(node: object, file: str, path: Path, places: Places) -> Iterator[P
     """Refuse text that would be sent as it stands though it looks like an expression."""
     if isinstance(node, str) and _ROOTS.match(node):
         yield places.problem(file, path, "is text as it stands, not a value", "write ${…} around an expression")
+    elif isinstance(node, str) and _BRACES.search(node):
+        yield places.problem(file, path, "is text as it stands, braces and all", "an expression is written ${…}")
     elif isinstance(node, Mapping):
         for key, part in node.items():
             yield from _literals(part, file, (*path, key), places)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import uuid
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from difflib import get_close_matches
 from typing import Any, Final
 
 _INT: Final = {"int": 31, "long": 63}
@@ -50,8 +49,9 @@ def record(given: dict[str, Any], schema: Any, path: str = "") -> dict[str, Any]
     fields = {field["name"]: field for field in schema["fields"]}
     for name in given:
         if name not in fields:
-            close = get_close_matches(name, fields, 1)
-            hint = f"did you mean {close[0]}" if close else "there are: " + ", ".join(fields)
+            from pipeline.config.section import suggestion  # noqa: PLC0415 - pydantic, which `--help` does without
+
+            hint = suggestion(name, fields) or "there are: " + ", ".join(fields)
             raise NoEventError(path, f"has a field that the schema lacks ({hint})")
     made: dict[str, Any] = {}
     for name, field in fields.items():

@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from pipeline.config.contacting import caps_of
 from pipeline.config.mark import Match, equalities
-from pipeline.config.section import DurationMs, EventType, Expression, Line, Section
+from pipeline.config.section import DurationMs, EventType, Expression, Line, Section, refuse
 from pipeline.core import mark, memory
 from pipeline.core.expressions import Flaw, Variable
 from pipeline.model import Once, Sign, value
@@ -31,10 +31,17 @@ KEY_VARIABLE: Final = "HOOKLINE_CUSTOMER_REF_KEY"
 """Keys the hashes, as it does the pseudonyms in outcomes."""
 
 
+def _once_key(text: str) -> str:
+    if "${" not in text:
+        hint = "write ${event.properties.NAME}; with ${event.customer.id} a customer enters once"
+        refuse("is the same for every event", hint)
+    return text
+
+
 class OnceConfig(Section):
     """How often a customer may enter."""
 
-    key: Line = Field(
+    key: Annotated[Line, AfterValidator(_once_key)] = Field(
         description="What is taken once: text with `${CEL}`. Where it is absent or cannot be computed, the event ends "
         "`skipped(condition_error)`."
     )

@@ -38,6 +38,9 @@ class StepScope:
     ) -> None:
         """`operation` gives what `destination.operation` names."""
         before = ancestors(journey, step.name) - {step.name}
+        names = {each.name for each in journey.steps}
+        if not names.issuperset(step.after):  # one of them is misspelt, which is said: it may be any
+            before = frozenset(names - {step.name})
         self._outer = outer
         self._all = tuple(each.name for each in journey.steps)
         self._before = {each.name: each for each in journey.steps if each.name in before}

@@ -66,6 +66,9 @@ class Section(BaseModel):
     later_values: ClassVar[Mapping[str, Mapping[str, str]]] = {}
     """By key: values that later releases bring, each with its reason."""
 
+    elsewhere: ClassVar[Mapping[str, tuple[str, tuple[str | int, ...]]]] = {}
+    """By key that is none here: where it belongs, in words, and if that is below this section the path there."""
+
     unknown: ClassVar[tuple[str, str]] = ("there is no such key", "")
     """What is said of a key that is neither a field nor comes later: message and hint."""
 

@@ -131,9 +131,10 @@ def _an_update(tree: dict[Any, Any], path: Path) -> bool:
     step = steps[cast("int", path[1])]
     if not isinstance(step, dict) or "mark" in step or not isinstance(step.get("call"), str):
         return False
+    answers = step.get("kind") in ("decide", "enrich")  # then its response may be read, whatever else is wrong
     for key in ("budget", "default"):
         step.pop(key, None)
-    step["kind"] = "update"
+    step["kind"] = "enrich" if answers else "update"
     return True
 
 
@@ -200,8 +201,11 @@ class _Walk:
                     self.refuse(at, flaw[0], meant or flaw[1])
             else:
                 message, hint = section.unknown
-                meant = suggestion(key, fields)
+                belongs, place = section.elsewhere.get(key, ("", ()))
+                meant = belongs or suggestion(key, fields)
                 self.unknown.add(at)
+                if place:
+                    self.unread.add((*path, *place))  # not missed there
                 self.unread.add((*path, meant.rpartition(" ")[2]))  # not missed: it is here, misspelt
                 self.refuse(at, message, meant or hint, at_key=True)
         return kept

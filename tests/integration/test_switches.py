@@ -95,7 +95,7 @@ async def test_a_paused_step_waits_alone(system, receiver):
     system.journey("welcome", step("crm", "crm.upsert"), step("second", "crm.upsert"))
     system.prepare()
     await started(system, 1)
-    for wrong, near in (("welcome.secnd", "did you mean welcome.second?"), ("other.x", "no step is named other.x")):
+    for wrong, near in (("welcome.secnd", "did you mean welcome.second"), ("other.x", "no step is named other.x")):
         refused = await command(system, "pause", "step", wrong, "--reason", "a typing error")
         assert (refused.returncode, near in refused.stderr) == (2, True), refused.stderr
     done = await command(system, "pause", "step", "welcome.second", "--reason", "wrong text")

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 
 from cel_expr_python import cel  # type: ignore[import-untyped]  # its stubs are not marked as typed
 
-from pipeline.core.expressions import functions, scan, shared
+from pipeline.core.expressions import functions, scan, shared, slips
 from pipeline.model import ABSENT, Datum, FailureClass, Getter, Refused, value
 
 _ERROR: Final = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
@@ -26,6 +26,8 @@ _WORDLESS: Final = frozenset({"bool", "int", "uint", "double", "timestamp", "dur
 """Types of results that hold no words, whatever they were computed from."""
 
 _TYPES_HINT: Final = "types are never mixed: write 2.0 beside a double, or convert with double(), int(), string()"
+_UNDECLARED: Final = re.compile(r"undeclared reference to '([^']*)'")
+_ROOTS: Final = ("event", "steps", "tables", "now")
 _CONTAINER_AT_END: Final = re.compile(r" \(in container '[^']*'\)$")
 
 Test: TypeAlias = Callable[[Datum, int], bool | None]
@@ -203,7 +205,7 @@ def _compile(text: str, names: Sequence[scan.Chain], scope: Scope) -> _Compiled 
         try:  # again by the names in the text: CEL's messages have them, and their columns
             shared.compiled(shared.renamed(text, spans, {}), tuple(types.items()))
         except RuntimeError as error:
-            return _translated(text, str(error))
+            return _translated(text, str(error), names, scope)
         raise
     return _Compiled(
         type_,
@@ -234,20 +236,38 @@ def suggestion(name: str, known: tuple[str, ...]) -> str:
     """Say which known name was probably meant, else which there are (at most ten)."""
     close = get_close_matches(name, known, n=1)
     if close:
-        return f"did you mean `{close[0]}`?"
+        return f"did you mean {close[0]}"
     listed = ", ".join(known[:10]) + (", …" if len(known) > 10 else "")  # noqa: PLR2004
     return f"there are: {listed}" if known else ""
 
 
-def _translated(text: str, message: str) -> tuple[Flaw, ...]:
+def _translated(text: str, message: str, chains: Sequence[scan.Chain], scope: Scope) -> tuple[Flaw, ...]:
     """Turn CEL's compile errors, which quote the expression and never data, into flaws."""
+    if found := slips.slips(text):
+        return tuple(Flaw(*each) for each in found)
     lines = text.split("\n")
     flaws = []
     for line, column, what in _ERROR.findall(message):
         before = sum(len(each) + 1 for each in lines[: int(line) - 1])
+        offset, told = min(before + int(column) - 1, len(text)), _CONTAINER_AT_END.sub("", what)
         hint = _TYPES_HINT if "no matching overload" in what else ""
-        flaws.append(Flaw(min(before + int(column) - 1, len(text)), _CONTAINER_AT_END.sub("", what), hint))
+        if unrooted := _UNDECLARED.match(told):
+            offset, told, hint = _unrooted(unrooted[1], text, offset, chains, scope)
+        flaws.append(Flaw(offset, told, hint))
     return tuple(flaws) or (Flaw(0, "not a CEL expression"),)
+
+
+def _unrooted(path: str, text: str, offset: int, chains: Sequence[scan.Chain], scope: Scope) -> tuple[int, str, str]:
+    """Say what may stand for a path, or a function, that begins with none of our names."""
+    names = tuple(path.split("."))
+    starts = [each.starts[0] for each in chains if each.names[: len(names)] == names and each.starts[0] <= offset]
+    roots = get_close_matches(names[0], _ROOTS, n=1)
+    found = [".".join((*roots, *names[1:]))] if roots else []
+    found += slips.meant(names, lambda each: isinstance(scope(each), Variable))
+    hint = f"did you mean {found[0]}" if found else f"paths begin with {', '.join(_ROOTS)}"
+    if not starts:
+        return text.rfind(names[0], 0, offset + 1), f"`{path}` is not known", hint if found else ""
+    return starts[-1], f"`{path}` begins with nothing that is known here", hint
 
 
 # --------------------------------------------------------------------------------------------------------- evaluating

@@ -113,7 +113,7 @@ def test_on_a_terminal_it_asks(config: pathlib.Path, monkeypatch: pytest.MonkeyP
     ("args", "said"),
     [
         (["journey", "purchase_thanks"], "journeys/purchase_thanks.yaml is there already"),
-        (["journey", "a", "--call", "crm.nope"], "there is no such operation; there are: crm."),
+        (["journey", "a", "--call", "crm.nope"], "there is no such operation (there are: crm."),
         (["destination", "crm"], "destinations/crm.yaml is there already"),
     ],
 )

@@ -60,4 +60,4 @@ def test_bars_show_what_is_not_nothing() -> None:
 def test_an_unknown_journey_is_refused_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     place = ["--config", "deploy/compose/config", "--env", "host"]
     assert main(["report", "--journey", "cart_recovry", *place]) == 2
-    assert "there is no such journey: did you mean cart_recovery" in capsys.readouterr().err
+    assert "there is no such journey (did you mean cart_recovery)" in capsys.readouterr().err

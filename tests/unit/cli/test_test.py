@@ -72,7 +72,7 @@ def test_as_json(config: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> No
 
 def test_a_choice_that_means_nothing(config: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["test", "--config", str(config), "purchase_thank"]) == 2
-    assert "there is no such journey or case: did you mean purchase_thanks" in capsys.readouterr().err
+    assert "there is no such journey or case (did you mean purchase_thanks)" in capsys.readouterr().err
     (config / "tests/purchases.yaml").unlink()
     assert main(["test", "--config", str(config)]) == 2
     assert "there are no cases" in capsys.readouterr().err

@@ -43,8 +43,8 @@ WELCOME = "journeys/welcome.yaml"
         ),
         ("crm.note", "crm.nite", "12:11: steps[0].call: crm has no such operation (did you mean note)"),
         ("crm.note", "crm.x", "12:11: steps[0].call: crm has no such operation (it has: note)"),
-        ("crm.note", "note", "12:11: steps[0].call: must be destination.operation"),
-        ("crm.note", "crm.note.x", "12:11: steps[0].call: must be destination.operation"),
+        ("crm.note", "note", "12:11: steps[0].call: must be destination.operation (such as mail.send)"),
+        ("crm.note", "crm.note.x", "12:11: steps[0].call: must be destination.operation (such as mail.send)"),
         (
             "basis: contract",
             "basis: contract\npurpose: servce",
@@ -104,7 +104,7 @@ def test_event_types_that_no_mapping_makes(folder: Folder) -> None:
         ),
         (
             f"{WELCOME}:8:49: trigger.events[2]: no `events` entry of hookline.yaml makes this type "
-            "(known are: purchase.completed, signup.completed)"
+            "(there are: purchase.completed, signup.completed)"
         ),
     ]
 

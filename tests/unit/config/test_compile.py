@@ -10,6 +10,7 @@ from decimal import Decimal
 import fastavro
 import pytest
 
+from pipeline import __version__
 from pipeline.config.compile import check, compile  # noqa: A004
 from pipeline.config.secrets import Secrets
 from pipeline.core import gates, routes
@@ -176,9 +177,9 @@ def test_a_position_is_the_id_everywhere(orders):
     ("before", "after", "problem"),
     [
         ("event.properties.total >= 20.0 &&", "event.properties.totl >= 20.0 &&",
-         "journeys/welcome.yaml:10:26: trigger.when: the event has no `totl` here (did you mean `total`?)"),
+         "journeys/welcome.yaml:10:26: trigger.when: the event has no `totl` here (did you mean total)"),
         ('== "paid"', '== "payed"',
-         'journeys/welcome.yaml:10:69: trigger.when: `event.properties.state` is never "payed" (did you mean `paid`?)'),
+         'journeys/welcome.yaml:10:69: trigger.when: `event.properties.state` is never "payed" (did you mean paid)'),
         ("total >= 20.0", "total >= 20",
          "journeys/welcome.yaml:10:32: trigger.when: found no matching overload for '_>=_' applied to '(double, int)'"),
         ("when: size(event.properties.lines) > 0", "when: size(event.properties.lines)",
@@ -188,7 +189,7 @@ def test_a_position_is_the_id_everywhere(orders):
         ("order: ${event.id}\n", "order: ${event.properties.remark}\n",
          "journeys/welcome.yaml:19:14: steps[0].payload.order: sends text of no class (name its class in"),
         ("order: ${event.id}\n", "order: Hello ${sha256(event.customer.email)}\n", "class contact"),
-        ('sku: "${line.sku}"', 'sku: "${line.skuu}"', "there is no field `skuu` (did you mean `sku`?)"),
+        ('sku: "${line.sku}"', 'sku: "${line.skuu}"', "there is no field `skuu` (did you mean sku)"),
         ("each: event.properties.lines", "each: event.properties.total", "must be a list, this is double"),
         ("order: ${event.id}\n", "order: ${record.order_id}\n", "journeys read the event, not the record"),
         ("order: ${event.id}\n", "order: ${event.id\n", "`${` is not closed"),
@@ -208,7 +209,7 @@ def test_what_is_wrong_with_a_journey_has_its_place(orders, before, after, probl
         ("time: ${record.placed_at}", "time: yesterday", "is no timestamp"),
         ("type: purchase.completed\n    time: ${record.placed_at}", "type: purchase.completed\n    time: ${record.at}",
          "there is no field `at`"),
-        ("${record.buyer}", "${record.byer}", "there is no field `byer` (did you mean `buyer`?)"),
+        ("${record.buyer}", "${record.byer}", "there is no field `byer` (did you mean buyer)"),
         ("${record.buyer}", "${record.lines}", "must be text or a whole number"),
         ("${record.opted_in}", "${record.state}", "events[0].consent.marketing.email: never says granted or denied"),
         ("${record.order_id}:placed", "${event.id}", "here only `record` and `now` are known"),
@@ -345,6 +346,17 @@ def test_what_cannot_be_found_or_read_says_so(orders):
     assert plan.pinned("0" * 20) == "definition_missing"
     made.definitions.note(b"definition:" + b"0" * 20, b'{"max_age_ms":1,"journey":{},"tables":{}}', 0)
     assert plan.pinned("0" * 20) == "definition_unreadable"
+
+
+def test_a_definition_under_another_ones_hash_is_not_gone_on_with(orders):
+    [(_, content)] = compiled(orders).definitions.due(10**12)
+    orders.change(WELCOME, "step: thanks", "step: thank_you")
+    made = compiled(orders)
+    plan = made.plan("shop.orders", PLACED)
+    made.definitions.note(b"definition:" + b"0" * 20, content, 0)
+    assert plan.pinned("0" * 20) == "definition_mismatch"
+    made.definitions.note(b"definition:" + b"1" * 20, content.replace(__version__.encode(), b"0.0.0-other"), 0)
+    assert plan.pinned("1" * 20).journey == "welcome"  # of another release nobody can tell
 
 
 def test_tables_are_constants(orders):

@@ -137,7 +137,7 @@ def test_a_zone_that_no_event_has_is_refused_at_its_place(folder):
     config = folder.add(WELCOME, "    reaches: sms\n").load()
     (problem,) = check(config, {"hookline.LifecycleEvent": LIFECYCLE})
     assert (problem.file, problem.field) == ("hookline.yaml", "quiet_hours[0].zone")
-    assert (problem.message, problem.hint) == ("there is no field `timezon`", "did you mean `timezone`?")
+    assert (problem.message, problem.hint) == ("there is no field `timezon`", "did you mean timezone")
     good = folder.change("hookline.yaml", "timezon}", "timezone}").load()
     assert check(good, {"hookline.LifecycleEvent": LIFECYCLE}) == ()
 
@@ -210,3 +210,34 @@ def test_caps_need_one_input_until_inputs_are_keyed_anew(folder):
     other = "  - topic: other\n    record: hookline.LifecycleEvent\npurposes"
     folder.change("hookline.yaml", "purposes", other).add("hookline.yaml", CAPS).add(WELCOME, "    reaches: email\n")
     assert "caps: with several input topics in `events` is not supported in this release" in folder.problem()
+
+
+@pytest.mark.parametrize(
+    ("step", "field"),
+    [
+        ("reaches: mail", "reaches"),
+        ("mark: {suppress: {channel: emial, id: a, at_most: 1d}}", "mark.suppress.channel"),
+        ("mark: {consent: {channel: e_mail, state: denied, at: '${event.time}'}}", "mark.consent.channel"),
+    ],
+)
+def test_a_channel_nobody_speaks_of_that_is_almost_a_known_one_is_a_slip(folder, step, field) -> None:
+    if step.startswith("mark"):
+        folder.add("journeys/welcome.yaml", f"  - step: marked\n    {step}\n")
+    else:
+        folder.change("journeys/welcome.yaml", "    kind: update\n", f"    kind: update\n    {step}\n")
+    problem = folder.problem()
+    assert f"{field}: is no channel that is known here (did you mean email; a channel of your own is known " in problem
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        "caps: [{category: service, channel: mail, max: 2, per: 7d}]\n",
+        "quiet_hours: [{channels: [mail], from: '21:00', to: '08:00', zone: Europe/Berlin}]\n",
+    ],
+)
+def test_a_channel_of_ones_own_is_known_once_it_is_named(folder, known) -> None:
+    folder.change("journeys/welcome.yaml", "    kind: update\n", "    kind: update\n    reaches: mail\n")
+    assert folder.add("hookline.yaml", known).load().journeys["welcome"].steps[0].reaches == "mail"
+    folder.change("journeys/welcome.yaml", "reaches: mail", "reaches: letter")  # like none that is known
+    assert folder.load().journeys["welcome"].steps[0].reaches == "letter"

@@ -97,7 +97,7 @@ def test_defaults_that_are_refused(orders, default, problem):
     ("default", "problem"),
     [
         ("{code: '${event.time}'}", "steps[0].default.code: is timestamp, but `code` is of type string"),
-        ("{code: '${event.properties.totl}'}", "the event has no `totl` here (did you mean `total`?)"),
+        ("{code: '${event.properties.totl}'}", "the event has no `totl` here (did you mean total)"),
     ],
 )
 def test_expressions_that_are_refused(orders, default, problem):

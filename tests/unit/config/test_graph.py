@@ -102,7 +102,11 @@ def test_edges_that_are_followed(folder, given):
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
-        ("kind: decide, call: crm.note, payload: {a: 1}", "needs `budget`: a decide answers within it"),
+        (
+            "kind: decide, call: crm.note, payload: {a: 1}",
+            "needs `budget`, within which a decide answers, and `default`, ",
+        ),
+        ("kind: decide, call: crm.note, payload: {a: 1}, default: {}", "needs `budget`: a decide answers within it"),
         ("kind: decide, call: crm.note, payload: {a: 1}, budget: 1s", "needs `default`: what counts when no answer"),
         ("kind: decide, call: crm.note, payload: {a: 1}, budget: 2m, default: {}", "has a `budget` of more than 60s"),
         ("kind: update, call: crm.note, payload: {a: 1}, budget: 1s", "has a `budget`, which only a decide has"),

@@ -66,7 +66,7 @@ def test_what_is_no_event_and_what_nobody_maps(folder: Folder) -> None:
     [
         ("match: event.properties.total == trigger.properties.totl", "match: the event that starts the run has no `tr"),
         ("match: event.properties.totl == trigger.properties.total", "match: `purchase.completed` has no `event.prop"),
-        ("value: event.properties.totl", "value: the event has no `totl` here (did you mean `total`?)"),
+        ("value: event.properties.totl", "value: the event has no `totl` here (did you mean total)"),
         ("value: event.properties.state", "value: must be a number, this is string"),
     ],
 )

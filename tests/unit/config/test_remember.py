@@ -66,10 +66,10 @@ def test_a_key_is_a_hash_of_journey_and_text(folder: Folder) -> None:
     assert made.key(datum(properties={"plan": "pro"}), 0) is None
 
 
-def test_numbers_and_constants_are_keys_too(folder: Folder) -> None:
+def test_numbers_are_keys_too_and_a_constant_is_none(folder: Folder) -> None:
     assert once(journey(folder, "${event.properties.n}")).key(datum(), 0) is not None
-    folder.change("journeys/welcome.yaml", "${event.properties.n}", "first of all")
-    assert once(folder).key(datum(), 0) == once(folder).key(datum(properties={}), 9)
+    folder.change("journeys/welcome.yaml", "${event.properties.n}", "event.properties.n")
+    assert "once.key: is the same for every event (write ${event.properties.NAME}; with " in folder.problem()
 
 
 def test_hashes_are_keyed(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:

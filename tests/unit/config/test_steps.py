@@ -47,7 +47,7 @@ def test_the_place_of_a_flaw_is_exact(orders):
     orders.change("journeys/welcome.yaml", "event.properties.total >= 20.0", "event.properties.totl >= 20.0")
     _, [problem] = made(orders)
     assert problem.startswith("10:26: trigger.when: ")
-    assert problem.endswith("(did you mean `total`?)")
+    assert problem.endswith("(did you mean total)")
 
 
 def test_a_flawed_condition_errs_and_a_flawed_value_refuses_its_delivery(orders):
