@@ -121,11 +121,14 @@ class Producer(Protocol):
         An exception in `acked` is posted to the fatal handler, like a refusal: what waited is never marked done.
         """
 
-    def refused(self, why: object, record: object) -> None:
-        """Take what `acked` got: what the broker refuses stops the worker, what a stop drops does not."""
+    def refused(self, why: object, record: object, acked: Acked) -> None:
+        """Take what `acked` got: what the broker refuses is written again until it takes it, and `acked` called then.
+
+        Until then it is `full`. What a stop drops is dropped.
+        """
 
     def full(self) -> bool:
-        """Whether the queue is so full that consumption must stop."""
+        """Whether consumption must stop: too much is unacked, for too long, or refused."""
 
     def partitions(self, topic: str) -> int:
         """Partition count of one of our own topics (asked once, then cached)."""

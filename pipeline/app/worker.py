@@ -84,6 +84,7 @@ class Worker:
         self._stopping = asyncio.Event()
         self._removed: dict[str, int] = {}
         self._error: BaseException | None = None
+        self._producer: KafkaProducer | None = None
         self.lanes: dict[str, Lane] = {}
         self._watch: Watch | None = None
         self._endpoints: dict[str, Endpoint] = {}
@@ -103,7 +104,7 @@ class Worker:
         asyncio.get_running_loop().set_exception_handler(self._broken)
         self._limits = await asyncio.to_thread(self._check_topics)
         await keys.check(self._config, self._compiled, self._settings, self._schemas, self.telemetry.log)
-        producer = KafkaProducer(self._settings, self.fatal, self.telemetry.log, self._limits)
+        producer = self._producer = KafkaProducer(self._settings, self.fatal, self.telemetry.log, self._limits)
         settlement = self.settlement = self._settlement(producer)
         rotating = self._open_lanes(settlement)
         control_topic = topics.control(self._config.group)
@@ -294,7 +295,8 @@ class Worker:
 
     def halts(self) -> list[Halt]:
         """Return what stands still until its cause is gone, and why. May be called in any thread."""
-        return [halt for intake in tuple(self.intakes) if (halt := intake.brake.halt()) is not None]
+        braked = [halt for intake in tuple(self.intakes) if (halt := intake.brake.halt()) is not None]
+        return braked + (self._producer.halts() if self._producer is not None else [])
 
     def _share(self) -> float:
         """Return this worker's share of the fleet's rates: of the input partitions, and of the retry ones a fifth.

@@ -83,7 +83,7 @@ def halted(alive: Sequence[WorkerReport], now_ms: int) -> Iterator[str]:
 def _remedy(what: str) -> str:
     kind, _, name = what.partition(" ")
     if kind != "intake":
-        return ""
+        return "; see: hookline topics check, and the brokers' logs"
     return (
         f"; see: hookline dead list; to go on whatever comes: hookline resume intake {screen.cell(name)} --reason TEXT"
     )

@@ -7,6 +7,7 @@ position can be accounted for, and so can everything the metadata calls finished
 
 from __future__ import annotations
 
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -35,6 +36,7 @@ class Commits:
         self._clock = clock
         self._ledger_topic = ledger_topic
         self._halted = False
+        self._pieces: dict[Tracker, deque[_Piece]] = {}  # of each tracker, oldest first, until they are acked
 
     def trackers(self, assigned: Assigned) -> Iterable[Tracker]:
         """Make a tracker for each assigned partition; it knows what the last commit called finished."""
@@ -99,16 +101,26 @@ class Commits:
             tracker.topic, tracker.partition, first, upto, empty, self._clock() // 1_000_000
         )
 
-        def acked(refused: object, record: object) -> None:
-            if refused is None:
-                tracker.unacked -= 1
-                then()
-            else:
-                self._producer.refused(refused, record)
-
+        pieces = self._pieces.setdefault(tracker, deque())
+        piece = _Piece(then)
+        pieces.append(piece)
         tracker.unacked += 1
+        acked = partial(self._acked, tracker, piece)
         if not self._producer.produce(self._ledger_topic, key, content, [], acked):
             raise Bug("a ledger does not fit the outcomes topic")
+
+    def _acked(self, tracker: Tracker, piece: _Piece, refused: object, record: object) -> None:
+        if refused is not None:
+            self._producer.refused(refused, record, partial(self._acked, tracker, piece))
+            return
+        piece.acked = True
+        # A ledger that was refused is acked after younger ones: nothing is committed that an older one tells of.
+        pieces = self._pieces[tracker]
+        while pieces and pieces[0].acked:
+            tracker.unacked -= 1
+            pieces.popleft().then()
+        if not pieces:
+            del self._pieces[tracker]
 
     def _commit_now(self, tracker: Tracker, upto: int, metadata: str) -> None:
         tracker.acked = max(tracker.acked, upto)
@@ -118,6 +130,16 @@ class Commits:
     def halt(self) -> None:
         """Commit nothing more, whatever is acked."""
         self._halted = True
+
+
+class _Piece:
+    """A ledger record that was written, and what is to be done once it and all before it are acked."""
+
+    __slots__ = ("acked", "then")
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        self.acked = False
+        self.then = then
 
 
 def _nothing() -> None:

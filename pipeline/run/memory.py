@@ -221,7 +221,7 @@ class Recall:
 
     def _acked(self, refused: object, record: object) -> None:
         if refused is not None:
-            self._producer.refused(refused, record)
+            self._producer.refused(refused, record, self._acked)
 
     # --------------------------------------------------------------------------------------------- following
 

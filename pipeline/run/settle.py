@@ -179,7 +179,7 @@ class Settlement:
     def marked(self, delivery: Delivery, refused: object, record: object) -> None:
         """Settle a delivery whose mark is durable."""
         if refused is not None:
-            self._producer.refused(refused, record)
+            self._producer.refused(refused, record, partial(self.marked, delivery))
         else:
             self.finish(delivery, Outcome.DELIVERED, "", "")
 
@@ -359,7 +359,7 @@ class Settlement:
 
     def _acked(self, flight: Flight, refused: object, record: object) -> None:
         if refused is not None:
-            self._producer.refused(refused, record)
+            self._producer.refused(refused, record, partial(self._acked, flight))
             return
         flight.open -= 1
         tracker: Tracker = flight.tracker

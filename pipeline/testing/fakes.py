@@ -74,6 +74,7 @@ class FakeProducer:
         self._record_bytes_max = record_bytes_max
         self._unacked: list[Acked] = []
         self.refusals: list[object] = []
+        self._kept: list[Acked] = []
         self._next: dict[tuple[str, int], int] = {}
 
     def produce(
@@ -110,13 +111,20 @@ class FakeProducer:
         for acked in unacked:
             acked(why, None)
 
-    def refused(self, why: object, _record: object) -> None:
-        """See ports.Producer."""
+    def refused(self, why: object, _record: object, acked: Acked) -> None:
+        """See ports.Producer. What was refused is taken once the test says `take`."""
         self.refusals.append(why)
+        self._kept.append(acked)
+
+    def take(self) -> None:
+        """Take all that was refused."""
+        kept, self._kept = self._kept, []
+        for acked in kept:
+            acked(None, None)
 
     def full(self) -> bool:
         """See ports.Producer."""
-        return self.overfull
+        return self.overfull or bool(self._kept)
 
     def partitions(self, topic: str) -> int:
         """See ports.Producer."""
@@ -322,46 +330,6 @@ class FakeMemories:
     def remembered(self, customer_id: str, _source: tuple[str, int, int, int]) -> Memory | None:
         """See ports.Memories."""
         return None if self.away else self.of.get(customer_id, Memory())
-
-
-class FakeFollower:
-    """A compacted topic in memory: what was `put` is read by whoever follows. Implements run/memory's Follower."""
-
-    def __init__(self, clock: Callable[[], int]) -> None:
-        self.reachable = True
-        self.followed: set[int] = set()
-        self._clock = clock
-        self._log: dict[int, list[Record]] = {}
-        self._inbox: Callable[[list[Record]], None] | None = None
-        self._whole: Callable[[int, int], None] | None = None
-
-    def start(self, inbox: Callable[[list[Record]], None], whole: Callable[[int, int], None]) -> None:
-        """See run/memory."""
-        self._inbox, self._whole = inbox, whole
-
-    def put(self, record: Record) -> None:
-        """Append to the topic."""
-        self._log.setdefault(record.partition, []).append(record)
-        if record.partition in self.followed and self.reachable and self._inbox is not None:
-            asyncio.get_running_loop().call_soon(self._inbox, [record])
-
-    def follow(self, partition: int) -> None:
-        """See run/memory."""
-        fresh = partition not in self.followed
-        self.followed.add(partition)
-        if self.reachable and self._inbox is not None and self._whole is not None:
-            loop = asyncio.get_running_loop()
-            if fresh:
-                loop.call_soon(self._inbox, list(self._log.get(partition, ())))
-            loop.call_soon(self._whole, partition, self._clock())
-
-    def leave(self, partition: int) -> None:
-        """See run/memory."""
-        self.followed.discard(partition)
-
-    async def stop(self) -> None:
-        """See run/memory."""
-        self.followed.clear()
 
 
 class FakeTelemetry:

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.adapters.kafka.follower import KafkaFollower
 from pipeline.model import Record
-from pipeline.testing.fakes import FakeFollower
+from pipeline.testing.follower import FakeFollower
 from tests.support.broker import Outgoing
 from tests.support.conditions import eventually
 

@@ -198,6 +198,10 @@ class RealKafka(Broker):
 def _security(certificate: Certificate) -> dict[str, str]:
     module = "org.apache.kafka.common.security"
     return {
+        # Whoever comes in without a name may do everything, others what no ACL denies them.
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": "User:ANONYMOUS",
+        "allow.everyone.if.no.acl.found": "true",
         "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-256",
         "listener.name.sasl.plain.sasl.jaas.config": (
             f'{module}.plain.PlainLoginModule required user_{USER}="{PASSWORD}";'

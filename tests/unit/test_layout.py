@@ -77,6 +77,7 @@ ELSEWHERE = {
     "run/lookup": ("unit/run/test_consume.py", "partitions are held while it looks"),
     "run/seat": ("unit/run/test_dispatch.py", "a lane's seats: every test of a lane goes through them"),
     "testing/fakes": ("contract/test_sender.py", "a fake is proved by the contract of what it stands for"),
+    "testing/follower": ("contract/test_follower.py", "a fake is proved by the contract of what it stands for"),
     "testing/marks": ("contract/test_tables.py", "a fake is proved by the contract of what it stands for"),
     "testing/registry": ("contract/test_schemas.py", "a fake is proved by the contract of what it stands for"),
 }

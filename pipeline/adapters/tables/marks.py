@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pipeline.core import tables
@@ -51,17 +52,20 @@ class KafkaMarks:
             return False
         table, key, content = record
         topic = self._topics[table]
+        return self._producer.produce(topic, key, content, [], partial(self._taken, topic, acked))
 
-        def taken(refused: object, message: Any) -> None:
-            if refused is not None or message is None:
-                acked(refused, message)
-                return
-            until_s = self._loop.time() + SEEN_S
-            self._unseen.append((until_s, topic, message.partition() or 0, message.offset() or 0, acked))
-            if self._timer is None:
-                self._timer = self._loop.call_later(0, self._look)
-
-        return self._producer.produce(topic, key, content, [], taken)
+    def _taken(self, topic: str, acked: Acked, refused: object, message: Any) -> None:
+        """Wait until the file has what the broker took."""
+        if refused is not None:
+            self._producer.refused(refused, message, partial(self._taken, topic, acked))
+            return
+        if message is None:  # of a fake
+            acked(None, None)
+            return
+        until_s = self._loop.time() + SEEN_S
+        self._unseen.append((until_s, topic, message.partition() or 0, message.offset() or 0, acked))
+        if self._timer is None:
+            self._timer = self._loop.call_later(0, self._look)
 
     def _look(self) -> None:
         """Settle what is in the file by now, or has waited long enough."""

@@ -162,7 +162,7 @@ class StageProducer:
         acked(None, None)
         self._broker.changed.set()
 
-    def refused(self, why: object, _record: object) -> None:
+    def refused(self, why: object, _record: object, _acked: Acked) -> None:
         """See ports.Producer."""
         self.refusals.append(why)
 

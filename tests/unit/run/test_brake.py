@@ -71,10 +71,10 @@ async def test_a_stretch_of_bad_records_stops_it_at_once_and_nothing_more_is_dea
     assert (said["intake"], said["topic"], said["partition"], said["offset"]) == ("in", "in", 0, 4)
     assert said["remedy"] == "hookline resume intake in"
     now_ms = world.clock() // 1_000_000
-    assert scene.brake.halt() == Halt("intake in", now_ms, str(said["reason"]), now_ms + 30)
-    world.clock.advance(30)
-    for wait_ms in (60, 120):  # looks, in vain, ever more seldom
-        await until(lambda wait_ms=wait_ms: scene.brake.halt().look_ms == world.clock() // 1_000_000 + wait_ms)
+    halt = scene.brake.halt()
+    assert halt == Halt("intake in", now_ms, str(said["reason"]), halt.look_ms)
+    assert halt.look_ms >= now_ms + 30
+    await until(lambda: scene.brake.halt().look_ms > now_ms + 100)  # looks, in vain, ever more seldom
     assert len(world.producer.of("g.dead")) == 5
     assert scene.source.in_inbox == 20
 

@@ -211,3 +211,18 @@ async def test_a_broker_with_less_room_gets_less_and_the_partition_waits(scene) 
     assert scene.commits.crowded(tracker)
     scene.source.metadata_chars = 10
     assert not scene.commits.crowded(tracker)
+
+
+async def test_a_refused_ledger_holds_the_commits_after_it_back(scene) -> None:
+    tracker = scene.assign()
+    received(tracker, 0, 1, 2)
+    tracker.settled(0, LedgerReason.NO_JOURNEY)
+    scene.commits.commit(tracker)
+    scene.producer.refuse("no")
+    tracker.settled(1, LedgerReason.NO_JOURNEY)
+    scene.commit(tracker)
+    assert scene.source.committed == {}, "the older ledger would be missing"
+    assert tracker.unacked == 2
+    scene.producer.take()
+    assert scene.source.committed == {("in", 0): 2}
+    assert tracker.unacked == 0

@@ -11,7 +11,7 @@ from pipeline.core import memory
 from pipeline.model import Entered, Event, Happened, Once, Record, Route
 from pipeline.run import memory as run_memory
 from pipeline.run.memory import Recall
-from pipeline.testing.fakes import FakeFollower
+from pipeline.testing.follower import FakeFollower
 from tests.unit.run.conftest import DAY, step, until
 
 SOURCE = ("in", 0, 0, 0)

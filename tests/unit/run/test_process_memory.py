@@ -6,7 +6,7 @@ from pipeline.model import GatePolicy, Once, Plan, Route
 from pipeline.run.asking import Asking
 from pipeline.run.memory import Recall
 from pipeline.run.process import Process, Unread
-from pipeline.testing.fakes import FakeFollower
+from pipeline.testing.follower import FakeFollower
 from tests.unit.run.conftest import DAY, REF, step, take, until
 
 

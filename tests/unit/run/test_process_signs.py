@@ -10,7 +10,8 @@ from pipeline.model import Answer, CancelOn, Cap, GatePolicy, Plan, Record, Rout
 from pipeline.run.asking import Asking
 from pipeline.run.memory import Recall
 from pipeline.run.process import Process, Unread
-from pipeline.testing.fakes import FakeEndpoint, FakeFollower
+from pipeline.testing.fakes import FakeEndpoint
+from pipeline.testing.follower import FakeFollower
 from tests.unit.run.conftest import DAY, REF, retry_record, step, take, until
 
 CAP = Cap("promotional", "email", 1, DAY)

@@ -177,6 +177,9 @@ async def test_a_refused_write_leaves_its_position_open(world) -> None:
     world.producer.refuse("no")
     assert world.producer.refusals == ["no"]
     assert (world.settlement.unsettled(), world.tracker.watermark()) == (1, 0)
+    assert world.producer.full(), "nothing more is taken up"
+    world.producer.take()
+    assert (world.settlement.unsettled(), world.tracker.watermark()) == (0, 1)
 
 
 async def test_failures_for_good_are_told_and_nothing_else(world) -> None:

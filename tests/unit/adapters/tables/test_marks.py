@@ -88,14 +88,16 @@ def test_a_word_older_than_what_is_known_is_not_written(loop):
     loop.run_until_complete(scene())
 
 
-def test_what_the_broker_refuses_is_passed_on(loop):
+def test_what_the_broker_refuses_is_written_again_and_then_seen_like_any_other(loop):
     async def scene() -> None:
         broker, file, done = Broker(), File(), []
         broker.holding = True
         made = marks.KafkaMarks(broker, TOPICS, file)
         assert made.write("c-1", GRANT, 9, lambda refused, _: done.append(refused))
         broker.refuse("no")
-        assert done == ["no"]
+        assert (done, broker.refusals) == ([], ["no"])
+        broker.take()
+        assert done == [None]
         made.close()
 
     loop.run_until_complete(scene())
