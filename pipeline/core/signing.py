@@ -12,10 +12,10 @@ from base64 import b64decode, b64encode
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 SECRET_BYTES_MIN: Final = 24
 SECRET_BYTES_MAX: Final = 64
@@ -117,6 +117,9 @@ def private_key(secret: str) -> Ed25519PrivateKey:
     raw = _decoded(secret, "whsk_")
     if len(raw) not in (_SEED_BYTES, 2 * _SEED_BYTES):
         raise ValueError("must be whsk_ and the base64 of an ed25519 key, 32 or 64 bytes")
+    # 6 MB of memory that only those pay for who have such a key.
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
+
     key = Ed25519PrivateKey.from_private_bytes(raw[:_SEED_BYTES])
     if len(raw) > _SEED_BYTES and key.public_key().public_bytes_raw() != raw[_SEED_BYTES:]:
         raise ValueError("must be one pair of keys: its second half is the public key of another")

@@ -2,6 +2,8 @@
 
 import base64
 import hmac
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 
@@ -133,3 +135,10 @@ def test_what_a_signer_outside_may_answer():
 def test_what_a_signer_outside_may_not_answer(given_text):
     with pytest.raises(ValueError, match="must be"):
         signing.signature_text(given_text)
+
+
+def test_only_who_has_a_private_key_pays_for_the_library_it_needs():
+    """6 MB of memory in every worker."""
+    looks = "import sys, pipeline.core.signing as s; s.signing_key(sys.argv[1]); print('cryptography' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", looks, SECRETS[0]], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
