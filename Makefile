@@ -7,7 +7,7 @@ WORKERS ?= 2
 READY := .venv/.ready
 SUPPORTED := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
 
-.PHONY: help demo test check lint soak fuzz bench docs clean
+.PHONY: help demo test check lint soak fuzz chaos bench docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do printf 'make %-6s %s\n' "$$name" "$$what"; done
@@ -36,6 +36,9 @@ soak: $(READY) ## the whole CDNOW data through a real Kafka and two workers
 
 fuzz: $(READY) ## ten minutes of looking for bytes that upset a reader (ARGS="--seconds 60 yaml")
 	@$(BIN)/python -m tests.fuzz $(ARGS)
+
+chaos: $(READY) ## kill, stop, cut and slow everything under load; figures go to docs/guarantees.md
+	@HOOKLINE_CHAOS=1 $(BIN)/pytest --capture=no tests/chaos $(ARGS)
 
 bench: $(READY) ## deliveries per second and CPU-second, memory
 	@$(BIN)/python -m tests.bench.run $(ARGS)

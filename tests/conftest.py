@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-from tests.support import apicurio, collector, zipkin
+from tests.support import apicurio, collector, toxiproxy, zipkin
 from tests.support.broker import Broker
 from tests.support.kafka import JARS, RealKafka
 from tests.support.parts import MISSING, Part, PartMissingError, unavailable
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 BOOTSTRAP = "KAFKA_BOOTSTRAP"
-NEED_KAFKA = {"kafka", "kafka_private", "kafka_secured"}
+NEED_KAFKA = {"kafka", "kafka_private", "kafka_secured", "cluster", "way"}
 PARTS = {
     JARS: NEED_KAFKA,
     Part(f"apicurio-{apicurio.VERSION}", "Apicurio Registry (142 MB)", apicurio._fetch): {"registry", "registry_url"},
     zipkin.JAR: {"zipkin"},
+    toxiproxy.PROGRAM: {"way"},
     collector.PROGRAM: {"collector", "collector_to_zipkin"},
 }
 """What is fetched, and the fixtures that need it."""

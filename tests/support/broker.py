@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 REQUEST_TIMEOUT_S = 20.0
 READ_TIMEOUT_S = 30.0
+ACK_TIMEOUT_S = 120.0
+"""Longest wait for records to be acked: a broker may be down meanwhile, and starts slowly on a busy machine."""
 BATCH_RECORDS = 1_000
 LOADING = (
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.NOT_COORDINATOR
@@ -63,6 +65,9 @@ class Outgoing:
 class Broker:
     """A Kafka reached under `bootstrap` with librdkafka `settings`. Calls block, at most for the timeouts above."""
 
+    replication = 1
+    """Replicas of the topics made here."""
+
     def __init__(self, bootstrap: str, settings: Mapping[str, str] | None = None) -> None:
         self.bootstrap = bootstrap
         self.settings = {"bootstrap.servers": bootstrap, **(settings or {})}
@@ -71,7 +76,7 @@ class Broker:
         """Create a topic and return its name once every partition has a leader; config keys with `_` for `.`."""
         overrides = {key.replace("_", "."): value for key, value in config.items()}
         admin = AdminClient(dict(self.settings))
-        topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=overrides)
+        topic = NewTopic(name, num_partitions=partitions, replication_factor=self.replication, config=overrides)
         admin.create_topics([topic], operation_timeout=REQUEST_TIMEOUT_S)[name].result(REQUEST_TIMEOUT_S)
         deadline = time.monotonic() + REQUEST_TIMEOUT_S
         while time.monotonic() < deadline:
@@ -136,8 +141,8 @@ class Broker:
                 except BufferError:
                     producer.poll(0.1)
             producer.poll(0)
-        left = producer.flush(READ_TIMEOUT_S)
-        assert left == 0, f"{left} records not acked within {READ_TIMEOUT_S:g} s"
+        left = producer.flush(ACK_TIMEOUT_S)
+        assert left == 0, f"{left} records not acked within {ACK_TIMEOUT_S:g} s"
         assert not failures, failures[:3]
         return [places[number] for number in sorted(places)]
 

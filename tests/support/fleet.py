@@ -27,6 +27,8 @@ READY_S = 60.0
 FEED_EVERY_S = 0.25
 KEEP_REQUESTS = 200_000
 """Requests a receiver keeps for the attribution; more than any test sends."""
+KAFKA_AT = "KAFKA_AT"
+"""Variable a worker may have the address of its Kafka from, if some go through a proxy."""
 REJOIN_S = 3.0
 """The heartbeat's interval: how long members take to learn of a rebalance; commits of who rejoined wait meanwhile."""
 SLACK_S = 2.5
@@ -57,8 +59,10 @@ class Fleet:
     async def start(self, **environ: str) -> Child:
         """Start a worker, and wait until it is one: before that a signal only ends an interpreter."""
         name = f"worker-{len(self.names)}"
-        self.system.environ |= {"CRM_TOKEN": name, **environ}
+        usual = self.system.environ
+        self.system.environ = {**usual, "CRM_TOKEN": name, **environ}
         child = self.system.worker()
+        self.system.environ = usual
         self.names[child] = name
         await eventually(
             lambda: "worker_started" in child.log.read_text() or child.returncode is not None,
@@ -72,7 +76,9 @@ class Fleet:
     async def serving(self) -> None:
         """Wait until every running worker was given partitions of the input."""
         await eventually(
-            lambda: all(any(True for _ in self._told(each, "partitions_assigned")) for each in self.running),
+            lambda: all(
+                any(line["partitions"] for line in self._told(each, "partitions_assigned")) for each in self.running
+            ),
             READY_S, "all workers have partitions",
         )  # fmt: skip
 
@@ -157,6 +163,13 @@ class Fleet:
         """Wait until so many more deliveries are accepted: what comes then hits work, not a pause."""
         until = self.receiver.accepted() + more
         await eventually(lambda: self.receiver.accepted() >= until, READY_S, "deliveries go on")
+
+    async def recovered(self) -> None:
+        """Wait until what is accepted by now is committed: what comes then is a fault of its own."""
+        accepted = self.receiver.accepted()
+        await eventually(
+            lambda: asyncio.to_thread(lambda: sum(self.committed().values()) >= accepted), 2 * READY_S, "commits go on"
+        )
 
     # ------------------------------------------------------------------------------------------ evidence
 

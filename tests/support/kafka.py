@@ -74,17 +74,23 @@ class Security:
 class RealKafka(Broker):
     """One broker process with its data in `folder`; `stop`, `kill`, `start` and `restart` keep ports and data."""
 
-    def __init__(self, folder: Path, *, secured: bool = False) -> None:
-        """Start it and wait until it answers (about 3 s); PartMissingError without Java or jars."""
+    def __init__(self, folder: Path, *, secured: bool = False, advertised: int = 0) -> None:
+        """Start it and wait until it answers (about 3 s); PartMissingError without Java or jars.
+
+        With `advertised` there is a listener `proxied_port`, too, that sends its clients to that port instead.
+        """
         self.folder = folder
         self.log = folder / "broker.log"
         self._secured = secured
+        self._advertised = advertised
+        self.proxied_port = 0
         self._java = java()
         self._jars = JARS.get()
         self._child: Child | None = None
         self._certificate = self_signed(folder) if secured else None
         for attempt in range(1, START_TRIES_MAX + 1):
             self._ports = {name: free_port() for name in ("PLAINTEXT", "CONTROLLER", *SECURED)}
+            self.proxied_port = free_port() if advertised else 0
             try:
                 self._format()
                 super().__init__(f"127.0.0.1:{self._ports['PLAINTEXT']}")
@@ -185,10 +191,16 @@ class RealKafka(Broker):
         names = ["PLAINTEXT", "CONTROLLER", *(SECURED if self._secured else ())]
         hosts = {"TLS": "localhost", "SASL_TLS": "localhost"}
         listeners = {name: f"{name}://{hosts.get(name, '127.0.0.1')}:{self._ports[name]}" for name in names}
-        protocols = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL,SASL_TLS:SASL_SSL"
+        protocols = (
+            "PROXIED:PLAINTEXT,PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL,SASL_TLS:SASL_SSL"
+        )
+        advertised = [listeners[name] for name in names if name != "CONTROLLER"]
+        if self._advertised:
+            listeners["PROXIED"] = f"PROXIED://127.0.0.1:{self.proxied_port}"
+            advertised.append(f"PROXIED://127.0.0.1:{self._advertised}")
         settings = {
             "listeners": ",".join(listeners.values()),
-            "advertised.listeners": ",".join(listeners[name] for name in names if name != "CONTROLLER"),
+            "advertised.listeners": ",".join(advertised),
             "controller.quorum.voters": f"1@127.0.0.1:{self._ports['CONTROLLER']}",
             "listener.security.protocol.map": protocols,
         }

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Fault:
-    """Something done at `at_s` to a worker, or to the broker (`worker` ""), which was back at `until_s`.
+    """Something done at `at_s` to a worker, or (`worker` "") to the broker or the receiver, that was over at `until_s`.
 
-    `committed` has the next offset of each input partition as the group had committed it just after.
+    `kind` is kill, stop (SIGSTOP), term, broker, cut (a worker from the broker), slow (the way between those two) or
+    receiver. `committed` has the next offset of each input partition as the group had committed it just after.
     """
 
     kind: str
@@ -80,21 +81,28 @@ class Attribution:
     def table(self) -> str:
         """Write one line for each fault."""
         start_s = self.blames[0].fault.at_s if self.blames else 0.0
-        lines = [f"{'fault':<8}{'to':<10}{'at s':>7}{'repeats':>9}{'oldest s':>10}  partitions"]
+        lines = [f"{'fault':<9}{'to':<10}{'at s':>7}{'repeats':>9}{'oldest s':>10}  partitions"]
         for each in self.blames:
             places = " ".join(map(str, sorted({first.partition for first in each.firsts})))
             lines.append(
-                f"{each.fault.kind:<8}{each.fault.worker or 'broker':<10}{each.fault.at_s - start_s:>7.1f}"
+                f"{each.fault.kind:<9}{each.fault.worker or '-':<10}{each.fault.at_s - start_s:>7.1f}"
                 f"{len(each.firsts):>9}{each.oldest_s:>10.2f}  {places}"
             )
-        return "\n".join([*lines, f"unexplained: {len(self.unexplained)}"])
+        lines.append(f"unexplained: {len(self.unexplained)}")
+        lines += [
+            f"  {first.partition}/{first.offset}: {first.worker} at {first.at_s - start_s:.2f} s, {again.worker} at "
+            f"{again.at_s - start_s:.2f} s"
+            for first, again in self.unexplained
+        ]
+        return "\n".join(lines)
 
 
 def attribute(accepted: Iterable[Accepted], faults: Iterable[Fault], losses: Iterable[Loss]) -> Attribution:
     """Blame each acceptance but the first on what happened, in between, to the worker of the one before.
 
-    It lost the partition and went on: the broker's last outage before. It ended or stood still: that. Neither:
-    nothing explains it.
+    The receiver took it while it did not answer, or not in time: that. The worker lost the partition and went on: the
+    last outage before, of the broker or of the way to it. It ended or stood still: that. None of these: nothing
+    explains it.
     """
     blames = [Blame(each) for each in sorted(faults, key=lambda each: each.at_s)]
     lost = list(losses)
@@ -113,9 +121,17 @@ def attribute(accepted: Iterable[Accepted], faults: Iterable[Fault], losses: Ite
 
 
 def _blame(first: Accepted, again: Accepted, blames: list[Blame], losses: list[Loss]) -> Blame | None:
+    for each in blames:
+        if each.fault.kind == "receiver" and each.fault.at_s <= first.at_s <= each.fault.until_s:
+            return each
     for loss in losses:
         if (loss.worker, loss.partition) == (first.worker, first.partition) and first.at_s < loss.at_s < again.at_s:
-            outages = [each for each in blames if not each.fault.worker and each.fault.at_s < loss.at_s]
+            outages = [
+                each
+                for each in blames
+                if (each.fault.kind == "broker" or (each.fault.kind, each.fault.worker) == ("cut", first.worker))
+                and each.fault.at_s < loss.at_s
+            ]
             return outages[-1] if outages else None
     if first.worker == again.worker:
         return None
