@@ -15,6 +15,7 @@ from pipeline.frozen import Absent as Absent  # noqa: PLC0414
 from pipeline.frozen import value as value  # noqa: PLC0414
 from pipeline.known import NOTHING as NOTHING  # noqa: PLC0414
 from pipeline.known import REPLAYED as REPLAYED  # noqa: PLC0414
+from pipeline.known import TABLE_STALE as TABLE_STALE  # noqa: PLC0414
 from pipeline.known import WAITS as WAITS  # noqa: PLC0414
 from pipeline.known import CancelOn as CancelOn  # noqa: PLC0414
 from pipeline.known import Cap as Cap  # noqa: PLC0414
@@ -34,6 +35,7 @@ from pipeline.owned import Flight as Flight  # noqa: PLC0414
 from pipeline.owned import Run as Run  # noqa: PLC0414
 from pipeline.owned import Waiting as Waiting  # noqa: PLC0414
 from pipeline.prepared import RESULTS as RESULTS  # noqa: PLC0414
+from pipeline.prepared import ROWS as ROWS  # noqa: PLC0414
 from pipeline.prepared import BatchPolicy as BatchPolicy  # noqa: PLC0414
 from pipeline.prepared import BreakerPolicy as BreakerPolicy  # noqa: PLC0414
 from pipeline.prepared import Broken as Broken  # noqa: PLC0414
@@ -49,6 +51,7 @@ from pipeline.prepared import Refused as Refused  # noqa: PLC0414
 from pipeline.prepared import Result as Result  # noqa: PLC0414
 from pipeline.prepared import RetryPolicy as RetryPolicy  # noqa: PLC0414
 from pipeline.prepared import Route as Route  # noqa: PLC0414
+from pipeline.prepared import Rows as Rows  # noqa: PLC0414
 from pipeline.prepared import Step as Step  # noqa: PLC0414
 from pipeline.prepared import Suppress as Suppress  # noqa: PLC0414
 from pipeline.prepared import Unsuppress as Unsuppress  # noqa: PLC0414

@@ -19,6 +19,7 @@ from pipeline.model import (
     Memory,
     Outcome,
     Record,
+    Rows,
     SchemaRef,
     value,
 )
@@ -242,15 +243,21 @@ class Tables(Protocol):
         """Return what the tables say, with `memory` None. Never waits, never raises: what cannot be read is `stale`."""
 
 
+class Lookups(Protocol):
+    """What other systems know of customers, as of a moment ago."""
+
+    def rows(self, customer_id: str, names: tuple[str, ...], lag_max_ms: int) -> Rows | None:
+        """Return the row of each, empty for none; None while one may be further behind. Never waits, never raises."""
+
+
 class Marks(Protocol):
     """Writes what journeys mark of a customer."""
 
     def write(self, customer_id: str, mark: Mark, now_ms: int, acked: Acked) -> bool:
         """Write one mark; `acked` runs on a later turn of the loop, once it is durable and Tables know of it here.
 
-        A word on consent that is older than one that is known changes nothing, and is acked. `now_ms` is when a
-        suppression begins that does not say so. False: it cannot be written, and never will (a NUL in the customer ID,
-        a reason's ID that is empty or begins with `hookline:`); `acked` is not called then.
+        A word on consent that is older than a known one changes nothing, and is acked. A suppression that does not say
+        when begins at `now_ms`. False: it never can be written (core/tables.written); `acked` is not called then.
         """
 
 
@@ -258,10 +265,7 @@ class Memories(Protocol):
     """What is remembered of customers, kept by partition of the input."""
 
     def remembered(self, customer_id: str, source: tuple[str, int, int, int]) -> Memory | None:
-        """Return what is remembered, None if it cannot be told here and now. Never waits, never raises.
-
-        `source` is the position of the event that is asked for: see Flight.
-        """
+        """Return what is remembered as of the position `source` (see Flight); None: not here and now. Never waits."""
 
 
 # ------------------------------------------------------------------------------------------------------ time, chance
@@ -391,6 +395,6 @@ class Settler(Protocol):
 
 __all__ = [
     "LATENCY_BUCKETS_MS", "Acked", "Assigned", "Authentication", "Clock", "Connection", "Dice", "Fatal", "Found",
-    "Halt", "Headers", "LaneStats", "Marks", "Memories", "Notice", "Notifier", "Producer", "Revoked", "Schemas",
-    "Sender", "Settler", "Signer", "Source", "Tables", "Telemetry", "Unknown", "Unreachable",
+    "Halt", "Headers", "LaneStats", "Lookups", "Marks", "Memories", "Notice", "Notifier", "Producer", "Revoked",
+    "Schemas", "Sender", "Settler", "Signer", "Source", "Tables", "Telemetry", "Unknown", "Unreachable",
 ]  # fmt: skip

@@ -44,6 +44,12 @@ RESULTS: Final = "\0steps"
 """Key under which a datum carries the Results of its run's steps, by name. No Avro field is called so."""
 
 
+Rows: TypeAlias = "Mapping[str, Mapping[str, object]]"
+"""What look-ups have of one customer, by look-up."""
+ROWS: Final = "\0tables"
+"""Key under which a datum carries the rows of look-ups of its customer, by look-up. No Avro field is called so."""
+
+
 @value
 class Edge:
     """A step that another comes after, and the outcomes of it that let the other start."""
@@ -109,6 +115,7 @@ class Step:
     reaches: str = ""  # the channel the customer is contacted on
     caps: tuple[Cap, ...] = ()  # of its category and channel, if its basis asks for any
     quiet: tuple[QuietHours, ...] = ()  # of its channel, likewise
+    looks_up: tuple[str, ...] = ()  # names of the look-ups it reads
 
 
 @value

@@ -90,7 +90,9 @@ def rehearse(config: Config) -> None:
     schemas = KnownSchemas.of(config, secrets)
     compile_config(config, secrets, schemas.reader_schemas())
     known = Admin(settings).partitions()
-    missing = tuple(name for name in (*topics.inputs(config), *topics.own(config)) if name not in known)
+    missing = tuple(
+        name for name in (*topics.inputs(config), *topics.lookups(config), *topics.own(config)) if name not in known
+    )
     if missing:
         raise TopicMissing(missing)
 

@@ -23,11 +23,12 @@ from pipeline.app.alerting import Alerting, recipients
 from pipeline.app.definitions import keep, publish
 from pipeline.app.endpoints import Endpoint, Rotation
 from pipeline.app.heartbeat import Heartbeat
+from pipeline.app.lookups import CustomerRows
 from pipeline.app.modes import ModeGuard
 from pipeline.app.retention import delete_settled
 from pipeline.app.switchboard import Switchboard
-from pipeline.app.tables import CustomerTables, basis_asks
-from pipeline.config import topics
+from pipeline.app.tables import CustomerTables, basis_asks, state_folder
+from pipeline.config import rows, topics
 from pipeline.config.compile import compile as compile_config
 from pipeline.config.load import kafka_settings
 from pipeline.config.secrets import Secrets
@@ -94,6 +95,7 @@ class Worker:
         self.switchboard: Switchboard | None = None
         self._control: ControlTopic | None = None
         self._tables: CustomerTables | None = None
+        self._rows: CustomerRows | None = None
         self._recall: Recall | None = None
 
     async def run(self) -> None:
@@ -186,7 +188,8 @@ class Worker:
         """Name every missing topic at once; return each own topic's `max.message.bytes`."""
         own = topics.own(self._config)
         known = self._admin.partitions()
-        missing = tuple(name for name in (*self._compiled.input_topics, *own) if name not in known)
+        read = (*self._compiled.input_topics, *topics.lookups(self._config))
+        missing = tuple(name for name in (*read, *own) if name not in known)
         if missing:
             raise TopicMissing(missing)
         memory.check(self._config.group, self._compiled, known)
@@ -200,6 +203,15 @@ class Worker:
             self._config, self._settings, cluster_id, self._schemas, producer, self.telemetry, self.fatal
         )
         await self._tables.start(self._stopping)
+        if rows.used(self._config):
+            folder = state_folder(self._config, cluster_id)
+            self._rows = CustomerRows(
+                self._config, self._settings, folder, self._schemas, self.telemetry.log, self.fatal
+            )
+            await self._rows.start(self._stopping)
+            self._asking.lookups = self._rows
+            self.telemetry.gauge(names.LOOKUPS_BEHIND, self._rows.stale_ms)
+            self.telemetry.gauge(names.LOOKUPS_UNREADABLE, self._rows.unreadable)
 
     def _settlement(self, producer: KafkaProducer) -> Settlement:
         group = self._config.group
@@ -335,6 +347,8 @@ class Worker:
             await self._control.stop()
         if self._tables is not None:
             await self._tables.close()
+        if self._rows is not None:
+            await self._rows.close()
         if self._recall is not None:
             await self._recall.stop()
         if self._error is None:

@@ -85,7 +85,9 @@ def execute(args: argparse.Namespace) -> int:
     event = performer.event(sent)
     if isinstance(event, str):
         raise options.refuse(str(args.event), f"is no event: {event}")
-    performed = performer.perform([Arrival(event.time_ms + LATER_MS, [sent])], declared.script(config))
+    performed = performer.perform(
+        [Arrival(event.time_ms + LATER_MS, [sent])], declared.script(config), rows=declared.rows(config)
+    )
     masking = None if args.reveal else Masking(config, entry(config, event.type), readers)
     rendered = list(_steps(config, performed, event.id, masking))
     if said := modes.said(config):

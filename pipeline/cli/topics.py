@@ -84,6 +84,7 @@ def wanted(
     sizes = [int(state.configs.get("max.message.bytes", KAFKA_MAX_MESSAGE_BYTES)) for state in found]
     return (
         *topics_plan.inputs(inputs, input_partitions),
+        *topics_plan.lookups(topics.lookups(config)),
         *topics_plan.own(
             topics.retry_topics(config), topics.dead(config.group), topics.outcomes(config.group),
             topics.control(config.group), topics.tables(config.group),
@@ -112,7 +113,7 @@ def _present(states: Mapping[str, TopicState]) -> dict[str, topics_plan.Present]
 def _states(config: Config, admin: Admin) -> dict[str, TopicState]:
     from pipeline.config import topics  # noqa: PLC0415
 
-    return admin.topics((*topics.inputs(config), *topics.own(config)))
+    return admin.topics((*topics.inputs(config), *topics.lookups(config), *topics.own(config)))
 
 
 # -------------------------------------------------------------------------------------------------------- actions

@@ -89,6 +89,9 @@ class Given(Section):
     suppressions: Items[Suppression] = Field(
         default=(), max_length=EARLIER_MAX, description="Reasons that are active; more of them change nothing."
     )
+    lookups: Mapping[Name, Mapping[Name, Annotated[Any, Shown("text, number, true or false")]]] = Field(
+        default={}, description="The customer's row of each look-up; default none."
+    )
     earlier: Items[Mapping[str, Any]] = Field(
         default=(), max_length=EARLIER_MAX,
         description="Events that came before, oldest first; what they leave out is as in the file's `event`, "

@@ -9,13 +9,13 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from pipeline.config import contacting, defaults, graph, payloads, remember, topics
+from pipeline.config import contacting, defaults, graph, payloads, remember, rows, topics
 from pipeline.config.calls import Call
 from pipeline.config.section import suggestion
 from pipeline.errors import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 
     from pipeline.config.contracts import Contracts
     from pipeline.config.models import Config, DestinationConfig, EventMapping, HooklineFile, JourneyConfig, StepConfig
@@ -36,11 +36,12 @@ def check(
     journeys: Mapping[str, JourneyConfig | None],
     contracts: Contracts,
     places: Places,
+    tables: Container[str] = (),
 ) -> list[Problem]:
     """Return what does not fit together. A None is a file that has problems of its own: nothing is said about it."""
     problems: list[Problem] = []
     if main is not None:
-        problems.extend(_main(main, places))
+        problems.extend(_main(main, tables, places))
     problems.extend(contacting.problems(main, journeys, places))
     for name, destination in destinations.items():
         if destination is not None:
@@ -83,10 +84,11 @@ def class_problem(
     return None
 
 
-def _main(main: HooklineFile, places: Places) -> Iterator[Problem]:
+def _main(main: HooklineFile, tables: Container[str], places: Places) -> Iterator[Problem]:
     file = "hookline.yaml"
     own = [topics.dead(main.group), topics.outcomes(main.group), topics.control(main.group)]
     own += [topics.retry(main.group, tier.name) for tier in main.retry_tiers]
+    yield from rows.problems(main, tables, own, places)
     if max(map(len, own)) > TOPIC_CHARS_MAX:
         yield places.problem(file, ("group",), f"makes topic names longer than {TOPIC_CHARS_MAX} characters")
     yield from _caps(main, places)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from pipeline.config import contacting, measure, modes, remember, salvage, steps
+from pipeline.config import contacting, measure, modes, remember, rows, salvage, steps
 from pipeline.config.batching import Request
 from pipeline.config.definition import definition, is_another, journey_hash
 from pipeline.config.definition import read as read_definition
@@ -368,6 +368,7 @@ class _Plans:
             reaches=step.reaches or "",
             caps=contacting.caps_of(self._config.caps, journey.category, step.reaches, basis),
             quiet=peace.of(step.reaches, basis),
+            looks_up=rows.read_by(step, self._config.lookups),
         )
 
 

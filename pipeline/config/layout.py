@@ -38,8 +38,8 @@ ORDER: Final = {
         "budget", "max_age", "deadline", "payload", "default", "on_failure",
     ),
     "HooklineFile": (
-        "group", "kafka", "registry", "state_dir", "retry_tiers", "retention", "events", "classes", "identity",
-        "purposes", "consent", "caps", "quiet_hours", "brakes", "alerts", "telemetry",
+        "group", "kafka", "registry", "state_dir", "retry_tiers", "retention", "events", "lookups", "classes",
+        "identity", "purposes", "consent", "caps", "quiet_hours", "brakes", "alerts", "telemetry",
     ),
     "Brakes": ("intake", "destination"),
     "EnvFile": ("mode", "redirect_to", "group", "kafka", "registry", "telemetry", "destinations"),

@@ -142,7 +142,7 @@ class _Loading:
             self.problems.extend(problems)
             written[name] = expanded
             journeys[name] = self._named(JourneyConfig, name, expanded, file, places)
-        found = checks.check(main, destinations, journeys, self.contracts, places)
+        found = checks.check(main, destinations, journeys, self.contracts, places, shared.tables)
         # A step of a file that was mended may end otherwise than it was meant to.
         self.problems.extend(each for each in found if each.file not in self.mended or NEVER_ENDS not in each.message)
         played = self._cases(journeys, places)

@@ -13,6 +13,7 @@ from pipeline.config import units
 from pipeline.config.auth import Url  # noqa: TC001 - pydantic reads annotations at run time
 from pipeline.config.contacting import CAPS_MAX, QUIET_HOURS_MAX, Cap, QuietHours
 from pipeline.config.identity import EntryIdentity, Identity
+from pipeline.config.lookup import LOOKUPS_MAX, Lookup
 from pipeline.config.section import (
     DataClass,
     DurationMs,
@@ -26,6 +27,7 @@ from pipeline.config.section import (
     Section,
     Share,
     Shown,
+    Topic,
     refuse,
 )
 
@@ -37,7 +39,6 @@ TIER_MS_MIN: Final = 1_000
 EVENTS_MAX: Final = 100
 
 GROUP_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
-TOPIC_PATTERN: Final = r"^[A-Za-z0-9._-]{1,249}$"  # Kafka: Topic.java, LEGAL_CHARS and MAX_NAME_LENGTH
 RECORD_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"  # Avro 1.12, section Names
 
 _KAFKA_PREFIXES: Final = ("security.", "sasl.", "ssl.", "client.", "socket.", "reconnect.backoff.", "broker.address.")
@@ -59,7 +60,6 @@ def _pattern(pattern: str, message: str, hint: str = "") -> BeforeValidator:
 
 
 Group = Annotated[str, _pattern(GROUP_PATTERN, "must be a consumer group of letters, digits and . _ -"), Shown("text")]
-Topic = Annotated[str, _pattern(TOPIC_PATTERN, "must be a Kafka topic name"), Shown("topic")]
 GroupProtocol = Literal["classic", "consumer"]
 RecordName = Annotated[str, _pattern(RECORD_PATTERN, "must be the full name of an Avro record"), Shown("Avro name")]
 
@@ -300,6 +300,9 @@ class HooklineFile(Section):
         default={},
         description="Personal-data class by event field, also of all below it; wins over the Avro attribute "
         "`hookline.class`. `public` is not personal.",
+    )
+    lookups: Mapping[Name, Lookup] = Field(
+        default={}, max_length=LOOKUPS_MAX, description="What other systems know of customers, by name."
     )
     identity: Identity = Field(Identity.model_validate({}), description="How identifiers are written.")
     purposes: Items[Name] = Field((), description="Purposes that journeys may name.")

@@ -34,9 +34,14 @@ class StepScope:
     """Finds what an expression of one step may read: the event as `outer` does, and the steps before it."""
 
     def __init__(
-        self, outer: Scope, journey: JourneyConfig, step: StepConfig, operation: Callable[[str], Operation]
+        self,
+        outer: Scope,
+        journey: JourneyConfig,
+        step: StepConfig,
+        operation: Callable[[str], Operation],
+        rows: Callable[[tuple[str, ...]], Variable | Unknown | None] | None = None,
     ) -> None:
-        """`operation` gives what `destination.operation` names."""
+        """`operation` gives what `destination.operation` names, `rows` what `tables.NAME` of a look-up does."""
         before = ancestors(journey, step.name) - {step.name}
         names = {each.name for each in journey.steps}
         if not names.issuperset(step.after):  # one of them is misspelt, which is said: it may be any
@@ -45,9 +50,12 @@ class StepScope:
         self._all = tuple(each.name for each in journey.steps)
         self._before = {each.name: each for each in journey.steps if each.name in before}
         self._operation = operation
+        self._rows = rows
 
     def __call__(self, names: tuple[str, ...]) -> Variable | Unknown | None:
         """Find a path; see expressions.Scope."""
+        if names[0] == "tables" and self._rows is not None and (row := self._rows(names)) is not None:
+            return row
         return self._find(names) if names[0] == "steps" else self._outer(names)
 
     def listed(self, names: tuple[str, ...]) -> Listed | None:
@@ -88,7 +96,7 @@ class StepScope:
         field = fields[names[3]]
         if len(names) > 4 and field.type != "map":  # noqa: PLR2004 - below a field
             return Unknown(4, f"`{names[3]}` has no fields")
-        return _field(step.name, names[3], names[4:], field, path)
+        return answered(lambda read: _of_response(step.name, read), names[3], names[4:], field, path)
 
 
 def _fact(step: StepConfig, names: tuple[str, ...]) -> Variable:
@@ -103,14 +111,18 @@ def _fact(step: StepConfig, names: tuple[str, ...]) -> Variable:
     return Variable(path, "int", status, status, cls=PUBLIC)
 
 
-def _field(step: str, name: str, below: tuple[str, ...], field: ResponseField, path: str) -> Variable:
+def answered(
+    of: Callable[[Callable[[Mapping[str, object]], object]], Getter], name: str, below: tuple[str, ...],
+    field: ResponseField, path: str,
+) -> Variable:  # fmt: skip
+    """Make the variable of a declared field, and of what is `below` one that is a map; `of` reads what has it."""
     closed = bool(field.one_of)
     cls = field.cls or (PUBLIC if closed else "")
     if below:
-        get = _of_response(step, lambda response: _below(response.get(name), below))
+        get = of(lambda response: _below(response.get(name), below))
         plain = _converted(get, types.plain_json)
         return Variable(path, "dyn", _converted(get, types.plain_cel), plain, text=True, cls=cls)
-    get = _of_response(step, lambda response: _present(response.get(name)))
+    get = of(lambda response: _present(response.get(name)))
     to_cel, to_json = _FORMS.get(field.type, (None, None))
     text = field.type in ("string", "list", "map") and not closed
     symbols = tuple(str(each) for each in field.one_of) if closed and field.type == "string" else ()

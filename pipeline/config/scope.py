@@ -126,6 +126,8 @@ class EventScope:
         if names[0] == "now":
             return _now(names)
         if names[0] == "tables":
+            if len(names) > 1 and names[1] in self._config.lookups:
+                return Unknown(1, f"`{names[1]}` is a look-up, which only steps can read", tuple(self._config.tables))
             return _table(self._config.tables, names)
         if names[0] in ("steps", "trigger"):
             return Unknown(0, _ELSEWHERE[names[0]], ("event",))

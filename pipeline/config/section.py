@@ -25,6 +25,7 @@ NAME_MAX_CHARS: Final = 64
 
 NAME_PATTERN: Final = r"^[a-z][a-z0-9_]{0,63}$"
 LABEL_PATTERN: Final = r"^[a-z][a-z0-9_-]{0,63}$"
+TOPIC_PATTERN: Final = r"^[A-Za-z0-9._-]{1,249}$"  # Kafka: Topic.java, LEGAL_CHARS and MAX_NAME_LENGTH
 TYPE_PATTERN: Final = r"^[A-Za-z][A-Za-z0-9_.:-]{0,127}$"
 REFERENCE_PATTERN: Final = r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:[^\s\x00][^\x00]*)$"
 FIELD_PATTERN: Final = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
@@ -170,6 +171,12 @@ def _line(text: str) -> str:
     return text
 
 
+def _topic(text: str) -> str:
+    if re.fullmatch(TOPIC_PATTERN, text, re.ASCII) is None:
+        refuse("must be a Kafka topic name")
+    return text
+
+
 def _event_type(text: str) -> str:
     if re.fullmatch(TYPE_PATTERN, text, re.ASCII) is None:
         refuse("must be an event type such as purchase.completed", "letters, digits and . _ : -")
@@ -218,6 +225,7 @@ Name = Annotated[str, BeforeValidator(_text(_name)), _string_schema(NAME_PATTERN
 Label = Annotated[str, BeforeValidator(_text(_label)), _string_schema(LABEL_PATTERN), Shown("name")]
 Line = Annotated[str, BeforeValidator(_text(_line)), WithJsonSchema({"type": "string"}), Shown("text")]
 EventType = Annotated[str, BeforeValidator(_text(_event_type)), _string_schema(TYPE_PATTERN), Shown("event type")]
+Topic = Annotated[str, BeforeValidator(_text(_topic)), _string_schema(TOPIC_PATTERN), Shown("topic")]
 FieldPath = Annotated[str, BeforeValidator(_text(_field_path)), _string_schema(FIELD_PATTERN), Shown("field path")]
 SecretRef = Annotated[
     str, BeforeValidator(_text(_reference)), _string_schema(REFERENCE_PATTERN), Shown("`env:NAME` or `file:PATH`")

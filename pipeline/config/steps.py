@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from pipeline.config import defaults, marking, remember
+from pipeline.config import defaults, marking, remember, rows
 from pipeline.config.checks import class_problem
 from pipeline.config.operation import METADATA_KEY
 from pipeline.config.results import StepScope
 from pipeline.config.scope import PUBLIC, ItemScope, Listed, Scope
 from pipeline.config.sent import UNCLASSIFIED, Sent
 from pipeline.core import expressions, payload, types, urltext
-from pipeline.core.expressions import Expression, Flaw, Test, Variable
+from pipeline.core.expressions import Expression, Flaw, Test, Unknown, Variable
 from pipeline.model import CancelOn, Datum, Event, Mark, Once, Refused, value
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class JourneyCompiler:
     def _step(self, index: int) -> StepParts:
         step, path = self._journey.steps[index], ("steps", index)
         self._sender = step.name
-        scope = StepScope(self._scope, self._journey, step, self._operation)
+        scope = StepScope(self._scope, self._journey, step, self._operation, self._rows)
         when = self._test(step.when, (*path, "when"), scope)
         deadline = None
         if step.deadline is not None:
@@ -151,6 +151,10 @@ class JourneyCompiler:
             self._default(step, operation, (*path, "default"), scope),
             deadline,
         )
+
+    def _rows(self, names: tuple[str, ...]) -> Variable | Unknown | None:
+        known = len(names) > 1 and names[1] in self._config.lookups
+        return rows.variable(self._config.lookups, names) if known else None
 
     def _operation(self, call: str) -> Operation:
         destination, _, name = call.partition(".")
@@ -301,6 +305,8 @@ class JourneyCompiler:
         """Say where the class of a response's field is named; "" for a field of the event."""
         root, _, rest = variable.path.partition(".")
         name = rest.partition(".")[0]
+        if root == "tables":
+            return f"`class` of the field in hookline.yaml's lookups.{name}"
         called = [each.destination for each in self._journey.steps if each.name == name] if root == "steps" else []
         return f"`class` of the field in destinations/{called[0]}.yaml" if called else ""
 

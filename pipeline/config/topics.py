@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.config import remember, units
+from pipeline.config import remember, rows, units
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -86,6 +86,11 @@ def own(config: Config) -> tuple[str, ...]:
     group = config.group
     asked = (memory(group),) if remember.used(config) else ()
     return (*retry_topics(config), dead(group), outcomes(group), control(group), *tables(group), *asked)
+
+
+def lookups(config: Config) -> tuple[str, ...]:
+    """Name the topics of the look-ups that journeys read, each once."""
+    return tuple(dict.fromkeys(each.topic for each in rows.used(config).values()))
 
 
 def inputs(config: Config) -> tuple[str, ...]:

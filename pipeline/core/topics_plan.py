@@ -53,7 +53,7 @@ class Wanted:
     """One topic that must be there. `partitions` is for creating it; `exactly`: any other number is wrong."""
 
     name: str
-    role: str  # input | retry | dead | outcomes | control | table | memory
+    role: str  # input | lookup | retry | dead | outcomes | control | table | memory
     partitions: int
     demands: tuple[Demand, ...] = ()
     exactly: bool = False
@@ -87,6 +87,12 @@ class Finding:
 def inputs(names: Sequence[str], partitions: int = 0) -> tuple[Wanted, ...]:
     """Return the input topics: they belong to others, so nothing is asked of them but to exist."""
     return tuple(Wanted(name, "input", partitions) for name in names)
+
+
+def lookups(names: Sequence[str]) -> tuple[Wanted, ...]:
+    """Return the topics of look-ups: they belong to others, and a row must stay there until it is superseded."""
+    why = "the row of a customer must stay until it is superseded"
+    return tuple(Wanted(name, "lookup", 0, (Demand("cleanup.policy", "compact", why), _WITHDRAWN)) for name in names)
 
 
 def own(
@@ -193,6 +199,10 @@ def _missing(topic: Wanted) -> Finding:
             topic.name, "is missing", "events are read from it",
             "whoever produces to it creates it; for development: hookline topics create --with-input PARTITIONS",
         )  # fmt: skip
+    if topic.role == "lookup":
+        return Finding(
+            topic.name, "is missing", "a look-up is read from it", "the system it belongs to creates it, compacted"
+        )
     return Finding(
         topic.name, "is missing", f"the worker writes its {topic.role} records there", "hookline topics create"
     )

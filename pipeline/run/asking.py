@@ -11,8 +11,8 @@ from pipeline.model import NOTHING, Delivery, Event, Flight, Gate, GatePolicy, K
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pipeline.model import Route
-    from pipeline.ports import Memories, Tables
+    from pipeline.model import Route, Rows, Step
+    from pipeline.ports import Lookups, Memories, Tables
 
 GATE_FRESH_NS: Final = 1_000_000_000
 """An answer of the gates older than this is asked for again when a request is about to be written."""
@@ -46,6 +46,7 @@ class Asking:
         """`statuses` are those of the journeys by name, drafts among them."""
         self.policy = policy
         self._statuses = statuses or {}
+        self.lookups: Lookups | None = None
         self.attach(tables, memories)
 
     def attach(self, tables: Tables | None, memories: Memories | None, *, basis_asks: bool = True) -> None:
@@ -54,6 +55,12 @@ class Asking:
         """Whether new events ask. If not they do so only while `tables.erasures`; what waited always does."""
         self.tables = tables if tables is not None else _NO_TABLES
         self._memories = memories
+
+    def rows(self, event: Event, step: Step) -> Rows | None:
+        """Return the rows that a step reads of its customer; None while they cannot be told."""
+        if self.lookups is None:
+            return {}
+        return self.lookups.rows(event.customer_id, step.looks_up, self.policy.lag_max_ms)
 
     def known(self, event: Event, flight: Flight) -> Known:
         """Return what is known of the customer now."""

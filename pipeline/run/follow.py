@@ -15,12 +15,15 @@ from pipeline.model import (
     ABSENT,
     REPLAYED,
     RESULTS,
+    ROWS,
+    TABLE_STALE,
     WAITS,
     Datum,
     Delivery,
     Event,
     FailureClass,
     Flight,
+    Gate,
     Hold,
     Kind,
     Known,
@@ -96,7 +99,10 @@ class Follow:
             delivery = Delivery(payload.delivery_id(event.id, step.id_suffix), step, run, b"", headers, expires_ms)
             if step.quiet:
                 delivery.zones = gates.zones(step, datum, now_ms)
-            gate = refusal or gates.ask(delivery, event, datum, known, self._policy, now_ms)
+            if step.looks_up and refusal is None:
+                gate = self._looked_up(delivery, event, datum, known, now_ms)
+            else:
+                gate = refusal or gates.ask(delivery, event, datum, known, self._policy, now_ms)
             if gate is None:
                 delivery.asked_ns = now_ms * 1_000_000
                 self.offer(delivery, datum)
@@ -164,7 +170,11 @@ class Follow:
             datum[RESULTS] = run.results
         if step.quiet:
             delivery.zones = gates.zones(step, datum, run.started_ms)
-        gate = gates.ask(delivery, event, datum, self._asking.known(event, run.flight), self._policy, now_ms)
+        known = self._asking.known(event, run.flight)
+        if step.looks_up:
+            gate = self._looked_up(delivery, event, datum, known, now_ms)
+        else:
+            gate = gates.ask(delivery, event, datum, known, self._policy, now_ms)
         if gate is not None:
             self.refuse(delivery, gate, told=False)
             return
@@ -172,6 +182,15 @@ class Follow:
             delivery.last_cls = ""
         delivery.asked_ns = now_ms * 1_000_000
         self.offer(delivery, datum)
+
+    def _looked_up(self, delivery: Delivery, event: Event, datum: Datum, known: Known, now_ms: int) -> Gate:
+        """Ask the gates about a step that reads look-ups: what skips it comes first, then it waits for rows."""
+        rows = self._asking.rows(event, delivery.step)
+        if rows is None:
+            gate = gates.ask(delivery, event, None, known, self._policy, now_ms)
+            return gate or Hold(now_ms + gates.STALE_RECHECK_MS, TABLE_STALE)
+        datum[ROWS] = rows
+        return gates.ask(delivery, event, datum, known, self._policy, now_ms)
 
     # ------------------------------------------------------------------------------------------------ one step
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from pipeline.adapters.kafka.compacted import GoneError
 from pipeline.adapters.tables.folder import LeftError, TakenError
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from pipeline.adapters.kafka.compacted import Compacted
     from pipeline.adapters.tables.folder import Folder
-    from pipeline.adapters.tables.records import Records
+    from pipeline.adapters.tables.store import Change
+    from pipeline.model import Record
 
 LOOK_S: Final = 1.0
 """How often a worker that does not follow tries to."""
@@ -45,6 +46,13 @@ CAUGHT_UP: Final = "caught_up_ms"
 """When the file was last known to be at the end of both topics, Unix ms."""
 
 
+class Changes(Protocol):
+    """What turns records into changes of the file: see records.Records and rows.RowRecords."""
+
+    def change(self, record: Record) -> Change | None:
+        """Return what a record changes, None for nothing. May block; raises BrokerError for what is asked again."""
+
+
 class Follower:
     """Built and started on any thread; all work is done on its own. `open_topics` blocks, and raises BrokerError."""
 
@@ -52,7 +60,7 @@ class Follower:
         self,
         folder: Folder,
         open_topics: Callable[[], Compacted],
-        records: Records,
+        records: Changes,
         clock: Callable[[], int],
         log: Callable[..., None],
         fatal: Callable[[BaseException], None],

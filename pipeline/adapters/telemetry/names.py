@@ -125,6 +125,14 @@ TABLES_BEHIND: Final = Metric(
     "hookline.tables.behind", "gauge", "ms", (),
     "How far the consent and suppression tables may be behind; gates hold beyond `consent.table_lag_max`",
 )  # fmt: skip
+LOOKUPS_BEHIND: Final = Metric(
+    "hookline.lookups.behind", "gauge", "ms", (),
+    "How far the look-up that is most behind may be; steps that read look-ups hold beyond `consent.table_lag_max`",
+)  # fmt: skip
+LOOKUPS_UNREADABLE: Final = Metric(
+    "hookline.lookups.unreadable", "gauge", "{record}", (),
+    "Records of look-ups that could not be read and therefore are no rows; counted by the one worker that follows them",
+)  # fmt: skip
 TABLES_UNREADABLE: Final = Metric(
     "hookline.tables.unreadable", "gauge", "{record}", (),
     "Records of these tables that could not be read and therefore deny; counted by the one worker that follows them",

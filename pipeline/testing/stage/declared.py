@@ -12,6 +12,7 @@ from pipeline.testing.stage.endpoints import Reply
 
 if TYPE_CHECKING:
     from pipeline.config.models import Config, Operation
+    from pipeline.model import Rows
     from pipeline.testing.stage.endpoints import Request, Script
 
 _TYPICAL: Final[dict[str, Any]] = {
@@ -40,6 +41,14 @@ def script(config: Config) -> Script:
         return Reply(answers[call] if call is not None else Answer(204))
 
     return reply
+
+
+def rows(config: Config) -> Rows:
+    """Return a row of each look-up, of values such as its fields are declared to have."""
+    return {
+        name: {field: each.one_of[0] if each.one_of else _TYPICAL[each.type] for field, each in lookup.fields.items()}
+        for name, lookup in config.lookups.items()
+    }
 
 
 def answer(config: Config, operation: Operation) -> Answer:

@@ -12,7 +12,7 @@ from pipeline.testing.stage.broker import ACK_S, FETCH_S
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.model import Record
+    from pipeline.model import Record, Rows
     from pipeline.ports import Acked, Clock, Tables
     from pipeline.testing.stage.broker import StageBroker
 
@@ -61,6 +61,18 @@ def marked(known: Known, mark: Mark, now_ms: int) -> Known:
         return replace(known, suppressions=rest)
     assert isinstance(mark, Suppress)
     return replace(known, suppressions=(*rest, mark if mark.at_ms else replace(mark, at_ms=now_ms)))
+
+
+class StageRows:
+    """Rows of look-ups, the same for every customer: a stage has the one of its event. Implements ports.Lookups."""
+
+    def __init__(self) -> None:
+        self.of: Rows = {}
+
+    def rows(self, customer_id: str, names: tuple[str, ...], lag_max_ms: int) -> Rows | None:
+        """See ports.Lookups."""
+        del customer_id, lag_max_ms
+        return {name: self.of.get(name, {}) for name in names}
 
 
 class StageFollower:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pipeline.config.models import Config
     from pipeline.core.outcome import OutcomeRow
-    from pipeline.model import SchemaRef
+    from pipeline.model import Rows, SchemaRef
     from pipeline.testing.stage.broker import Members
     from pipeline.testing.stage.endpoints import Request, Script
 
@@ -110,25 +110,28 @@ class Performer:
         return made.detail if isinstance(made, Undecodable) else made
 
     def perform(
-        self, arrivals: Sequence[Arrival], script: Script, *, seed: int = 1, known: Mapping[str, Known] | None = None
-    ) -> Performance:
+        self, arrivals: Sequence[Arrival], script: Script, *, seed: int = 1, known: Mapping[str, Known] | None = None,
+        rows: Rows | None = None,
+    ) -> Performance:  # fmt: skip
         """Let the events come, each arrival once what came before it is settled; return what came of them.
 
-        `known` is what tables say of customers to begin with.
+        `known` is what tables say of customers to begin with, `rows` what look-ups have of whoever it is.
 
         Raises what stopped the worker, and Bug if it comes to no end.
         """
         loop = VirtualLoop(min(each.at_ms for each in arrivals) * 1_000_000)
         try:
-            return loop.run_until_complete(self._performed(loop, arrivals, script, seed, known or {}))
+            return loop.run_until_complete(self._performed(loop, arrivals, script, seed, known or {}, rows or {}))
         finally:
             loop.close()
 
     async def _performed(
-        self, loop: VirtualLoop, arrivals: Sequence[Arrival], script: Script, seed: int, known: Mapping[str, Known]
-    ) -> Performance:
+        self, loop: VirtualLoop, arrivals: Sequence[Arrival], script: Script, seed: int, known: Mapping[str, Known],
+        rows: Rows,
+    ) -> Performance:  # fmt: skip
         worker = self.worker(loop, StageBroker(loop.wall_ns), script, seed=seed)
         worker.tables.of.update(known)
+        worker.rows.of = rows
         worker.start()
         before = []
         for arrival in arrivals:

@@ -82,6 +82,7 @@ class Player:
         performed = self._performer.perform(
             [*arrivals, Arrival(now_ms, [self._events.record(event)])], Answers(self, index).reply,
             known={str(event["customer"]["id"]): self._known(index, unix_ms(event["time"]))},
+            rows=case.given.lookups,
         )  # fmt: skip
         requests = performed.requests[performed.before[-1] :]
         ended = performed.ended(event["id"], self.journey.name)

@@ -25,7 +25,7 @@ from pipeline.run.watch import Watch
 from pipeline.testing.fakes import FakeSchemas, FakeTelemetry, dice
 from pipeline.testing.stage.broker import StageProducer, StageSource
 from pipeline.testing.stage.endpoints import StageEndpoint
-from pipeline.testing.stage.known import StageFollower, StageTables
+from pipeline.testing.stage.known import StageFollower, StageRows, StageTables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -74,6 +74,7 @@ class StageWorker:
         self._compiled = compiled
         self.tables = StageTables(broker, tables)
         self._asking = Asking(compiled.gates, statuses=compiled.statuses)
+        self.rows = self._asking.lookups = StageRows()
         self._dice = dice(seed)
         group = config.group
         self._retry = dict(zip(topics.retry_topics(config), compiled.tiers_ms, strict=True))
