@@ -55,6 +55,7 @@ class Run:
     datum: Any = None
     ahead: tuple[Step, ...] = ()
     retried: frozenset[str] = frozenset()
+    failed: tuple[tuple[Delivery, list[tuple[str, bytes]]], ...] = ()  # with what is known of their dead letters
 
 
 @dataclass(slots=True, eq=False)

@@ -30,14 +30,15 @@ def state_of(
 def kept_of(failed: Delivery) -> Headers:
     """Return the header that lets a replay go on with the run of a delivery that failed for good; [] without need.
 
-    It is needed where steps before it ended, whose results it and the steps after it may read. Of results beyond
+    It is needed where other steps ended, whose results it and the steps after it may read. Of results beyond
     `runstate.STATE_BYTES_MAX` only those are kept that the step itself may read, or none if even these are too large.
     """
     run, step = failed.run, failed.step
-    if not run.results:
+    others = (run.results or {}).keys() - {step.name}
+    if not others:
         return []
     steps = {step.name: _step(failed, 0, failed.last_cls)}
-    for needed in (run.results.keys(), journeys.before([step.name], run.route.steps)):
+    for needed in (others, journeys.before([step.name], run.route.steps)):
         state = _state(run, steps, (), needed, hop=run.hop, parks=run.parks, due_ms=0, link="")
         header = runstate.encode(state)
         if header is not None:

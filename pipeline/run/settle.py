@@ -208,8 +208,7 @@ class Settlement:
         self.outcome_counts[counted] = self.outcome_counts.get(counted, 0) + 1
         if outcome_ is Outcome.REJECTED or outcome_ is Outcome.DEAD:
             flight.open += 1
-            letter = deadletter.for_delivery(delivery, outcome_, cls, detail, now_ns)
-            self._dead_letter(flight, letter if run.results is None else letter + kept_of(delivery))
+            self._failed(delivery, deadletter.for_delivery(delivery, outcome_, cls, detail, now_ns))
             self.failures.say(outcome_, delivery, cls, detail)
             self._telemetry.settled(delivery, outcome_, cls, now_ns)
         elif outcome_ is Outcome.DEFAULTED or cls == FailureClass.CONTRACT:
@@ -266,8 +265,13 @@ class Settlement:
             self.rest(run)
 
     def rest(self, run: Run) -> None:
-        """Hand a run over if some of it waits and nothing of it moves any more."""
-        if run.moving == 0 and run.waiting:
+        """Once nothing of a run moves any more, write the letters of what failed, and hand over what waits."""
+        if run.moving:
+            return
+        failed, run.failed = run.failed, ()
+        for delivery, letter in failed:
+            self._dead_letter(run.flight, letter + kept_of(delivery))
+        if run.waiting:
             waiting, run.waiting = run.waiting, None
             self._hand_over(run, waiting, run.ahead)
 
@@ -345,6 +349,14 @@ class Settlement:
         acked = partial(self._acked, flight)
         if not self._producer.produce(self._topics.outcomes, reference.encode(), content, [], acked):
             raise Bug("an outcome does not fit the outcomes topic")
+
+    def _failed(self, delivery: Delivery, letter: Headers) -> None:
+        """Write a dead letter now, or once the run rests: what comes after may read what others are yet to answer."""
+        run = delivery.run
+        if run.results is None or delivery.step.kind is Kind.RECORD:
+            self._dead_letter(run.flight, letter + kept_of(delivery))
+        else:
+            run.failed += ((delivery, letter),)
 
     def _dead_letter(self, flight: Flight, headers: Headers) -> None:
         record = flight.record

@@ -12,7 +12,7 @@ from pipeline.cli.letter import letter
 from pipeline.core import payload, replay, runstate
 from pipeline.model import Answer, Outcome, Record
 from tests.support.followed import AT, after, answering
-from tests.unit.run.conftest import step
+from tests.unit.run.conftest import step, until
 
 
 @pytest.fixture
@@ -113,6 +113,31 @@ async def test_what_a_replay_sends_waits_like_anything_else_and_goes_on(workers,
     await third.settled()
     assert (second.sent, third.sent) == (["ask", "send"], ["send", "report"])
     assert {name: third.ended()[name] for name in ("send", "report")} == {"send": "delivered", "report": "delivered"}
+
+
+async def test_what_others_were_answered_after_the_failure_is_kept_too(workers) -> None:
+    steps = (step("a"), answering("b", code="B"), after("both", "a", "b"))
+    first, second = workers(*steps), workers(*steps)
+    first.answers |= {"a": Answer(422), "b": None}
+    first.take()
+    await until(lambda: first.ended().keys() == {"a", "both"})
+    assert first.world.producer.of("g.dead") == [], "its letter waits for what is under way"
+    assert first.world.tracker.watermark() == 0
+    (waiting,) = [each for each in first.endpoint.connections if each._waiting and not each._waiting.done()]
+    waiting._waiting.set_result(Answer(200))
+    await first.settled()
+    second.resume(replayed(first, "a"))
+    await second.settled()
+    assert second.sent == ["a", "both"]
+    assert second.seen["both"]["b"].response == {"code": "B"}
+
+
+async def test_a_letter_does_not_wait_for_what_waits_on_a_retry_topic(workers) -> None:
+    first = workers(step("a"), step("b", in_process=()), after("both", "a", "b"))
+    first.answers |= {"a": Answer(422), "b": Answer(503)}
+    first.take()
+    await first.settled()
+    assert [dict(each.headers)["hookline-step"] for each in first.world.producer.of("g.dead")] == [b"a"]
 
 
 async def test_a_failure_and_what_came_after_it_and_failed_go_together(workers) -> None:
