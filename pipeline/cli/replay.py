@@ -190,6 +190,20 @@ class _Again:
 # -------------------------------------------------------------------------------------------------------- sending
 
 
+class Pace:
+    """Spreads batches over time. What was late is not made up for: the rate is a bound, not an average."""
+
+    def __init__(self, rate_per_s: float) -> None:
+        self._rate_per_s = rate_per_s
+        self._free_s = 0.0
+
+    def wait_s(self, size: int, now_s: float) -> float:
+        """Return how long to wait before a batch of this size begins; it takes up its time from then on."""
+        begins_s = max(self._free_s, now_s)
+        self._free_s = begins_s + size / self._rate_per_s
+        return begins_s - now_s
+
+
 class _Sending:
     """Writes in batches: the retry records of one, once these are acked its outcomes, then the next."""
 
@@ -202,17 +216,14 @@ class _Sending:
         self._delay_ms = delay_ms
         self._retries, self._outcomes = Feed(settings, topic), Feed(settings, topics.outcomes(config.group))
         self._partitions = Admin(settings).partitions()[topic]
-        self._rate_per_s = rate_per_s
-        self._sent = 0
-        self._began_s = time.monotonic()
+        self._pace = Pace(rate_per_s)
 
     def write(self, batch: Sequence[Made]) -> None:
         """Write some at their rate. Raises BrokerError when a write is not acked: then it is to be repeated."""
         from pipeline.core import deadletter, runstate  # noqa: PLC0415
         from pipeline.errors import Bug  # noqa: PLC0415
 
-        time.sleep(max(self._began_s + self._sent / self._rate_per_s - time.monotonic(), 0.0))
-        self._sent += sum(each.run.size for each in batch)
+        time.sleep(self._pace.wait_s(sum(each.run.size for each in batch), time.monotonic()))
         now_ms = time.time_ns() // 1_000_000
         for each in batch:
             made = each.header(now_ms, self._delay_ms)

@@ -11,7 +11,9 @@ import pytest
 
 from pipeline.cli import main
 from pipeline.cli import replay as replaying
+from pipeline.core.tables import CONSENT, encode
 from pipeline.testing.receiver import Behaviour
+from tests.support.broker import Outgoing
 from tests.support.conditions import eventually
 from tests.support.system import event, step
 
@@ -51,8 +53,11 @@ async def test_what_was_rejected_is_delivered_with_its_ids_and_a_second_run_send
     dry = await replay(rejected, "--dry-run", "--list")
     assert (dry["count"], len(rejected.outcomes())) == (20, 20), "nothing is written"
     assert sorted(each["delivery_id"] for each in dry["deliveries"]) == ids(receiver, 422)
-    done = await replay(rejected, "--rate", "50/s", "--list")
+    done = await replay(rejected, "--rate", "5/s", "--list")
     assert {**done, "dry_run": True} == dry
+    at = sorted(each.timestamp_ms for each in rejected.broker.records(f"{rejected.group}.retry.1s"))
+    assert len(at) == 20
+    assert at[-1] - at[0] >= 1_990, "five a second: the second batch, two seconds before the fourth, is after the first"
     await delivered(rejected)
     assert ids(receiver, 204) == ids(receiver, 422)
     assert rejected.broker.ends(rejected.topic) == before
@@ -60,6 +65,32 @@ async def test_what_was_rejected_is_delivered_with_its_ids_and_a_second_run_send
     again = await replay(rejected)
     assert (again["count"], again["left_alone"]) == (0, {"delivered": 20})
     assert len(ids(receiver, 204)) == 20
+
+
+async def test_gates_are_asked_again_who_withdrew_consent_gets_nothing(system, receiver, tmp_path) -> None:
+    receiver.behaviour = Behaviour(answers={"/upsert": (422, b"")})
+    system.destination("crm", receiver.url)
+    told = {"reaches": "email", "category": "promotional", "basis": "consent", "purpose": "marketing"}
+    system.journey("welcome", step("mail", "crm.upsert", reaches=told.pop("reaches")), **told)
+    system.hookline["state_dir"] = str(tmp_path / "state")
+    system.prepare()
+    system.worker()
+    system.feed([event(n) for n in range(4)])
+    await eventually(lambda: len(system.dead()) == 4 and system.settled(), timeout_s=60)
+    receiver.behaviour = Behaviour()
+    denied = encode(CONSENT, {"said": {"email": {"state": "denied", "at": time.time_ns() // 1_000_000}}})
+    system.broker.produce(f"{system.group}.consent", [Outgoing(denied, f"c-{n}\0crm".encode()) for n in (1, 3)])
+    assert (await replay(system))["count"] == 4
+    await eventually(
+        lambda: system.settled() and {row.outcome for row in system.final().values()} == {"delivered", "skipped"},
+        timeout_s=60,
+    )
+    ends = [(row.outcome, row.reason) for row in system.final().values()]
+    assert sorted(ends) == [("delivered", "")] * 2 + [("skipped", "consent")] * 2
+    got = {json.loads(each.body)["customer_id"] for each in receiver.seen if each.status == 204}
+    assert got == {"c-0", "c-2"}
+    assert (await replay(system))["left_alone"] == {"delivered": 2, "skipped": 2}
+    assert (await asyncio.to_thread(system.account))["balanced"] is True
 
 
 async def test_filters_narrow_what_is_sent(rejected) -> None:

@@ -105,6 +105,15 @@ def test_what_follows_is_told_apart_from_what_failed(capsys) -> None:
     assert row().delivery_id in told(capsys, sent, list=True)
 
 
+def test_batches_keep_the_rate_and_what_was_late_is_not_made_up_for() -> None:
+    pace = replay.Pace(10.0)
+    assert pace.wait_s(10, 100.0) == 0.0
+    assert pace.wait_s(5, 100.3) == pytest.approx(0.7)
+    assert pace.wait_s(10, 101.0) == pytest.approx(0.5)
+    assert pace.wait_s(10, 140.0) == 0.0, "the batch before took long"
+    assert pace.wait_s(10, 140.0) == pytest.approx(1.0), "and this one waits its whole turn"
+
+
 def test_a_rate_is_read_or_refused() -> None:
     assert replay._rate("50/s") == 50.0
     with pytest.raises(argparse.ArgumentTypeError, match="must be a rate"):
