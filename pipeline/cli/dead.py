@@ -45,8 +45,13 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="of this failure class",
     )
     listing.add_argument("--destination", metavar="NAME", help="for this destination")
-    listing.add_argument("--journey", metavar="NAME", help="of this journey")
+    for name in ("journey", "step"):
+        listing.add_argument(f"--{name}", metavar="NAME", help=f"of this {name}")
+    listing.add_argument("--event", metavar="ID", help="of this event")
     options.add_since(listing, "written since")
+    listing.add_argument(
+        "--until", metavar="WHEN", type=options.Since, help="written until: an age or a time, likewise"
+    )
     listing.add_argument(
         "--limit",
         metavar="N",
@@ -74,8 +79,9 @@ def execute(args: argparse.Namespace) -> int:
     if args.action == "replay":
         return replay.execute(args, config, settings)
     if args.action == "list":
-        since_ms = args.since.at_ms(time.time_ns() // 1_000_000) if args.since is not None else None
-        return _list(args, _letters(config, settings, since_ms))
+        now_ms = time.time_ns() // 1_000_000
+        since_ms = args.since.at_ms(now_ms) if args.since is not None else None
+        return _list(args, _letters(config, settings, since_ms), now_ms)
     found = list(_first(SHOWN_MAX, (each for each in _letters(config, settings, None) if each.named(args.id))))
     return _show(args, config, found)
 
@@ -99,11 +105,11 @@ def _first(number: int, letters: Iterable[Letter]) -> Iterator[Letter]:
 # ----------------------------------------------------------------------------------------------------------- list
 
 
-def _list(args: argparse.Namespace, letters: Iterable[Letter]) -> int:
+def _list(args: argparse.Namespace, letters: Iterable[Letter], now_ms: int) -> int:
     classes: Counter[str] = Counter()
     newest: list[tuple[int, str, int, Letter]] = []
     for number, each in enumerate(letters):
-        if not _wanted(args, each):
+        if not _wanted(args, each, now_ms):
             continue
         classes[each.says.get("class", "")] += 1
         item = (each.at_ms, each.position, number, each)
@@ -117,8 +123,11 @@ def _list(args: argparse.Namespace, letters: Iterable[Letter]) -> int:
     return 0
 
 
-def _wanted(args: argparse.Namespace, letter: Letter) -> bool:
-    wanted = {"class": args.cls, "destination": args.destination, "journey": args.journey}
+def _wanted(args: argparse.Namespace, letter: Letter, now_ms: int) -> bool:
+    wanted = {"class": args.cls, "destination": args.destination, "journey": args.journey, "step": args.step,
+              "event-id": args.event}  # fmt: skip
+    if args.until is not None and letter.at_ms > args.until.at_ms(now_ms):
+        return False
     return all(value is None or letter.says.get(name) == value for name, value in wanted.items())
 
 

@@ -10,7 +10,7 @@ from collections import Counter
 from math import sqrt
 from typing import TYPE_CHECKING, Final, Protocol
 
-from pipeline.model import Outcome, SkipReason, value
+from pipeline.model import REPLAYED, Outcome, SkipReason, value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -99,7 +99,7 @@ class _Run:
     __slots__ = ("at_ms", "customer", "id", "match", "seen", "words")
 
     def __init__(self) -> None:
-        self.words: dict[str, tuple[tuple[bool, bool, int, int], Outcome, str]] = {}
+        self.words: dict[str, tuple[tuple[bool, int, bool, bool, int], Outcome, str]] = {}
         self.at_ms = 0
         self.id = ""
         self.customer = ""
@@ -145,7 +145,7 @@ class Report:
         self.beyond = [0, 0]
 
     def outcome(self, row: OutcomeLike) -> None:
-        """Take one row: the last word on a delivery counts, final beats retrying, delivered beats all."""
+        """Take one row: delivered beats all, then the later hop counts, and in one hop final beats retrying."""
         source = row.topic, row.partition, row.offset
         run = self._runs.get((row.journey, source))
         if run is None:
@@ -155,7 +155,8 @@ class Report:
             run = self._runs[row.journey, source] = _Run()
             run.id, run.at_ms = row.event_id, row.event_time_ms
             self._at.setdefault(source, []).append((row.journey, run))
-        weight = row.outcome is Outcome.DELIVERED, row.outcome is not Outcome.RETRYING, row.hop, row.settled_at_ms
+        final, replayed = row.outcome is not Outcome.RETRYING, row.reason == REPLAYED
+        weight = row.outcome is Outcome.DELIVERED, row.hop, replayed, final, row.settled_at_ms
         was = run.words.get(row.step)
         if was is None or weight >= was[0]:
             run.words[row.step] = weight, row.outcome, row.reason

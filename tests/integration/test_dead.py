@@ -88,7 +88,8 @@ def test_filters_narrow_the_list(topic, dead, kafka):
     kafka.produce(topic, [letter(), letter("timeout", destination="mail"), letter("timeout", journey="other")])
     for args, count in (
         (("--class", "timeout"), 2), (("--destination", "mail"), 1), (("--journey", "other"), 1),
-        (("--class", "tls"), 0), (("--since", "1h"), 3), (("--since", "2100-01-01"), 0),
+        (("--class", "tls"), 0), (("--since", "1h"), 3), (("--since", "2100-01-01"), 0), (("--until", "1h"), 0),
+        (("--until", "2100-01-01"), 3), (("--step", "hello"), 3), (("--step", "bye"), 0), (("--event", EVENT), 3),
     ):  # fmt: skip
         assert dead("list", *args, "--json")[1]["count"] == count, args
 

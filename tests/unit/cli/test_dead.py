@@ -7,6 +7,7 @@ import json
 
 from pipeline.cli import dead
 from pipeline.cli.letter import letter
+from pipeline.cli.options import Since
 from pipeline.model import Record
 
 
@@ -17,8 +18,9 @@ def letters(number: int):
 
 
 def listed(capsys, number: int, **args: object) -> dict:
-    given = {"cls": None, "destination": None, "journey": None, "limit": 3, "json": True} | args
-    assert dead._list(argparse.Namespace(**given), letters(number)) == 0
+    asked = dict.fromkeys(("cls", "destination", "journey", "step", "event", "until"))
+    given = {**asked, "limit": 3, "json": True} | args
+    assert dead._list(argparse.Namespace(**given), letters(number), 2_000) == 0
     return json.loads(capsys.readouterr().out)
 
 
@@ -32,3 +34,6 @@ def test_filters_come_before_the_limit(capsys):
     found = listed(capsys, 10, cls="auth")
     assert [each["event-id"] for each in found["letters"]] == ["8", "6", "4"]
     assert listed(capsys, 10, destination="crm")["letters"] == []
+    assert [each["event-id"] for each in listed(capsys, 10, event="3")["letters"]] == ["3"]
+    assert listed(capsys, 10, step="x")["count"] == 0
+    assert listed(capsys, 10, until=Since("1970-01-01T00:00:01.004Z"))["count"] == 5
