@@ -131,7 +131,8 @@ def _json(args: argparse.Namespace, config: Config, readers: dict[str, Any]) -> 
     try:
         return events.performer(), events.record(event)
     except NoEventError as error:
-        raise options.refuse(str(args.event), f"is no event: {error}") from None
+        hint = "leave it out, and one that stands for any is taken" if error.place == "id" else ""
+        raise options.refuse(str(args.event), f"is no event: {error}", hint) from None
 
 
 def _avro(args: argparse.Namespace, config: Config, readers: dict[str, Any]) -> tuple[Performer, Sent]:

@@ -64,7 +64,7 @@ class SharedFile(Section):
         default={}, description="Payload keys by name, for `include: [NAME]` in a payload."
     )
     tables: Mapping[Name, Mapping[str, TableValue]] = Field(
-        default={}, description="Constant look-ups, for `tables.NAME[key]` in CEL."
+        default={}, description="Tables of constants, for `tables.NAME[key]` in CEL."
     )
 
 

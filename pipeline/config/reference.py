@@ -34,7 +34,7 @@ A configuration is a folder, named with `--config DIR`:
 | `hookline.yaml` | topics, the mapping of records to events, policies |
 | `journeys/NAME.yaml` | one journey each |
 | `destinations/NAME.yaml` | one destination each |
-| `shared/NAME.yaml` | payload fragments and look-up tables that journeys share |
+| `shared/NAME.yaml` | payload fragments and tables of constants that journeys share |
 | `env/NAME.yaml` | what differs in one environment; `--env NAME` lays it over the rest; `hookline run` needs one |
 | `tests/NAME.yaml` | cases of a journey, played by `hookline test` |
 | `schemas/*.avsc` | Avro schemas, asked before the registry |

@@ -89,3 +89,17 @@ def test_a_record_as_kafka_has_it(shop, capsys: pytest.CaptureFixture[str]) -> N
 def test_what_is_no_event(shop, event: Any, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert shop(event) == 2
     assert said in capsys.readouterr().err
+
+
+def test_an_id_that_is_none_says_that_none_is_needed(shop, capsys: pytest.CaptureFixture[str]) -> None:
+    assert shop(EVENT | {"id": "e-1"}) == 2
+    assert (
+        "is no event: id: must be a UUID (leave it out, and one that stands for any is taken)"
+        in capsys.readouterr().err
+    )
+
+
+def test_where_requests_of_an_environment_go_is_said(shop, tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "shop" / "env" / "try.yaml").write_text("mode: redirect\nredirect_to: https://sink.example/all\n")
+    assert shop(EVENT, "--consent", "email=granted", "--env", "try") == 0
+    assert capsys.readouterr().err == "mode redirect: every request goes to sink.example, none to a destination\n"

@@ -47,6 +47,18 @@ def test_workers_of_releases_that_did_not_tell(fleet):
     assert list(workers.refused([each for each in fleet.alive(NOW_MS) if each.id == "b"])) == []
 
 
+def test_workers_that_send_nothing_or_to_a_sink_are_told(fleet):
+    for name, mode in (("c", "dry"), ("d", "redirect"), ("e", "dry")):
+        fleet.note(f"worker/{name}".encode(), orjson.dumps(TOLD | {"mode": mode}))
+    alive = fleet.alive(NOW_MS)
+    assert [workers.document(each)["mode"] for each in alive] == ["live", "live", "dry", "redirect", "dry"]
+    assert list(workers.unsent(alive)) == [
+        "[yellow]mode redirect: 1 of 5 workers send every request to the sink[/]",
+        "[yellow]mode dry: 2 of 5 workers send nothing[/]",
+    ]
+    assert list(workers.unsent(alive[:2])) == []
+
+
 def test_those_that_fell_silent_come_last(fleet, capsys):
     [one, other] = fleet.alive(NOW_MS)
     screen.console().print(workers.table([one], [other], NOW_MS + 1_000))
