@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Final
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 QUEUE_SPANS_MAX: Final = 16_384
 """Spans waiting for export, about 300 bytes each; more are dropped and counted."""
-BATCH_SPANS: Final = 2_048
-"""Spans after which a request is full: about 600 KB, where collectors refuse more than 4 to 20 MB. Posting one costs a
-millisecond, whatever it holds."""
-DELAY_S: Final = 5.0
+BATCH_SPANS: Final = 1_024
+"""Spans after which a request is full: about 300 KB, where collectors refuse more than 4 to 20 MB. Posting one costs a
+millisecond, whatever it holds; a larger one costs memory."""
+DELAY_S: Final = 1.0
 """How long fewer than that may wait. OTEL_BSP_SCHEDULE_DELAY, in ms, wins over it."""
 END_S: Final = 30.0
 """Longest wait for the thread at the end; the caller's own bound is shorter."""
@@ -50,8 +50,8 @@ class Outbox:
     Counters have one writer each: `handed` and `dropped` the loop, the others the thread.
     """
 
-    def __init__(self, poster: Poster, made: Callable[[bytes], bytes], delay_s: float = DELAY_S) -> None:
-        """Start the thread. `made` turns joined spans into a request."""
+    def __init__(self, poster: Poster, made: Callable[[Sequence[bytes]], bytes], delay_s: float = DELAY_S) -> None:
+        """Start the thread. `made` turns spans into a request."""
         self.handed = self.dropped = self.taken = self.exported = self.failed = 0
         self._poster = poster
         self._made = made
@@ -104,7 +104,7 @@ class Outbox:
         self.taken += spans
         taken = False
         try:
-            taken = self._poster.post(self._made(b"".join(parts)))
+            taken = self._poster.post(self._made(parts))
         finally:
             if taken:
                 self.exported += spans

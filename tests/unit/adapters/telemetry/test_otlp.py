@@ -87,5 +87,5 @@ def test_a_request_is_the_one_the_sdk_would_send():
         otlp.text("error.type")("timeout") + otlp.integer("server.port")(443),
         otlp.link(ids[0], ids[2]) + otlp.failed("timeout") + otlp.REMOTE,
     )  # fmt: skip
-    sent = ExportTraceServiceRequest.FromString(otlp.Request(resource).of(written * 2))
+    sent = ExportTraceServiceRequest.FromString(otlp.Request(resource).of([written, written]))
     assert sent == encode_spans([read, read])
