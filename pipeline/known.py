@@ -161,6 +161,8 @@ WAITS: Final = (QUIET_HOURS, TABLE_STALE, PAUSED)
 """Why a gate holds; in a `retrying` outcome in the place of a failure class."""
 REPLAYED: Final = "replayed"
 """Why a delivery waits that a replay handed over; its `retrying` outcome is of the hop that failed."""
+TURN: Final = "turn"
+"""Why a delivery of a journey that keeps order waits in its log: the customer's events before it are not over yet."""
 
 
 @value

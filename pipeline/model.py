@@ -16,6 +16,7 @@ from pipeline.frozen import value as value  # noqa: PLC0414
 from pipeline.known import NOTHING as NOTHING  # noqa: PLC0414
 from pipeline.known import REPLAYED as REPLAYED  # noqa: PLC0414
 from pipeline.known import TABLE_STALE as TABLE_STALE  # noqa: PLC0414
+from pipeline.known import TURN as TURN  # noqa: PLC0414
 from pipeline.known import WAITS as WAITS  # noqa: PLC0414
 from pipeline.known import CancelOn as CancelOn  # noqa: PLC0414
 from pipeline.known import Cap as Cap  # noqa: PLC0414

@@ -68,7 +68,7 @@ Notice = list[Record] | Assigned | Revoked | Fatal
 class Source(Protocol):
     """One consumer in one group. It polls in its own thread and posts to the loop it was started on."""
 
-    role: str  # "input" or "retry"
+    role: str  # "input", "retry" or "ordered"
     topics: tuple[str, ...]
 
     @property

@@ -195,6 +195,7 @@ class Route:
     once: Once | None = None
     cancel_on: tuple[CancelOn, ...] = ()
     only: Only | None = None  # of its condition; see core/routes
+    ordered: bool = False  # a customer's events one after the other, by the journey's log
 
 
 @value

@@ -77,6 +77,7 @@ class Heartbeat:
                 for intake in self._worker.intakes
             },
             "misses": self._misses(),
+            "stuck": [[*key, *held] for key, held in self._worker.turns.stuck().items()] if self._worker.turns else [],
             "applied": {str(partition): offset for partition, offset in self._applied.items()},
             "config": reload.running if (reload := self._worker.reload) is not None else "",
             "refused": list(reload.refused) if reload is not None else [],

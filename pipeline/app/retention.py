@@ -1,6 +1,7 @@
 """Deletes retry records once settled: below the committed offset nobody needs them, and they hold customer data.
 
-Their topics have no retention of their own, since a run may wait as long as its event's max_age.
+Their topics have no retention of their own, since a run may wait as long as its event's max_age. Of the logs of
+journeys that keep order some of what is settled stays a while, for copies to be told by: run/turns looks back.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from pipeline.errors import BrokerError
+from pipeline.run.lines import LOOK_BACK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
     from pipeline.run.consume import Intake
 
 EVERY_S: Final = 3_600.0
-"""How often; each worker does so for the retry partitions it owns."""
+"""How often; each worker does so for the partitions it owns."""
+KEPT: Final = {"retry": 0, "ordered": LOOK_BACK}
+"""By role: how many settled records before the committed offset stay, until they have been settled for `EVERY_S`."""
 
 _Position = tuple[str, int]
 
@@ -28,15 +32,17 @@ async def delete_settled(
     every_s: float = EVERY_S,
 ) -> None:
     """Delete what is settled, for ever, until cancelled. A broker that refuses is logged and asked again next time."""
+    before: dict[_Position, int] = {}
     while True:
         await asyncio.sleep(every_s)
-        settled = {
-            key: tracker.acked
-            for intake in intakes
-            if intake.source.role == "retry"
-            for key, tracker in intake.trackers.items()
-            if tracker.acked > 0
-        }
+        settled: dict[_Position, int] = {}
+        for intake in intakes:
+            kept = KEPT.get(intake.source.role)
+            for key, tracker in intake.trackers.items() if kept is not None else ():
+                upto = tracker.acked if not kept else max(tracker.acked - kept, before.get(key, 0))
+                if upto > 0:
+                    settled[key] = upto
+                before[key] = tracker.acked
         try:
             await asyncio.to_thread(delete_before, settled)
         except BrokerError as error:

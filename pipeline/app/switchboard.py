@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pipeline.run.dispatch import Lane
     from pipeline.run.process import Process
     from pipeline.run.release import Release
+    from pipeline.run.turns import Turns
 
 
 class Switchboard:
@@ -56,7 +57,7 @@ class Switchboard:
         self._mode = mode
         self._switches = Switches()
         self._process: Process | None = None
-        self._release: Release | None = None
+        self._holders: list[Release | Turns] = []
         self._brakes: tuple[IntakeBrake, ...] = ()
         self._live = False
         for lane in lanes.values():
@@ -70,9 +71,10 @@ class Switchboard:
         for each in self._switches.on():
             self._tell(each)
 
-    def attach(self, process: Process, release: Release) -> None:
-        """Let orders reach what waits, from now on."""
-        self._process, self._release = process, release
+    def attach(self, process: Process, holder: Release | Turns) -> None:
+        """Let orders reach what waits there, too, from now on."""
+        self._process = process
+        self._holders.append(holder)
         self._order()
 
     def stop_by(self, brakes: Iterable[IntakeBrake]) -> None:
@@ -113,7 +115,7 @@ class Switchboard:
             brake.obey(self._switches.of_intake(brake.name))
 
     def _order(self) -> None:
-        if self._process is None or self._release is None:
+        if self._process is None:
             return
         orders = self._switches.orders(RELEASE, DROP)
 
@@ -121,7 +123,8 @@ class Switchboard:
             return switches.told(orders, (destination,), written_ms, started_ms, held=held)
 
         self._process.told = of_step if orders else None
-        self._release.follow(orders, self._share)
+        for holder in self._holders:
+            holder.follow(orders, self._share)
 
     @staticmethod
     def _reach(lane: Lane, order: Order) -> None:

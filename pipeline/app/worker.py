@@ -14,6 +14,7 @@ from pipeline import __version__
 from pipeline.adapters.alerts import AppriseNotifier
 from pipeline.adapters.kafka.admin import Admin
 from pipeline.adapters.kafka.control import ControlTopic
+from pipeline.adapters.kafka.logs import Logs
 from pipeline.adapters.kafka.producer import KafkaProducer
 from pipeline.adapters.kafka.source import KafkaSource
 from pipeline.adapters.schemas import KnownSchemas
@@ -26,6 +27,7 @@ from pipeline.app.heartbeat import Heartbeat
 from pipeline.app.lookups import CustomerRows
 from pipeline.app.modes import ModeGuard
 from pipeline.app.retention import delete_settled
+from pipeline.app.share import share
 from pipeline.app.switchboard import Switchboard
 from pipeline.app.tables import CustomerTables, basis_asks, state_folder
 from pipeline.config import rows, topics
@@ -33,15 +35,18 @@ from pipeline.config.compile import compile as compile_config
 from pipeline.config.load import kafka_settings
 from pipeline.config.secrets import Secrets
 from pipeline.core.brake import BrakePolicy
+from pipeline.core.offsets import Tracker
 from pipeline.errors import BrokerError, ConfigError, TopicMissing
 from pipeline.ports import LaneStats
 from pipeline.run.asking import Asking
 from pipeline.run.batch import Batching
 from pipeline.run.consume import Intake
 from pipeline.run.dispatch import Lane
+from pipeline.run.lines import TurnTracker
 from pipeline.run.process import Process
 from pipeline.run.release import Release
 from pipeline.run.settle import OwnTopics, Settlement
+from pipeline.run.turns import Turns
 from pipeline.run.watch import Watch
 
 if TYPE_CHECKING:
@@ -84,12 +89,14 @@ class Worker:
         self._recipients = recipients(config, secrets)
         self._stopping = asyncio.Event()
         self._removed: dict[str, int] = {}
+        self._logs: tuple[str, ...] = ()
         self._error: BaseException | None = None
         self._producer: KafkaProducer | None = None
         self.lanes: dict[str, Lane] = {}
         self._watch: Watch | None = None
         self._endpoints: dict[str, Endpoint] = {}
         self.intakes: list[Intake] = []
+        self.turns: Turns | None = None
         self.settlement: Settlement | None = None
         self.misses: Misses | None = None
         self.switchboard: Switchboard | None = None
@@ -194,6 +201,7 @@ class Worker:
             raise TopicMissing(missing)
         memory.check(self._config.group, self._compiled, known)
         self._removed = topics.removed_retry_topics(self._config, known)
+        self._logs = (*topics.logs(self._config).values(), *topics.removed_logs(self._config, known))
         return self._admin.max_message_bytes(own)
 
     async def _start_tables(self, producer: KafkaProducer) -> None:
@@ -220,6 +228,7 @@ class Worker:
             dead=topics.dead(group),
             outcomes=topics.outcomes(group),
             tiers_ms=self._compiled.tiers_ms,
+            logs=topics.logs(self._config),
         )
         return Settlement(own, producer, self.telemetry, time.time_ns, _DICE, customer_reference(group))
 
@@ -262,17 +271,27 @@ class Worker:
         tiers_ms = dict(zip(topics.retry_topics(config), compiled.tiers_ms, strict=True)) | self._removed
         retry_topics = tuple(tiers_ms)
         sources.append(KafkaSource(grouped, topics.retry_group(config.group), retry_topics, "retry", log))
+        if self._logs:
+            sources.append(KafkaSource(grouped, topics.ordered_group(config.group), self._logs, "ordered", log))
         for source in sources:
             ledger = topics.outcomes(config.group) if source.role == "input" else None
             intake = Intake(
                 source, process, settlement, self.lanes.values(), producer, self._schemas, self.telemetry, time.time_ns,
                 self.fatal, ledger_topic=ledger, drain_s=self._drain_s, brake=brake,
+                make=TurnTracker if source.role == "ordered" else Tracker,
             )  # fmt: skip
             self.intakes.append(intake)
             if source.role == "retry":
                 release = Release(tiers_ms, source, time.time_ns, intake.due, intake.room, self.lanes, config.calls())
                 switchboard.attach(process, release)
                 intake.start(release)
+            elif source.role == "ordered":
+                self.turns = Turns(
+                    source, Logs(self._settings), producer, time.time_ns, intake.due, intake.room, self.lanes,
+                    config.calls(), log, self.fatal,
+                )  # fmt: skip
+                switchboard.attach(process, self.turns)
+                intake.start(self.turns)
             else:
                 intake.start()
         switchboard.stop_by(intake.brake for intake in self.intakes)
@@ -300,6 +319,9 @@ class Worker:
         telemetry.gauge(names.OLDEST, settlement.oldest_ms)
         telemetry.gauge(names.HELD, lambda: sum(intake.held() for intake in self.intakes))
         telemetry.gauge(names.HALTED, lambda: len(self.halts()))
+        if (turns := self.turns) is not None:
+            telemetry.gauge(names.LOG_HELD, turns.held)
+            telemetry.gauge(names.LOG_STUCK, lambda: len(turns.stuck()))
         telemetry.counts(names.LEDGER, lambda: {(reason,): count for reason, count in counts.copy().items()})
         telemetry.counts(names.DELIVERED, lambda: settlement.outcome_counts)
         telemetry.counts(names.CONDITIONS, lambda: misses.conditions)
@@ -311,19 +333,7 @@ class Worker:
         return braked + (self._producer.halts() if self._producer is not None else [])
 
     def _share(self) -> float:
-        """Return this worker's share of the fleet's rates: of the input partitions, and of the retry ones a fifth.
-
-        Over all workers that adds up to one, and whoever owns any partition has some of it.
-        """
-        whole = 0.0
-        for role, weight in (("input", 0.8), ("retry", 0.2)):
-            owned = total = 0
-            for intake in self.intakes:
-                if intake.source.role == role:
-                    total += sum(map(intake.source.partitions_total, intake.source.topics))
-                    owned += len(intake.trackers)
-            whole += weight * owned / total if total else 0.0
-        return whole
+        return share(self.intakes, ordered=bool(self._logs))
 
     # -------------------------------------------------------------------------------------------- stop
 

@@ -132,13 +132,19 @@ def _positions(report: Report) -> Iterator[Position]:
 
 
 def _idle(admin: Admin, config: Config, known: Mapping[str, int]) -> bool:
-    """Whether every retry record there is now has been settled. Ends first: what comes later does not count."""
+    """Whether every run that waits now has been settled. Ends first: what comes later does not count."""
     from pipeline.config import topics  # noqa: PLC0415
 
-    there = [topic for topic in topics.retry_topics(config) if topic in known]
-    ends = admin.watermarks(there)
-    committed = admin.committed(topics.retry_group(config.group), there)
-    return all(committed.get(place, first) >= end for place, (first, end) in ends.items())
+    logs = (*topics.logs(config).values(), *topics.removed_logs(config, known))
+    for group, names in (
+        (topics.retry_group(config.group), topics.retry_topics(config)), (topics.ordered_group(config.group), logs)
+    ):  # fmt: skip
+        there = [topic for topic in names if topic in known]
+        ends = admin.watermarks(there)
+        committed = admin.committed(group, there)
+        if any(committed.get(place, first) < end for place, (first, end) in ends.items()):
+            return False
+    return True
 
 
 def _feed(account: Any, records: Iterable[Record]) -> dict[int, int]:
@@ -189,7 +195,7 @@ def _print(report: Report, named: Mapping[Position, Named], group: str) -> None:
     for line in _remarks(report):
         out.print(line)
     _print_missing(report, named)
-    _print_waiting(report.stranded, report.stranded_count, "[red]lost[/]", "waits, but is in no retry topic")
+    _print_waiting(report.stranded, report.stranded_count, "[red]lost[/]", "waits, but is in no retry topic and no log")
     _print_waiting(report.overdue, report.overdue_count, "[yellow]overdue[/]", "waits longer than it should")
     word = "[bold green]balanced[/]" if report.balanced else "[bold red]not balanced[/]"
     out.print(f"{group}: {word}, {screen.count(report.positions)} committed positions")

@@ -1,4 +1,4 @@
-"""Reads what waits on the retry topics, and takes out what was done ahead of its turn.
+"""Reads what waits on the retry topics and in the logs, and takes out what was done ahead of its turn.
 
 Released runs overtake others of their partition, and commits cannot say so: what is committed is where the oldest open
 one is. Whether a record above that is done, the outcomes say: every taken up run writes one with its hop.
@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Final
 from pipeline.cli import screen
 from pipeline.core import outcome, payload, runstate
 from pipeline.model import value
+from pipeline.run.past import noted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pipeline.adapters.kafka.admin import Admin
     from pipeline.config.models import Config
+    from pipeline.model import Record
 
 AHEAD_MS: Final = 60_000
 """How much older than the record itself an outcome may seem: two topics, two leaders' clocks."""
@@ -58,26 +60,69 @@ def _held(config: Config, settings: Mapping[str, str], admin: Admin) -> Iterator
     from pipeline.adapters.kafka.reader import read_topic  # noqa: PLC0415 - commands import what is heavy once they run
     from pipeline.config import topics, units  # noqa: PLC0415
 
-    calls, suffixes = _steps(config)
     known = admin.partitions()
     names = [topic for topic in topics.retry_topics(config) if topic in known]
     names += topics.removed_retry_topics(config, known)
     committed = admin.committed(topics.retry_group(config.group), names)
+    calls, suffixes = _steps(config)
+
+    def steps(record: Record, state: runstate.RunState, delay_ms: int) -> Iterator[WaitingStep]:
+        for name, step in state.steps.items():
+            suffix = suffixes.get((state.journey, name), f"/{state.journey}/{name}").encode()
+            yield WaitingStep(
+                record.topic, record.timestamp_ms, max(step.due_ms, record.timestamp_ms + delay_ms), state.started_ms,
+                state.event_id, payload.delivery_id(state.event_id, suffix), state.journey, name,
+                calls.get((state.journey, name), ""), step.cls, step.attempts, state.hop,
+            )  # fmt: skip
+
     for topic in names:
         delay_ms = units.duration_ms(topic.removeprefix(topics.retry(config.group, "")))
         begin = {number: at for (name, number), at in committed.items() if name == topic}
         with screen.progress(topic) as progress:
             for record in read_topic(settings, topic, begin=begin, progress=progress):
                 state = runstate.decode(record.header(runstate.STATE_HEADER))
-                if isinstance(state, runstate.Unreadable):
-                    continue
-                for name, step in state.steps.items():
-                    suffix = suffixes.get((state.journey, name), f"/{state.journey}/{name}").encode()
-                    yield WaitingStep(
-                        topic, record.timestamp_ms, max(step.due_ms, record.timestamp_ms + delay_ms), state.started_ms,
-                        state.event_id, payload.delivery_id(state.event_id, suffix), state.journey, name,
-                        calls.get((state.journey, name), ""), step.cls, step.attempts, state.hop,
-                    )  # fmt: skip
+                if isinstance(state, runstate.RunState):
+                    yield from steps(record, state, delay_ms)
+    for record, state in in_logs(config, settings, admin):
+        yield from steps(record, state, 0)
+
+
+def in_logs(
+    config: Config, settings: Mapping[str, str], admin: Admin
+) -> Iterator[tuple[Record, runstate.RunState]]:  # fmt: skip
+    """Read what is not over in the logs of journeys that keep order, each run in its newest state; log by log.
+
+    The record is the one that brought that state. Blocks; raises TopicMissing, BrokerError.
+    """
+    from pipeline.adapters.kafka.reader import read_topic  # noqa: PLC0415
+    from pipeline.config import topics  # noqa: PLC0415
+
+    known = admin.partitions()
+    names = [topic for topic in (*topics.logs(config).values(), *topics.removed_logs(config, known)) if topic in known]
+    committed = admin.committed(topics.ordered_group(config.group), names)
+    for topic in names:
+        begin = {number: at for (name, number), at in committed.items() if name == topic}
+        with screen.progress(topic) as progress:
+            yield from unfinished(read_topic(settings, topic, begin=begin, progress=progress))
+
+
+def unfinished(records: Iterable[Record]) -> list[tuple[Record, runstate.RunState]]:
+    """Return the entries of a log that are not over, each with its newest state and the record that brought it."""
+    found: dict[tuple[int, int], tuple[Record, runstate.RunState]] = {}
+    seen: set[int] = set()
+    for record in records:
+        state = runstate.decode(record.header(runstate.STATE_HEADER))
+        about = noted(record)
+        place = (record.partition, record.offset if about is None else about)
+        if about is None and isinstance(state, runstate.RunState):
+            if (name := runstate.entry_identity(state)) not in seen:
+                found[place] = record, state
+            seen.add(name)
+        elif place in found and not isinstance(state, runstate.RunState):
+            del found[place]
+        elif place in found and isinstance(state, runstate.RunState) and state.hop >= found[place][1].hop:
+            found[place] = record, state
+    return list(found.values())
 
 
 def _steps(config: Config) -> tuple[dict[tuple[str, str], str], dict[tuple[str, str], str]]:

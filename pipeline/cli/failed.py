@@ -70,6 +70,7 @@ def _target(config: Config, journey: JourneyConfig, step: StepConfig) -> Target:
         suffix=f"/{journey.first_name}/{step.first_name}".encode(),
         after=tuple(Edge(name, frozenset(map(Outcome, outcomes))) for name, outcomes in step.after.items()),
         any_parent=step.join == "any",
+        ordered=journey.ordered and step.kind != "record",
         keeps=step.kind in ("enrich", "decide") and operation is not None and bool(operation.response),
     )  # fmt: skip
 
@@ -88,7 +89,8 @@ def choose(
     last = _last(config, settings, known, failed) if failed else {}
     runs: dict[tuple[str, int, int, str], list[Chosen]] = {}
     for each in failed:
-        chosen = _chosen(each, last.get(each.delivery_id), known, with_ambiguous=args.ambiguous)
+        row = last.get(each.delivery_id)
+        chosen = _chosen(each, row, known, with_ambiguous=args.ambiguous, out_of_order=args.out_of_order)
         if isinstance(chosen, str):
             left[chosen] += 1
         else:
@@ -118,7 +120,12 @@ def _planned(
 
 
 def _chosen(
-    failed: Failed, row: OutcomeRow | None, known: Mapping[str, Journey], *, with_ambiguous: bool
+    failed: Failed,
+    row: OutcomeRow | None,
+    known: Mapping[str, Journey],
+    *,
+    with_ambiguous: bool,
+    out_of_order: bool = False,
 ) -> Chosen | str:
     journey = None if row is None else known.get(row.journey)
     target = None
@@ -126,7 +133,9 @@ def _chosen(
         target = journey.targets.get(journey.names.get(row.step, ""))
         if target is not None and _id(row.event_id, target) != failed.delivery_id:
             target = None  # names are given anew; first names, which make the ID, stay
-    why = replay.left_alone(row, target, ambiguous=failed.ambiguous, with_ambiguous=with_ambiguous)
+    why = replay.left_alone(
+        row, target, ambiguous=failed.ambiguous, with_ambiguous=with_ambiguous, out_of_order=out_of_order
+    )
     why = why or (replay.OVERSIZE if failed.oversize else "")
     if why or row is None or target is None:
         return why

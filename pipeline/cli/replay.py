@@ -56,6 +56,8 @@ def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> ar
                         help=f"at most so many, such as 50/s (default: {RATE_PER_S:.0f}/s)")  # fmt: skip
     parser.add_argument("--ambiguous", action="store_true", help="also those that may have arrived without an answer, "
                         "at destinations that do not drop repeats")  # fmt: skip
+    parser.add_argument("--out-of-order", action="store_true", help="also those of journeys that keep order, though "
+                        "later events of their customers may have been delivered since")  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="only say what would be sent")
     parser.add_argument("--list", action="store_true", help="name each delivery that is sent again")
     return parser
@@ -292,12 +294,16 @@ def _say(args: argparse.Namespace, sent: Sequence[Rerun], left: Mapping[str, int
         print(f"{screen.count(stay)} stay skipped: of a step they also come after the answer is not known any more")
     for why, number in sorted(left.items()):
         print(f"left alone, {why}: {screen.count(number)}")
-    if left.get(replay.AMBIGUOUS):
-        print("the ambiguous ones may have arrived, and their destination keeps repeats: --ambiguous sends them",
-              file=sys.stderr)  # fmt: skip
-    if left.get(replay.RUNS):
-        print("of some runs another step still waits, and later steps come after both: replay them once it has ended",
-              file=sys.stderr)  # fmt: skip
+    for why, what in _REMEDIES.items():
+        if left.get(why):
+            print(what, file=sys.stderr)
+
+
+_REMEDIES: Final = {
+    replay.AMBIGUOUS: "ambiguous ones may have arrived, and their destination keeps repeats: --ambiguous sends them",
+    replay.ORDERED: "where order is kept, later events may have been delivered since: --out-of-order sends them",
+    replay.RUNS: "another step of the run still waits, and later steps come after both: replay it once that has ended",
+}
 
 
 _GROUPED: Final = ("journey", "step", "destination", "class")

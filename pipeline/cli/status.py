@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from pipeline.adapters.kafka.admin import Admin
     from pipeline.config.models import Config
     from pipeline.core.fleet import DestinationState, Fleet, WorkerReport
+    from pipeline.core.runstate import RunState
     from pipeline.core.switches import Switches
+    from pipeline.model import Record
 
 WAITING_READ_MAX: Final = 10_000
 """Waiting runs of a tier that are read to tell their destinations apart; beyond that, counts are `at least`."""
@@ -39,7 +41,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         description="Show each destination's state, since when, what waits for it and how long that will take; the "
         "retry tiers; the lag of the inputs; the workers; who holds what back and why; what to do next. Exit code 1 if "
         "anything needs attention: a breaker that is not closed, a pause, a disabled operation, no worker, one gone, "
-        "something that stands still in one, a changed configuration that a worker refused.",
+        "something that stands still in one, a changed configuration that a worker refused, a log of which as much is "
+        "held as may be.",
     )
     options.add_config(parser)
     options.add_json(parser)
@@ -58,7 +61,7 @@ def execute(args: argparse.Namespace) -> int:
         fleet,
         switches,
         tuple(_input(admin, config.group, topic) for topic in _topics(config)),
-        tuple(_tier(config, settings, topic, admin) for topic in _retry_topics(config)),
+        (*(_tier(config, settings, topic, admin) for topic in _retry_topics(config)), *_logs(config, settings, admin)),
     )
     if args.json:
         screen.print_json(_document(config, seen))
@@ -81,7 +84,7 @@ class Lag:
 
 @value
 class Tier:
-    """What waits in one retry topic. `destinations` counts deliveries, `began_ms` has the oldest run's begin of each.
+    """What waits in one retry topic or log. `destinations` counts deliveries, `began_ms` has each one's oldest begin.
 
     `partial`: not all were read. Runs that were let go early may still be counted, until what is before them has gone.
     """
@@ -148,6 +151,24 @@ def _tier(config: Config, settings: Mapping[str, str], topic: str, admin: Admin)
             if read >= WAITING_READ_MAX:
                 break
     return Tier(topic, waiting, oldest_ms, destinations, began_ms, read < waiting)
+
+
+def _logs(config: Config, settings: Mapping[str, str], admin: Admin) -> Iterator[Tier]:
+    """Say what waits in each log: for a retry, or for its turn."""
+    from pipeline.cli.backlog import in_logs  # noqa: PLC0415
+
+    found: dict[str, list[tuple[Record, RunState]]] = {}
+    for record, state in in_logs(config, settings, admin):
+        found.setdefault(record.topic, []).append((record, state))
+    for topic, waiting in found.items():
+        destinations: Counter[str] = Counter()
+        began_ms: dict[str, int] = {}
+        for name, state in ((_destination(config, each.journey, step), each) for _, each in waiting
+                            for step in each.steps):  # fmt: skip
+            destinations[name] += 1
+            began_ms[name] = min(began_ms.get(name, state.started_ms), state.started_ms)
+        oldest_ms = min(record.timestamp_ms for record, _ in waiting)
+        yield Tier(topic, len(waiting), oldest_ms, destinations, began_ms, partial=False)
 
 
 def _destination(config: Config, journey: str, step: str) -> str:
@@ -235,7 +256,8 @@ def _print_workers(out: Console, config: Config, seen: Seen) -> None:
         out.print(workers.table(alive, stale, seen.now_ms))
     if not alive:
         out.print(f"[yellow]{_nobody(config, seen, stale)}[/]")
-    told = *workers.unsent(alive), *workers.refused(alive), *workers.halted(alive, seen.now_ms)
+    stuck = workers.stuck(alive, config.group)
+    told = *workers.unsent(alive), *stuck, *workers.refused(alive), *workers.halted(alive, seen.now_ms)
     for line in told:
         out.print(line, soft_wrap=True)
 
@@ -256,7 +278,7 @@ def _attention(config: Config, seen: Seen) -> bool:
         states & {"open", "half-open"}
         or seen.switches.on()
         or gone
-        or any(each.refused or each.halts for each in alive)
+        or any(each.refused or each.halts or each.stuck for each in alive)
     )
 
 
@@ -330,9 +352,8 @@ def _destinations(config: Config, seen: Seen) -> Any:
     for state, waiting, drain in _rows(config, seen):
         word, since_ms = _word(seen, state)
         style = _STYLES.get(word, "dim")
-        prefix = f"{config.group}.retry."
         tiers = [
-            f"{tier.topic.removeprefix(prefix)} {screen.count(tier.destinations[state.name])}"
+            f"{_short(config, tier.topic)} {screen.count(tier.destinations[state.name])}"
             for tier in seen.tiers
             if state.name in tier.destinations
         ]
@@ -355,8 +376,12 @@ def _word(seen: Seen, state: DestinationState) -> tuple[str, int]:
     return state.state, state.since_ms
 
 
+def _short(config: Config, topic: str) -> str:
+    return topic.removeprefix(f"{config.group}.").removeprefix("retry.")
+
+
 def _backlog(seen: Seen) -> Any:
-    shown = screen.table("retry tier", "waiting runs", "oldest", right=("waiting runs",))
+    shown = screen.table("retry tier or log", "waiting runs", "oldest", right=("waiting runs",))
     for tier in seen.tiers:
         shown.add_row(tier.topic, screen.count(tier.waiting), _ago(seen.now_ms, tier.oldest_ms))
     return shown

@@ -95,6 +95,7 @@ def wanted(
             memory=topics.memory(config.group) if remember.used(config) else "",
             memory_ms=config.retention.memory_ms,
             memory_partitions=max((state.partitions for state in found), default=input_partitions),
+            logs=tuple(topics.logs(config).values()),
         ),
     )  # fmt: skip
 

@@ -26,15 +26,16 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the command's parser."""
     parser = commands.add_parser(
         "waiting",
-        help="list, release or drop runs that wait on the retry tiers",
-        description="What waits on the retry tiers: list it, let it go before it is due, or let it end as dropped.",
+        help="list, release or drop runs that wait on the retry tiers and in logs",
+        description="What waits on the retry tiers, and in the logs of journeys that keep order: list it, let it go "
+        "before it is due, or let it end as dropped. What waits for its turn alone is not let go, and can be dropped.",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
     listing = actions.add_parser(
         "list",
         help="list what waits",
         description="List what waits by tier, destination, journey and failure class: how many deliveries, the oldest, "
-        "and when the first and the last are due. Reads the retry topics, and the outcomes as far back.",
+        "and when the first and the last are due. Reads the retry topics, the logs, and the outcomes as far back.",
     )
     listing.add_argument("--destination", metavar="NAME", help="for this destination")
     listing.add_argument("--journey", metavar="NAME", help="of this journey")
@@ -118,7 +119,7 @@ def _list(args: argparse.Namespace, config: Config, settings: Mapping[str, str])
     )  # fmt: skip
     for row in rows:
         shown.add_row(
-            screen.cell(row["tier"].removeprefix(f"{config.group}.retry.")),
+            screen.cell(row["tier"].removeprefix(f"{config.group}.").removeprefix("retry.")),
             *(screen.cell(row[name]) for name in ("destination", "journey", "class")), screen.count(row["count"]),
             f"{screen.age(now_ms - row['oldest_ms'])} ago", _when(row["first_due_ms"], now_ms),
             _when(row["last_due_ms"], now_ms), screen.cell(row["event_id"]),

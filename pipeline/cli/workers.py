@@ -20,6 +20,7 @@ def document(report: WorkerReport) -> dict[str, Any]:
         "id": report.id, "at_ms": report.at_ms, "host": report.host, "pid": report.pid, "version": report.version,
         "unsettled": report.unsettled, "oldest_ms": report.oldest_ms, "assigned": report.assigned,
         "config": report.config, "refused": report.refused, "mode": report.mode, "halts": report.halts,
+        "stuck": report.stuck,
     }  # fmt: skip
 
 
@@ -54,6 +55,17 @@ def unsent(alive: Sequence[WorkerReport]) -> Iterator[str]:
         count = sum(each.mode == mode for each in alive)
         if count:
             yield f"[yellow]mode {mode}: {count} of {len(alive)} workers {does}[/]"
+
+
+def stuck(alive: Sequence[WorkerReport], group: str) -> Iterator[str]:
+    """Say which partitions of logs wait, for whom, and what to do."""
+    for each in (found for report in alive for found in report.stuck):
+        journey = screen.cell(each.topic.removeprefix(f"{group}.ordered."))
+        whose = "one customer" if each.customers == 1 else f"{screen.count(each.customers)} customers"
+        yield (
+            f"[yellow]{screen.cell(each.topic)}/{each.partition} waits: {screen.count(each.held)} events of {whose} "
+            f"are held, as many as may be; what for: hookline waiting list --journey {journey}[/]"
+        )
 
 
 def refused(alive: Sequence[WorkerReport]) -> Iterator[str]:

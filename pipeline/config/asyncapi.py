@@ -17,6 +17,9 @@ AVRO: Final = "application/vnd.apache.avro;version=1.9.0"
 _ORIGINAL: Final = "the input record's own bytes and key; what is ours is in headers"
 OWN: Final[Mapping[str, tuple[str, str, tuple[str, ...]]]] = {
     "retry": ("send and receive", f"Runs that wait for another try: {_ORIGINAL}.", ()),
+    "ordered": (
+        "send and receive", f"The log of a journey that keeps order: {_ORIGINAL}, but for its key, the customer ID.", ()
+    ),
     "dead": ("send", f"Deliveries that are dead or rejected: {_ORIGINAL}, with class, reason and source.", ()),
     "outcomes": (
         "send", "What became of every delivery, and ledgers of offsets without one.",

@@ -16,7 +16,6 @@ from pipeline.config.section import (
     Expression,
     Items,
     Label,
-    Later,
     Line,
     Name,
     Section,
@@ -35,6 +34,7 @@ BUDGET_MS_MAX: Final = 60_000
 GOES_ON: Final = ("delivered", "defaulted")
 """Outcomes after which a step goes on where nothing else is said."""
 
+Ordering = Literal["none", "key"]
 Basis = Literal["consent", "contract", "legitimate_interest", "legal_obligation"]
 
 
@@ -129,6 +129,7 @@ class StepConfig(Section):
     ] = Field(None, description="Channel on which the customer is contacted: email, sms, push or another.")
     basis: Basis | None = Field(None, description="Legal basis; default the journey's.")
     purpose: Name | None = Field(None, description="Purpose; default the journey's.")
+    ordering: Ordering | None = Field(None, description="Default the journey's; one step says it for all of a run.")
     budget_ms: DurationMs | None = Field(
         None, alias="budget", description="Required for `decide`: time to the answer from when the step could start."
     )
@@ -147,8 +148,6 @@ class StepConfig(Section):
         "`enrich`; has the fields of the operation's `response`.",
     )
     on_failure: OnFailure | None = Field(None, description="Default the journey's.")
-
-    later: ClassVar[Mapping[str, Later]] = {"ordering": Later("deliveries are not ordered", accepted=("none",))}
 
     @model_validator(mode="after")
     def _call_or_mark(self) -> StepConfig:
@@ -184,6 +183,12 @@ class StepConfig(Section):
                 refuse("has a `budget`, which only a decide has")
             if self.default is not None and self.kind != "enrich":
                 refuse("has a `default`, which only decide and enrich have")
+        return self
+
+    @model_validator(mode="after")
+    def _delaying_nothing(self) -> StepConfig:
+        if self.kind == "record" and self.ordering == "key":
+            refuse("has `ordering: key`, but nothing waits for a record", "say it for the steps that must keep order")
         return self
 
     @property
@@ -227,6 +232,11 @@ class JourneyConfig(Section):
         None, description="One of hookline.yaml's `purposes`; required with basis consent and legitimate_interest."
     )
     trigger: Trigger = Field(description="What starts it.")
+    ordering: Ordering = Field(
+        "none",
+        description="`key`: a customer's event starts only once the one before it is over, retries included; other "
+        "customers pass.",
+    )
     holdout: Share = Field(
         0.0,
         description="Share of the customers who are left out to compare with; not with basis contract or "
@@ -238,6 +248,21 @@ class JourneyConfig(Section):
     )
     success: Success | None = Field(None, description="What the journey is for; default nothing that is measured.")
     steps: Items[StepConfig] = Field(min_length=1, max_length=STEPS_MAX, description="What it does.")
+
+    @model_validator(mode="after")
+    def _one_turn(self) -> JourneyConfig:
+        loose = [step.name for step in self.steps if step.ordering == "none" and step.kind != "record"]
+        if self.ordered and loose:
+            refuse(
+                f"keeps order, but step {loose[0]} says `ordering: none`: a run has its turn as a whole",
+                "leave it out, or make it a journey of its own",
+            )
+        return self
+
+    @property
+    def ordered(self) -> bool:
+        """Whether a customer's events are taken up one after the other."""
+        return self.ordering == "key" or any(step.ordering == "key" for step in self.steps)
 
     @property
     def file(self) -> str:

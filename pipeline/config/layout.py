@@ -31,7 +31,7 @@ PASSES_MAX: Final = 3
 ORDER: Final = {
     "JourneyConfig": (
         "journey", "formerly", "status", "rollout", "owner", "goal", "category", "basis", "purpose", "trigger",
-        "cancel_on", "holdout", "success", "on_failure", "steps",
+        "cancel_on", "ordering", "holdout", "success", "on_failure", "steps",
     ),
     "StepConfig": (
         "step", "formerly", "after", "join", "when", "call", "mark", "kind", "reaches", "basis", "purpose", "ordering",

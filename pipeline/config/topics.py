@@ -20,6 +20,11 @@ def retry(group: str, delay_name: str) -> str:
     return f"{group}.retry.{delay_name}"
 
 
+def ordered(group: str, journey: str) -> str:
+    """Name the log of a journey that keeps order, by the journey's first name."""
+    return f"{group}.ordered.{journey}"
+
+
 def dead(group: str) -> str:
     """Name the topic of dead letters."""
     return f"{group}.dead"
@@ -81,11 +86,40 @@ def removed_retry_topics(config: Config, known: Iterable[str]) -> dict[str, int]
     return removed
 
 
+def ordered_group(group: str) -> str:
+    """Name the consumer group that reads the logs of journeys that keep order."""
+    return f"{group}.ordered"
+
+
+def logs(config: Config) -> dict[str, str]:
+    """Name the logs of the journeys that keep order and are no drafts, by journey."""
+    return {
+        name: ordered(config.group, each.first_name)
+        for name, each in sorted(config.journeys.items())
+        if each.ordered and each.status != "draft"
+    }
+
+
+def removed_logs(config: Config, known: Iterable[str]) -> tuple[str, ...]:
+    """Find logs on the broker that no journey of the configuration has any more: runs may still wait there."""
+    prefix, own_ = ordered(config.group, ""), {*logs(config).values()}
+    there = (name for name in known if name.startswith(prefix) and "." not in name.removeprefix(prefix))
+    return tuple(sorted(name for name in there if name not in own_))
+
+
 def own(config: Config) -> tuple[str, ...]:
     """Name every topic of the group's own that the configuration needs."""
     group = config.group
     asked = (memory(group),) if remember.used(config) else ()
-    return (*retry_topics(config), dead(group), outcomes(group), control(group), *tables(group), *asked)
+    return (
+        *retry_topics(config),
+        *logs(config).values(),
+        dead(group),
+        outcomes(group),
+        control(group),
+        *tables(group),
+        *asked,
+    )
 
 
 def lookups(config: Config) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ FOREVER: Final = -1
 _HELD: Final = {
     "input": "events as they were published",
     "retry": "events of runs that wait; nothing is sent for them any more, they end as skipped(erased)",
+    "ordered": "events that wait for their turn, under the customer ID; they end as skipped(erased), too",
     "dead": "events that could not be delivered",
     "outcomes": "outcomes, under a keyed hash of the customer ID",
     "table": "the marker of the erasure, which names the customer; what was taken away until compaction",
@@ -49,6 +50,8 @@ def holdings(roles: Mapping[str, str], configs: Mapping[str, Mapping[str, str]],
 def _until(role: str, configs: Mapping[str, str], retry_ms: int) -> tuple[int, str]:
     if role == "retry":
         return retry_ms, "until settled; settled records are deleted hourly"
+    if role == "ordered":
+        return retry_ms, "until settled; settled records are deleted within two hours"
     policy = configs.get("cleanup.policy", "delete").split(",")
     kept_ms = _number(configs.get("retention.ms", "")) if "delete" in policy else FOREVER
     if role == "table":

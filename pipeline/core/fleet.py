@@ -62,7 +62,8 @@ class WorkerReport:
     `misses` counts, since the worker started, what came to nothing in a way a misspelt name brings about. `applied` is
     the newest offset of the control topic that is in force there, by partition. `config` is the version of its
     configuration, and `refused` says what is wrong with the one in its folder, if it could not take that over. `mode`
-    is what becomes of its requests: live | redirect | dry. `halts` is what stands still there.
+    is what becomes of its requests: live | redirect | dry. `halts` is what stands still there; `stuck` are partitions
+    of logs that wait because as much of them is held as may be.
     """
 
     id: str
@@ -80,10 +81,21 @@ class WorkerReport:
     refused: tuple[str, ...] = ()
     mode: str = "live"
     halts: tuple[HaltReport, ...] = ()
+    stuck: tuple[Stuck, ...] = ()
 
     def obeys(self, ends: Mapping[int, int]) -> bool:
         """Whether records up to these offsets of the control topic are in force there."""
         return all(self.applied.get(partition, -1) >= offset for partition, offset in ends.items())
+
+
+@value
+class Stuck:
+    """A partition of a journey's log that waits: how many events of it are held, and of how many customers."""
+
+    topic: str
+    partition: int
+    held: int
+    customers: int
 
 
 @value
@@ -231,6 +243,7 @@ def _parse(name: str, content: bytes) -> WorkerReport | None:
             str(doc.get("mode", "live")),
             tuple(HaltReport(str(what), int(since), str(why), int(look)) for what, since, why, look
                   in doc.get("halts", ())),
+            tuple(_stuck(*each) for each in doc.get("stuck", ())),
         )  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -246,6 +259,10 @@ def _lane(doc: Mapping[str, Any]) -> LaneReport:
 
 def _miss(kind: object, what: object, place: object, count: Any) -> Miss:
     return Miss(str(kind), str(what), str(place), int(count))
+
+
+def _stuck(topic: object, partition: Any, held: Any, customers: Any) -> Stuck:
+    return Stuck(str(topic), int(partition), int(held), int(customers))
 
 
 def _ms(text: str) -> int:

@@ -32,6 +32,9 @@ class Tracker:
     assignment change nothing that could be committed: that is the epoch fence.
     """
 
+    ordered = False
+    """Whether its positions are entries of a journey's log (run/turns)."""
+
     __slots__ = (
         "_empty",
         "_open",

@@ -26,6 +26,7 @@ TOO_LARGE: Final = "state_too_large"
 NO_LETTER: Final = "letter_deleted"
 DECIDE: Final = "decide"
 AMBIGUOUS: Final = "ambiguous"
+ORDERED: Final = "keeps_order"
 HOPS: Final = "too_many_hops"
 
 
@@ -51,7 +52,10 @@ class OutcomeLike(Protocol):
 
 @value
 class Target:
-    """The step of today that a delivery belongs to. `keeps`: steps after it may read what it is answered."""
+    """The step of today that a delivery belongs to. `keeps`: steps after it may read what it is answered.
+
+    `ordered`: its journey keeps order, and waits for it.
+    """
 
     name: str
     kind: str
@@ -60,6 +64,7 @@ class Target:
     after: tuple[Edge, ...] = ()
     any_parent: bool = False
     keeps: bool = False
+    ordered: bool = False
 
 
 def newer(one: OutcomeLike, other: OutcomeLike) -> bool:
@@ -72,10 +77,18 @@ def _rank(row: OutcomeLike) -> tuple[bool, int, bool, bool, int]:
     return row.outcome is Outcome.DELIVERED, row.hop, replayed, final, row.settled_at_ms
 
 
-def left_alone(last: OutcomeLike | None, target: Target | None, *, ambiguous: bool, with_ambiguous: bool) -> str:
+def left_alone(  # noqa: PLR0911 - one for each reason
+    last: OutcomeLike | None,
+    target: Target | None,
+    *,
+    ambiguous: bool,
+    with_ambiguous: bool,
+    out_of_order: bool = False,
+) -> str:
     """Say why a failed delivery is not sent again, "" if it is: what can be said of it without its run.
 
     `ambiguous`: a request of it may have arrived, nobody knows; `with_ambiguous`: such ones are asked for.
+    `out_of_order`: those are whose journey keeps order, though later events of their customers were let go since.
     """
     if last is None:
         return UNKNOWN
@@ -85,6 +98,8 @@ def left_alone(last: OutcomeLike | None, target: Target | None, *, ambiguous: bo
         return REMOVED
     if target.kind == "decide":
         return DECIDE
+    if target.ordered and not out_of_order:
+        return ORDERED
     if ambiguous and not target.drops_repeats and not with_ambiguous:
         return AMBIGUOUS
     return HOPS if last.hop >= HOP_MAX else ""

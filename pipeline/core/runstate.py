@@ -25,6 +25,8 @@ STATE_HEADER: Final = "hookline-run"
 STATE_VERSION: Final = 2
 """The newest that is written and read."""
 STATE_BYTES_MAX: Final = 65_536
+FIRST_HOP: Final = 1
+"""Of what an event itself put into the log of its journey."""
 _PLAIN: Final = 1
 
 
@@ -164,6 +166,20 @@ def identity(state: RunState) -> int:
     In which order its steps began to wait tells no two apart: done again, they end in another.
     """
     return hash((state.source[:3], state.journey, state.hop, frozenset(state.steps), state.ahead))
+
+
+def entry_identity(state: RunState) -> int:
+    """Return what two copies of one entry of a journey's log share.
+
+    Of an event's own entry that is its position and the journey alone: written again after a crash by a worker of
+    another configuration, it is the same event.
+    """
+    return hash((state.source[:3], state.journey)) if state.hop == FIRST_HOP else identity(state)
+
+
+def log_partition(customer_id: str, partitions: int) -> int:
+    """Return the partition of a customer's entries in a journey's log that has so many."""
+    return zlib.crc32(customer_id.encode()) % partitions
 
 
 def spread(state: RunState) -> int:

@@ -53,7 +53,7 @@ class Wanted:
     """One topic that must be there. `partitions` is for creating it; `exactly`: any other number is wrong."""
 
     name: str
-    role: str  # input | lookup | retry | dead | outcomes | control | table | memory
+    role: str  # input | lookup | retry | ordered | dead | outcomes | control | table | memory
     partitions: int
     demands: tuple[Demand, ...] = ()
     exactly: bool = False
@@ -110,10 +110,12 @@ def own(
     memory: str = "",
     memory_ms: int = 0,
     memory_partitions: int = 0,
+    logs: Sequence[str] = (),
 ) -> tuple[Wanted, ...]:
     """Return the group's own topics. `input_bytes` is the largest `max.message.bytes` of the inputs; ages in ms.
 
-    `memory` "" is none; it has as many partitions as the input, since they belong together by their number.
+    `memory` "" is none; it has as many partitions as the input, since they belong together by their number. `logs` are
+    those of journeys that keep order.
     """
     shared = (
         Demand("message.timestamp.type", "LogAppendTime", "retry delays and retention count from the broker's clock"),
@@ -128,6 +130,7 @@ def own(
     kept = (*shared, delete, unbounded)
     return (
         *(Wanted(name, "retry", partitions, (*kept, waiting)) for name in retry),
+        *(Wanted(name, "ordered", partitions, (*kept, waiting)) for name in logs),
         Wanted(dead, "dead", partitions, (*kept, _kept("retention.dead", dead_ms))),
         Wanted(outcomes, "outcomes", partitions, (*kept, _kept("retention.outcomes", outcomes_ms))),
         Wanted(control, "control", 1, (*shared, *_compacted("the newest report of a worker")), exactly=True),

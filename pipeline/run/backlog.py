@@ -40,8 +40,12 @@ class Backlog:
         return len(self.firsts) + len(self.retries)
 
     def queue_of(self, delivery: Delivery) -> deque[Delivery]:
-        """Return where it waits for its turn. What was tried before, here or on an earlier hop, is a retry."""
-        return self.retries if delivery.attempts or delivery.run.hop else self.firsts
+        """Return where it waits for its turn. What was tried before, here or on an earlier hop, is a retry.
+
+        An event of a journey that keeps order is taken up first on hop 1.
+        """
+        run = delivery.run
+        return self.retries if delivery.attempts or run.hop > run.flight.tracker.ordered else self.firsts
 
     def add(self, delivery: Delivery) -> None:
         """Let a delivery wait for its turn."""

@@ -28,8 +28,11 @@ class Commits:
     """Of one intake. `ledger_topic` None: positions of this role need no ledger. All calls on the loop."""
 
     def __init__(
-        self, source: Source, producer: Producer, telemetry: Telemetry, clock: Clock, ledger_topic: str | None
-    ) -> None:
+        self, source: Source, producer: Producer, telemetry: Telemetry, clock: Clock, ledger_topic: str | None,
+        make: type[Tracker] = Tracker,
+    ) -> None:  # fmt: skip
+        """`make` is the kind of tracker this role needs."""
+        self._make = make
         self._source = source
         self._producer = producer
         self._telemetry = telemetry
@@ -53,7 +56,7 @@ class Commits:
                     "info", "progress_restored", topic=topic, partition=partition,
                     positions=sum(end - first for first, end in restored),
                 )  # fmt: skip
-            yield Tracker(topic, partition, start, place, restored)
+            yield self._make(topic, partition, start, place, restored)
 
     def crowded(self, tracker: Tracker) -> bool:
         """Whether the partition must wait, or what is finished could become too long to be stored."""

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from pipeline.core.brake import BrakePolicy
+from pipeline.core.offsets import Tracker
 from pipeline.ports import Assigned, Fatal, Notice, Revoked
 from pipeline.run.aside import Aside
 from pipeline.run.brake import IntakeBrake
@@ -20,13 +20,12 @@ from pipeline.run.lookup import Lookup
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
-    from pipeline.core.offsets import Tracker
-    from pipeline.model import Delivery, Record
+    from pipeline.model import Record
     from pipeline.ports import Clock, Producer, Schemas, Source, Telemetry
     from pipeline.run.brake import Foretell
     from pipeline.run.dispatch import Lane
+    from pipeline.run.holder import Holder
     from pipeline.run.process import Process, Wanted
-    from pipeline.run.release import Release
     from pipeline.run.settle import Settlement
 
 TURN_RECORDS: Final = 128
@@ -68,6 +67,7 @@ class Intake:
         ledger_topic: str | None,
         drain_s: float,
         brake: BrakePolicy | None = None,
+        make: type[Tracker] = Tracker,  # run/turns has one of its own
     ) -> None:
         self.source = source
         self._take = process.record if source.role == "input" else process.retry
@@ -76,12 +76,13 @@ class Intake:
         self._settlement = settlement
         self._lanes = tuple(lanes)
         self._watches = {lane.watch for lane in self._lanes}  # one, in a worker
+        self._kinds = {"input": (False,), "retry": (True,)}.get(source.role, (False, True))  # a log has both kinds
         self._producer = producer
         self.lookup = Lookup(schemas, process.learn, telemetry)
         self._telemetry = telemetry
         self._clock = clock
         self._fatal = fatal
-        self._commits = Commits(source, producer, telemetry, clock, ledger_topic)
+        self._commits = Commits(source, producer, telemetry, clock, ledger_topic, make)
         self._drain_s = drain_s
         self._loop = asyncio.get_running_loop()
         self.trackers: dict[_Key, Tracker] = {}
@@ -89,10 +90,9 @@ class Intake:
         self._held: dict[_Key, deque[Record]] = {}
         self._aside = Aside(self._commits, source, telemetry, self._again)
         self._back: deque[Record] = deque()  # set aside before, to be taken up first
-        self._release: Release | None = None
+        self._release: Holder | None = None
         self._scheduled = False
-        self._stopped = False
-        self._left = self._halted = False
+        self._stopped = self._left = self._halted = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._forget_s = 0.0
         self._commit_timer = self._loop.call_later(COMMIT_S, self._commit)
@@ -100,8 +100,8 @@ class Intake:
         self.brake = IntakeBrake(name, brake or BrakePolicy(), self, telemetry.log, clock)
         settlement.failures.brakes.update(dict.fromkeys(source.topics, self.brake.failed))
 
-    def start(self, release: Release | None = None) -> None:
-        """Begin to consume; a retry intake gets the holder of what is not due yet."""
+    def start(self, release: Holder | None = None) -> None:
+        """Begin to consume; of other roles than the input with the holder of what is not due, or not its turn, yet."""
         self._release = release
         self.source.start(self._notice)
 
@@ -128,6 +128,8 @@ class Intake:
                     self.trackers[key] = tracker
                     if self._release is None:
                         self._process.assigned(tracker.partition)
+                    else:
+                        self._release.assigned(tracker)
                 self._telemetry.log(
                     "info", "partitions_assigned", role=self.source.role, partitions=_names(notice.partitions)
                 )
@@ -159,6 +161,8 @@ class Intake:
                 continue
             if tracker.received(record.offset):
                 fresh.append(record)
+            else:
+                self._release.passed(record)
         self._release.hold(fresh)
 
     def room(self) -> int:
@@ -182,7 +186,7 @@ class Intake:
         settlement = self._settlement
         if settlement.unsettled() >= UNSETTLED_MAX or settlement.unsettled_bytes >= UNSETTLED_BYTES:
             return True
-        return self._producer.full() or any(watch.holding(retries=self._release is not None) for watch in self._watches)
+        return self._producer.full() or any(it.holding(retries=each) for it in self._watches for each in self._kinds)
 
     def _turn(self) -> None:
         self._scheduled = False
@@ -363,7 +367,7 @@ class Intake:
                 if self._release is None:
                     self._process.gone(tracker.partition)
             for lane in self._lanes:
-                lane.discard(partial(_belongs, tracker))
+                lane.discard(lambda delivery: delivery.run.flight.tracker.closed)
 
     def stop_taking(self) -> None:
         """Process nothing more; what is queued here was never started and stays uncommitted."""
@@ -372,10 +376,10 @@ class Intake:
 
     def halt(self) -> None:
         """Process and commit nothing more: something fatal happened."""
-        self._stopped = self._halted = True
+        self.stop_taking()
+        self._halted = True
         self._commits.halt()
         self._commit_timer.cancel()
-        self.brake.close()
         if self._release is not None:
             self._release.close()
 
@@ -390,10 +394,6 @@ class Intake:
         if self._release is not None:
             self._release.close()
         await self.source.stop()
-
-
-def _belongs(tracker: Tracker, delivery: Delivery) -> bool:
-    return delivery.run.flight.tracker is tracker
 
 
 def _names(partitions: Iterable[tuple[str, int] | tuple[str, int, int]]) -> str:

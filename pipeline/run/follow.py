@@ -17,6 +17,7 @@ from pipeline.model import (
     RESULTS,
     ROWS,
     TABLE_STALE,
+    TURN,
     WAITS,
     Datum,
     Delivery,
@@ -34,6 +35,7 @@ from pipeline.model import (
     Run,
     SkipReason,
     Step,
+    Waiting,
 )
 from pipeline.run.budget import Budgets
 
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
 
 _UNSENT: Final = {"shadow": SkipReason.SHADOW, "dry": SkipReason.DRY}
 """By what a journey's status comes to: nothing is sent, and how its deliveries end instead."""
-OVER: Final = (*switches.HELD, *WAITS, REPLAYED)
+OVER: Final = (*switches.HELD, *WAITS, REPLAYED, TURN)
 """Why a delivery waited that no attempt of its own was the reason for."""
 
 
@@ -82,8 +84,11 @@ class Follow:
     ) -> None:  # fmt: skip
         """Start a fresh run: those of its steps that come after no other, or end all of them for `refusal`.
 
-        `known` is what tables and memory say of the customer.
+        `known` is what tables and memory say of the customer. Of a journey that keeps order it waits for its turn.
         """
+        if route.ordered and refusal is None:
+            self._queue(flight, route, event, now_ms)
+            return
         moving, ahead = journeys.shape(route.steps)
         run = Run(flight, route, now_ms, moving=moving)
         if route.cancel_on:
@@ -108,6 +113,13 @@ class Follow:
                 self.offer(delivery, datum)
             else:
                 self.refuse(delivery, gate, told=refusal is not None)
+
+    def _queue(self, flight: Flight, route: Route, event: Event, now_ms: int) -> None:
+        """Let a fresh run wait for its turn in the log of its journey: its gates are asked when it comes."""
+        run = Run(flight, route, now_ms)
+        names = [(step, payload.delivery_id(event.id, step.id_suffix)) for step in route.steps if not step.after]
+        waiting = [Waiting(Delivery(name, step, run, b"", b"", 0), 0, TURN, parked=False) for step, name in names]
+        self._settlement.queue(run, waiting, [step for step in route.steps if step.after])
 
     def keep(self, run: Run, datum: Datum, ahead: tuple[Step, ...]) -> None:
         """Make a run keep what its later steps are made of."""

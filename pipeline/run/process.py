@@ -244,7 +244,7 @@ class Process:
     # ------------------------------------------------------------------------------------- a run handed over
 
     def retry(self, record: Record, tracker: Tracker, now_ns: int) -> Wanted | None:
-        """Take up one released retry record: the waiting steps of one run."""
+        """Take up one released retry record, or an entry of a log whose turn it is: the waiting steps of one run."""
         state = runstate.decode(record.header(runstate.STATE_HEADER))
         if isinstance(state, runstate.Unreadable) and state.newer:
             self._newer += 1

@@ -19,7 +19,7 @@ import asyncio
 from collections import deque
 from heapq import nsmallest
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from pipeline.core import runstate, switches
 from pipeline.run.orders import EARLY_S, Early
@@ -27,9 +27,11 @@ from pipeline.run.orders import EARLY_S, Early
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from pipeline.core.offsets import Tracker
     from pipeline.core.switches import Order
     from pipeline.model import Record
     from pipeline.ports import Clock, Source
+    from pipeline.run.holder import Spare
 
 HELD_RECORDS: Final = 1_000
 """Records held per partition before fetching it pauses."""
@@ -39,22 +41,6 @@ NO_ROOM_S: Final = 0.01
 """How soon is looked again when there was no room for all that is due."""
 
 _Key = tuple[str, int]
-
-
-class Spare(Protocol):
-    """What is asked of a lane."""
-
-    def spare(self) -> int:
-        """Return how many parked deliveries it could take up now."""
-
-    def steady(self) -> bool:
-        """Whether it has been well for a while, or has looked in vain for a probe."""
-
-    def takes(self) -> bool:
-        """Whether it takes deliveries."""
-
-    def holding(self) -> bool:
-        """Whether anything of it is held back by hand."""
 
 
 class _Entry:
@@ -131,6 +117,12 @@ class Release:
         self._ordered: dict[tuple[str, str, int], Early[_Entry]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+
+    def assigned(self, tracker: Tracker) -> None:
+        """Nothing is to be known of a partition before its records come."""
+
+    def passed(self, record: Record) -> None:
+        """What was finished says nothing of what is held."""
 
     def hold(self, records: list[Record]) -> None:
         """Take records over until they are due."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from pipeline.core import deadletter, journeys, outcome, payload, runstate
+from pipeline.core import deadletter, journeys, outcome, payload
 from pipeline.errors import Bug
 from pipeline.model import (
+    TURN,
     Delivery,
     FailureClass,
     Flight,
@@ -24,10 +25,11 @@ from pipeline.model import (
     SkipReason,
     Step,
     Waiting,
-    value,
 )
+from pipeline.run.carry import Carrier
+from pipeline.run.carry import OwnTopics as OwnTopics  # noqa: PLC0414 - what a Settlement is built with
 from pipeline.run.failures import Failures
-from pipeline.run.handover import kept_of, state_of
+from pipeline.run.handover import kept_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -39,21 +41,9 @@ POSITION_BYTES: Final = 1_000
 """Counted for each open position and each of its deliveries beside the event's own bytes."""
 DATUM_TIMES: Final = 10
 """A decoded event is about so many times as large as its bytes: counted for each run that keeps it."""
-PARK_MAX_MS: Final = 3_600_000
-"""The highest tier parking climbs to."""
 UNSENT: Final = (SkipReason.SHADOW, SkipReason.DRY)
 """How deliveries end that are not sent because nothing is."""
 _FAILED: Final = (Outcome.REJECTED, Outcome.DEAD)
-
-
-@value
-class OwnTopics:
-    """Names of the group's own topics; `retry` in the order of `tiers_ms`."""
-
-    retry: tuple[str, ...]
-    dead: str
-    outcomes: str
-    tiers_ms: tuple[int, ...]
 
 
 class Settlement:
@@ -80,10 +70,9 @@ class Settlement:
         self._producer = producer
         self._telemetry = telemetry
         self.clock = self._clock = clock
-        self._dice = dice
         self._customer_ref = customer_ref
         self.failures = Failures(telemetry.log)
-        self._retry_partitions = tuple(producer.partitions(topic) for topic in topics.retry)
+        self._carrier = Carrier(topics, producer, dice)
         self.follow: Callable[[Run, int], None] = _nothing_follows
         """Told of a run with steps after others, and the time (Unix ms), whenever one ended or waits: run/follow."""
         self.contacted: Callable[[Delivery, int], None] | None = None  # told of contacts caps count, and when (Unix ms)
@@ -153,17 +142,15 @@ class Settlement:
     def pass_on(self, flight: Flight) -> None:
         """Write a retry record anew as it is, for a worker that can read it; its position is done once that is acked.
 
-        It waits there for its tier's delay again.
+        It waits there for its tier's delay again; an entry of a journey's log stays where it is, likewise.
         """
-        record = flight.record
+        record, tracker = flight.record, flight.tracker
+        if tracker.ordered:
+            tracker.rest(record.offset, b"", self._clock() // 1_000_000 + self.smallest_tier_ms)
+            tracker.settled(record.offset)
+            return
         self.opened(flight, 1)
-        topic, partition = record.topic, record.partition
-        if topic not in self._topics.retry:  # of a tier that was removed
-            topic, partition = self._topics.retry[0], -1
-        headers = [(name, content or b"") for name, content in record.headers]
-        if not self._producer.produce(
-            topic, record.key, record.value, headers, partial(self._acked, flight), partition
-        ):
+        if not self._carrier.again(flight, partial(self._acked, flight)):
             raise Bug("a retry record does not fit its topic again")
 
     def dropped(self, tracker: Tracker, offset: int) -> None:
@@ -283,33 +270,10 @@ class Settlement:
         if flight.tracker.closed:
             return  # another worker's by now, who starts from the position: a record of ours would be a second run
         now_ns = self._clock()
-        now_ms = now_ns // 1_000_000
-        tiers_ms = self._topics.tiers_ms
-        due_ms = max(min(each.due_ms for each in waiting), now_ms)
-        parked = any(each.parked for each in waiting)
-        if parked:  # the breaker is open or the lane too slow: each round waits a tier longer
-            tier = journeys.park_tier(run.parks, tiers_ms, PARK_MAX_MS)
-        else:
-            tier = journeys.tier_for(due_ms - now_ms, tiers_ms)
-        due_ms = max(due_ms, now_ms + tiers_ms[tier])
-        link = f"{self._dice.getrandbits(64):016x}"
-        state = state_of(run, waiting, ahead, due_ms, run.parks + 1 if parked else run.parks, link)
-        header = runstate.encode(state)
-        if header is None:
-            self._too_large(run, waiting, "state_too_large")
+        due_ms = self._carrier.write(run, waiting, ahead, now_ns // 1_000_000, partial(self._acked, flight))
+        if isinstance(due_ms, str):
+            self._too_large(run, waiting, due_ms)
             return
-        headers = deadletter.original_headers(flight.record)
-        headers.append((runstate.STATE_HEADER, header))
-        flight.open += 1
-        taken = self._producer.produce(
-            self._topics.retry[tier], flight.record.key, flight.record.value, headers,
-            partial(self._acked, flight), runstate.spread(state) % self._retry_partitions[tier],
-        )  # fmt: skip
-        if not taken:
-            flight.open -= 1
-            self._too_large(run, waiting, "too_large_to_hand_over")
-            return
-        run.sent, run.sent_to = link, self._topics.retry[tier]
         for each in waiting:
             each.delivery.last_cls = each.cls
             self._write_outcome(each.delivery, Outcome.RETRYING, each.cls, now_ns, due_ms=max(due_ms, each.due_ms))
@@ -318,14 +282,35 @@ class Settlement:
         if ahead:
             self._ahead(run, ahead, now_ns, due_ms)
 
+    def queue(self, run: Run, waiting: list[Waiting], ahead: Sequence[Step]) -> None:
+        """Put a fresh run into the log of its journey, where it waits for its turn; dead if it does not fit there.
+
+        When that comes nobody knows: at the latest once all before it are too old, and so is it.
+        """
+        now_ns = self._clock()
+        why = self._carrier.queue(run, waiting, ahead, partial(self._acked, run.flight))
+        if why:
+            for delivery in (*(each.delivery for each in waiting), *(self._unstarted(run, step) for step in ahead)):
+                self.finish(delivery, Outcome.DEAD, FailureClass.CONFIG, why)
+            return
+        latest_ms = now_ns // 1_000_000 + max(step.max_age_ms for step in run.route.steps)
+        for each in waiting:
+            self._write_outcome(each.delivery, Outcome.RETRYING, TURN, now_ns, due_ms=latest_ms)
+        self._ahead(run, ahead, now_ns, latest_ms)
+
     def _ahead(self, run: Run, ahead: Sequence[Step], now_ns: int, due_ms: int) -> None:
         """Account for the steps that went with the run unstarted: the next hop's from here on."""
         run.ahead = ()
+        for step in ahead:
+            self._write_outcome(
+                self._unstarted(run, step), Outcome.RETRYING, SkipReason.UPSTREAM, now_ns, due_ms=due_ms
+            )
+
+    @staticmethod
+    def _unstarted(run: Run, step: Step) -> Delivery:
         event = run.flight.event
         assert event is not None
-        for step in ahead:
-            delivery = Delivery(payload.delivery_id(event.id, step.id_suffix), step, run, b"", b"", 0)
-            self._write_outcome(delivery, Outcome.RETRYING, SkipReason.UPSTREAM, now_ns, due_ms=due_ms)
+        return Delivery(payload.delivery_id(event.id, step.id_suffix), step, run, b"", b"", 0)
 
     def _too_large(self, run: Run, waiting: list[Waiting], detail: str) -> None:
         """A record that no retry topic takes cannot wait: its deliveries are dead, by reference."""

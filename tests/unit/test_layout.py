@@ -31,6 +31,7 @@ READ_WHOLE = ("unit/config/test_load.py", "declares keys: read as part of whole 
 ELSEWHERE = {
     "adapters/kafka/admin": ("integration/test_admin.py", "what it asks only a real broker can answer"),
     "adapters/kafka/compacted": ("contract/test_tables.py", "follows topics of a real Kafka"),
+    "adapters/kafka/logs": ("integration/test_order.py", "what it reads only a real broker can hold"),
     "adapters/kafka/place": ("integration/test_progress.py", "asks a real broker"),
     "adapters/kafka/producer": ("contract/test_producer.py", "shares its contract with the fake"),
     "adapters/kafka/follower": ("contract/test_follower.py", "shares its contract with the fake"),

@@ -109,6 +109,8 @@ class OtelTelemetry:
             group=config.group,
             retry_group=topics.retry_group(config.group),
             retry_prefix=topics.retry(config.group, ""),
+            ordered_group=topics.ordered_group(config.group),
+            ordered_prefix=topics.ordered(config.group, ""),
             outcomes=topics.outcomes(config.group),
             dead=topics.dead(config.group),
             servers={name: _server(each.base_url, secrets) for name, each in config.destinations.items()},

@@ -116,6 +116,13 @@ MISSPELT: Final = Metric(
     "hookline.event_types.misspelt", "counter", "{event}", (TOPIC, EVENT_TYPE),
     "Events whose type no journey asks for, but one that is almost the same (named here) is asked for",
 )  # fmt: skip
+LOG_HELD: Final = Metric(
+    "hookline.log.held", "gauge", "{event}", (),
+    "Events held of the logs of journeys that keep order: under way, waiting, or behind one of their customer that is",
+)  # fmt: skip
+LOG_STUCK: Final = Metric(
+    "hookline.log.stuck", "gauge", "{partition}", (), "Partitions of logs that wait because as much is held as may be"
+)
 HELD: Final = Metric(
     "hookline.partitions.held", "gauge", "{partition}", (),
     "Partitions that wait for the registry to say what their next record's schema is",

@@ -7,7 +7,7 @@ Nothing is traced while an event is on its way. What is sampled, or failed, beco
     │   ├── <METHOD>                CLIENT, one per attempt that was kept
     │   ├── send <group>.outcomes   PRODUCER
     │   └── send <group>.dead       PRODUCER, for `rejected` and `dead`
-    └── send <group>.retry.<delay>  PRODUCER, one per hand-over of a run
+    └── send <group>.retry.<delay>  PRODUCER, one per hand-over of a run; also to <group>.ordered.<journey>
 
 and what `hookline produce` publishes is `send <topic>`, PRODUCER, the root of its event's trace.
 
@@ -76,6 +76,8 @@ class Places:
     outcomes: str
     dead: str
     servers: Mapping[str, tuple[str, int]]
+    ordered_group: str = ""
+    ordered_prefix: str = ""  # "": no journey keeps order
 
 
 @value
@@ -247,6 +249,8 @@ class Tracing:
         places = self._places
         name = topic[:TEXT_CHARS_MAX]
         group = places.retry_group if topic.startswith(places.retry_prefix) else places.group
+        if places.ordered_prefix and topic.startswith(places.ordered_prefix):
+            group = places.ordered_group
         process = _SYSTEM + _TYPE("process") + _OPERATION("process") + _TOPIC(name) + _GROUP(group)
         send = _SYSTEM + _TYPE("send") + _OPERATION("send") + _TOPIC(name)
         both = (

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections import defaultdict
+from math import inf, nextafter
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pipeline.core.progress import CHARS_MAX, identity
@@ -140,7 +141,8 @@ class StageProducer:
         if partition < 0:
             partition = zlib.crc32(key or b"") % self._broker.partitions(topic)
         self._unacked += 1
-        self._last_s = max(self._last_s, self._loop.time() + self.ack_s())  # what was queued first is appended first
+        # What was queued first is appended first: of calls at one time the loop makes any first.
+        self._last_s = max(nextafter(self._last_s, inf), self._loop.time() + self.ack_s())
         self._loop.call_at(self._last_s, self._append, topic, partition, key, content, tuple(headers), acked)
         return True
 
@@ -283,7 +285,8 @@ class StageSource:
 
     def pause(self, topic: str, partition: int) -> None:
         """See ports.Source."""
-        self._paused.add((topic, partition))
+        if (topic, partition) in self.positions:
+            self._paused.add((topic, partition))
 
     def resume(self, topic: str, partition: int) -> None:
         """See ports.Source."""

@@ -1,4 +1,4 @@
-"""What a stage knows of customers: tables that journeys may mark, and the memory topic of its broker."""
+"""What a stage knows beside its records: tables that journeys may mark, its broker's memory topic and logs."""
 
 from __future__ import annotations
 
@@ -112,3 +112,18 @@ class StageFollower:
     async def stop(self) -> None:
         """See run/memory."""
         self._at.clear()
+
+
+class StageLogs:
+    """Looks back into the logs of a broker in memory. Implements run/past's LogReader."""
+
+    def __init__(self, broker: StageBroker) -> None:
+        self._broker = broker
+
+    async def read(self, topic: str, partition: int, first: int, note: Callable[[Record], None]) -> None:
+        """See run/past."""
+        end = self._broker.logs[topic, partition].end
+        await asyncio.sleep(FETCH_S)
+        for record in self._broker.logs[topic, partition].after(first):
+            if record.offset < end:
+                note(record)

@@ -10,6 +10,7 @@ import asyncio
 import random
 import uuid
 from collections import Counter, defaultdict
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.config import topics
@@ -19,6 +20,7 @@ from pipeline.model import Answer, Failure, FailureClass, Outcome, value
 from pipeline.testing.stage.broker import ACK_S, StageBroker
 from pipeline.testing.stage.endpoints import Reply
 from pipeline.testing.stage.group import StageGroup
+from pipeline.testing.stage.order import Order
 from pipeline.testing.stage.perform import Events
 from pipeline.testing.virtual import VirtualLoop
 
@@ -73,9 +75,13 @@ class Simulation:
     """A configuration compiled once, for any number of seeds."""
 
     def __init__(self, config: Config, readers: Mapping[str, Any], samples: list[dict[str, Any]]) -> None:
-        """`samples` are plain events; each run makes its own of them. Raises ConfigError."""
-        self._events = Events(config, readers, config.journeys)
-        self.performer: Performer = self._events.performer()
+        """`samples` are plain events; each run makes its own of them. Raises ConfigError.
+
+        With odd seeds all journeys keep order.
+        """
+        self.events = Events(config, readers, config.journeys)
+        self.performer: Performer = self.events.performer()
+        self._ordered = Events(_ordered(config), readers, config.journeys).performer()
         self.samples = samples
 
     def run(self, seed: int) -> Found:
@@ -90,29 +96,35 @@ class Simulation:
             loop.close()
 
     async def _played(self, loop: VirtualLoop, seed: int) -> Found:
-        return await _World(self, self._events, loop, seed).play()
+        return await _World(self, self._ordered if seed % 2 else self.performer, loop, seed).play()
+
+
+def _ordered(config: Config) -> Config:
+    """Return a configuration whose journeys all keep order."""
+    journeys = {name: each.model_copy(update={"ordering": "key"}) for name, each in config.journeys.items()}
+    return config.model_copy(update={"journeys": journeys})
 
 
 class _World:
     """One run. Owner of the workers; `flaws` is what did not hold."""
 
-    def __init__(self, simulation: Simulation, events: Events, loop: VirtualLoop, seed: int) -> None:
+    def __init__(self, simulation: Simulation, performer: Performer, loop: VirtualLoop, seed: int) -> None:
         self.flaws: list[str] = []
         self._simulation = simulation
-        self._events = events
+        self._performer = performer
         self._loop = loop
         self._seed = seed
         self._chance = random.Random(seed)  # noqa: S311 - repeatable on purpose
-        config = simulation.performer.config
+        config = performer.config
         self._group = config.group
         self._outcomes = topics.outcomes(config.group)
-        retry = topics.retry_topics(config)
-        counts = dict.fromkeys((*simulation.performer.input_topics, *retry, self._outcomes), PARTITIONS)
-        self._broker = StageBroker(loop.wall_ns, counts)
-        self._groups = {
-            "input": StageGroup(self._broker, dict.fromkeys(simulation.performer.input_topics, PARTITIONS)),
-            "retry": StageGroup(self._broker, dict.fromkeys(retry, PARTITIONS)),
-        }
+        roles = {"input": performer.input_topics, "retry": topics.retry_topics(config)}
+        if logs := topics.logs(config):
+            roles["ordered"] = tuple(logs.values())
+        own = (*(topic for each in roles.values() for topic in each), self._outcomes)
+        self._broker = StageBroker(loop.wall_ns, dict.fromkeys(own, PARTITIONS))
+        self._groups = {role: StageGroup(self._broker, dict.fromkeys(each, PARTITIONS)) for role, each in roles.items()}
+        self._order = Order(config, self._broker)
         self._workers: list[StageWorker] = []
         self._gone: list[StageWorker] = []
         self._faults: Counter[str] = Counter()
@@ -168,7 +180,7 @@ class _World:
         consent = self._chance.random() < 0.7  # noqa: PLR2004
         id_ = str(uuid.uuid5(_NAMESPACE, f"{self._seed}/{self._sent}"))
         time_ms = self._loop.wall_ns() // 1_000_000
-        sent = self._events.record(
+        sent = self._simulation.events.record(
             {**sample, "id": id_, "time": time_ms, "consent": {"marketing": "granted"} if consent else {}}
         )
         self._consented[id_] = consent
@@ -178,8 +190,7 @@ class _World:
     def _start(self) -> None:
         if len(self._workers) >= WORKERS_MAX:
             return
-        performer = self._simulation.performer
-        worker = performer.worker(
+        worker = self._performer.worker(
             self._loop, self._broker, self._reply, seed=self._chance.getrandbits(32), members=self._groups
         )
         worker.producer.ack_s = self._ack_s
@@ -218,11 +229,11 @@ class _World:
         self._later(worker.stop())
 
     def _rebalance(self) -> None:
-        self._groups[self._chance.choice(("input", "retry"))].balance(self._chance.randrange(WORKERS_MAX))
+        self._groups[self._chance.choice(tuple(self._groups))].balance(self._chance.randrange(WORKERS_MAX))
 
     def _zombie(self) -> None:
         """Take a worker's partitions away behind its back."""
-        group = self._groups[self._chance.choice(("input", "retry"))]
+        group = self._groups[self._chance.choice(tuple(self._groups))]
         if group.members:
             group.expel(self._chance.choice(group.members))
 
@@ -240,7 +251,8 @@ class _World:
         """Answer as systems in trouble do, later all well; look at every request on the way."""
         event_id = request.headers["hookline-event-id"]
         self._ids[event_id, request.journey, request.step].add(request.headers["webhook-id"])
-        config = self._simulation.performer.config
+        self.flaws += self._order.asked(request.journey, request.step, event_id)
+        config = self._performer.config
         journey = config.journeys[request.journey]
         step = next(each for each in journey.steps if each.name == request.step)
         if journey.basis_of(step) == "consent" and not self._consented[event_id]:
@@ -276,13 +288,14 @@ class _World:
                 await asyncio.sleep(2.0)
                 return
             due_s = min((due_s for due_s, _ in waiting), default=0.0)
-            if due_s - self._loop.time() > 1.0 and not any(parked for _, parked in waiting):
+            if isfinite(due_s) and due_s - self._loop.time() > 1.0 and not any(parked for _, parked in waiting):
                 self._loop.leap(due_s)
         self.flaws.append("never settled")
 
     def _behind(self) -> bool:
         """Whether a record was posted to nobody yet, or is committed by nobody yet."""
-        for role, group in (("input", self._group), ("retry", topics.retry_group(self._group))):
+        for role in self._groups:
+            group = self._group if role == "input" else f"{self._group}.{role}"
             for topic, partition in self._groups[role].places:
                 committed, _ = self._broker.committed.get((group, topic, partition), (0, ""))
                 if committed < self._broker.logs[topic, partition].end:

@@ -7,25 +7,29 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from math import isfinite
 from typing import TYPE_CHECKING, Final
 
 from pipeline.config import topics
 from pipeline.core import decode, outcome, runstate
+from pipeline.core.offsets import Tracker
 from pipeline.errors import Bug
 from pipeline.ports import LaneStats
 from pipeline.run.asking import Asking
 from pipeline.run.batch import Batching
 from pipeline.run.consume import Intake
 from pipeline.run.dispatch import Lane
+from pipeline.run.lines import TurnTracker
 from pipeline.run.memory import Recall
 from pipeline.run.process import Process
 from pipeline.run.release import Release
 from pipeline.run.settle import OwnTopics, Settlement
+from pipeline.run.turns import Turns
 from pipeline.run.watch import Watch
 from pipeline.testing.fakes import FakeSchemas, FakeTelemetry, dice
 from pipeline.testing.stage.broker import StageProducer, StageSource
 from pipeline.testing.stage.endpoints import StageEndpoint
-from pipeline.testing.stage.known import StageFollower, StageRows, StageTables
+from pipeline.testing.stage.known import StageFollower, StageLogs, StageRows, StageTables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -81,7 +85,8 @@ class StageWorker:
         self.outcomes_topic = topics.outcomes(group)
         self.dead_topic = topics.dead(group)
         self.producer = StageProducer(broker)
-        own = OwnTopics(tuple(self._retry), self.dead_topic, self.outcomes_topic, compiled.tiers_ms)
+        logs = topics.logs(config)
+        own = OwnTopics(tuple(self._retry), self.dead_topic, self.outcomes_topic, compiled.tiers_ms, logs)
         self.settlement = Settlement(own, self.producer, self.telemetry, loop.wall_ns, self._dice, _reference)
         self._watch = Watch(self._fatal)
         self.lanes: dict[str, Lane] = {}
@@ -106,9 +111,19 @@ class StageWorker:
                 StageSource(broker, topics.retry_group(group), "retry", tuple(self._retry), shared.get("retry"))
             ),
         ]
+        self.turns = self._turns(config, tuple(logs.values()), shared.get("ordered")) if logs else None
         self._release = Release(
             self._retry, self.intakes[1].source, loop.wall_ns, self.intakes[1].due, self.intakes[1].room, self.lanes,
             config.calls(),
+        )  # fmt: skip
+
+    def _turns(self, config: Config, logs: tuple[str, ...], members: Members | None) -> Turns:
+        source = StageSource(self.broker, topics.ordered_group(config.group), "ordered", logs, members)
+        intake = self._intake(source)
+        self.intakes.append(intake)
+        return Turns(
+            source, StageLogs(self.broker), self.producer, self._loop.wall_ns, intake.due, intake.room, self.lanes,
+            config.calls(), self.telemetry.log, self._fatal,
         )  # fmt: skip
 
     def _open_lane(self, config: Config, name: str, script: Script) -> None:
@@ -130,6 +145,7 @@ class StageWorker:
             source, self._process, self.settlement, self.lanes.values(), self.producer, self.schemas,
             self.telemetry, self._loop.wall_ns, self._fatal,
             ledger_topic=self.outcomes_topic if source.role == "input" else None, drain_s=DRAIN_S,
+            make=TurnTracker if source.role == "ordered" else Tracker,
         )  # fmt: skip
 
     def _fatal(self, error: BaseException) -> None:
@@ -140,13 +156,15 @@ class StageWorker:
         """Begin to consume."""
         self.intakes[0].start()
         self.intakes[1].start(self._release)
+        if self.turns is not None:
+            self.intakes[2].start(self.turns)
 
     def open(self) -> int:
         """Return how many positions are not settled, those that wait on a retry topic included."""
         return sum(tracker.open() for intake in self.intakes for tracker in intake.trackers.values())
 
     def next_s(self) -> tuple[float, bool]:
-        """Return when the next retry record is due, in the loop's time, and whether any waits parked."""
+        """Return when the next run that waits is due, in the loop's time, and whether any waits parked."""
         now_s, now_ms = self._loop.time(), self._loop.wall_ns() / 1e6
         due_ms, parked = float("inf"), False
         for (topic, partition), tracker in self.intakes[1].trackers.items():
@@ -156,6 +174,9 @@ class StageWorker:
                 due_ms = min(due_ms, record.timestamp_ms + self._retry[topic])
                 state = runstate.decode(record.header(runstate.STATE_HEADER))
                 parked = parked or (isinstance(state, runstate.RunState) and state.parks > 0)
+        if self.turns is not None:
+            turn_ms, early = self.turns.next_ms()
+            due_ms, parked = min(due_ms, turn_ms), parked or early
         return now_s + max(due_ms - now_ms, 0.0) / 1e3, parked
 
     async def idle(self) -> None:
@@ -185,7 +206,7 @@ class StageWorker:
                 return
             else:
                 next_s, parked = self.next_s()
-                if next_s - self._loop.time() > LEAP_S:
+                if isfinite(next_s) and next_s - self._loop.time() > LEAP_S:
                     self._loop.leap(min(next_s, self._loop.time() + STEP_PARKED_S) if parked else next_s)
         raise Bug("the stage does not come to an end")
 

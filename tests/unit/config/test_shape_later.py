@@ -4,25 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 if TYPE_CHECKING:
     from tests.unit.config.conftest import Folder
-
-STEP_KEYS = {
-    "ordering: key": "deliveries are not ordered",
-}
-
-
-def refused(line: str, why: str) -> str:
-    return f"`{line.partition(':')[0]}` is not supported in this release: {why}"
-
-
-@pytest.mark.parametrize(("line", "why"), STEP_KEYS.items())
-def test_step_keys(folder: Folder, line: str, why: str) -> None:
-    problem = folder.add("journeys/welcome.yaml", f"    {line}\n").problem()
-    assert problem.startswith("journeys/welcome.yaml:16:5: steps[0].")
-    assert problem.endswith(refused(line, why))
 
 
 def test_a_default_of_the_reference_is_accepted(folder: Folder) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
-from pipeline.core.fleet import GONE_MS, RATE_MS, STALE_MS, Fleet, drain_ms
+from pipeline.core.fleet import GONE_MS, RATE_MS, STALE_MS, Fleet, Stuck, drain_ms
 
 NOW = 1_800_000_000_000
 
@@ -104,6 +104,12 @@ def test_drain_time_needs_a_rate():
     assert drain_ms(100, 50.0, 10.0) == 2_000
     assert drain_ms(100, 0.0, 10.0) == 10_000
     assert drain_ms(100, None, None) is None
+
+
+def test_logs_that_wait_are_told_and_reports_of_earlier_releases_have_none():
+    told = orjson.dumps(orjson.loads(report()) | {"stuck": [["g.ordered.stage", 3, 1_000, 2]]})
+    seen = fleet((b"worker/a", told), (b"worker/b", report()))
+    assert [each.stuck for each in seen.alive(NOW)] == [(Stuck("g.ordered.stage", 3, 1_000, 2),), ()]
 
 
 def test_misses_of_live_workers_add_up_most_first():

@@ -35,6 +35,9 @@ def test_each_reason_to_leave_one_alone() -> None:
     assert why(dead, keeps, ambiguous=True, asked_for=True) == ""
     assert why(dead, keeps) == why(dead, STEP, ambiguous=True) == ""
     assert why(row(Outcome.DEAD, replay.HOP_MAX)) == replay.HOPS
+    ordered = replay.Target("crm", "update", drops_repeats=True, suffix=b"", ordered=True)
+    assert why(dead, ordered) == replay.ORDERED
+    assert replay.left_alone(dead, ordered, ambiguous=False, with_ambiguous=False, out_of_order=True) == ""
 
 
 def test_what_comes_of_a_replay_counts_after_it_whenever_it_was_written() -> None:

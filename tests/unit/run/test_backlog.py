@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.run.backlog import RETRY_SHARE, Backlog
+from pipeline.run.lines import TurnTracker
 from tests.unit.run.conftest import step
 
 
@@ -95,3 +96,13 @@ def test_take_all_leaves_the_others_in_their_order(make) -> None:
     assert list(backlog.firsts) == [firsts[0], firsts[2], firsts[3]]
     assert list(backlog.retries) == [retries[0], retries[1], retries[3]]
     assert not backlog.delayed
+
+
+def test_an_event_whose_turn_it_is_waits_with_the_first_attempts_and_its_retries_with_the_retries(make) -> None:
+    backlog = Backlog()
+    for hop, queue in ((1, backlog.firsts), (2, backlog.retries)):
+        delivery = make(retry=False)
+        delivery.run.hop = hop
+        delivery.run.flight.tracker = TurnTracker("log", 0, 0)
+        backlog.add(delivery)
+        assert delivery in queue

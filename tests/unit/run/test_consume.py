@@ -272,3 +272,19 @@ async def test_what_is_remembered_is_read_before_the_partition_is_taken_up_and_g
     assert intake.source.paused == set()
     intake.source.revoke(("in", 0), lost=True)
     await until(lambda: intake.script.owned == [1])
+
+
+@pytest.mark.parametrize(("role", "waits_for"), [("input", "firsts"), ("retry", "retries"), ("ordered", "both")])
+async def test_which_full_queues_of_a_lane_hold_consumption_back(world, role, waits_for) -> None:
+    made = Intake(
+        FakeSource(role), Script(world), world.settlement, (world.lane(FakeEndpoint()),), world.producer,
+        FakeSchemas({}), world.telemetry, world.clock, world.errors.append, ledger_topic=None, drain_s=1.0,
+    )  # fmt: skip
+    lane = world.lanes["crm"]
+    lane.watch.full.add(lane)
+    for queue, name in ((lane._backlog.firsts, "firsts"), (lane._backlog.retries, "retries")):
+        queue.extend([world.deliveries(step())[0]] * lane.destination.queue)
+        lane.watch.full.add(lane)
+        assert made._blocked() is (waits_for in (name, "both"))
+        queue.clear()
+    made.halt()

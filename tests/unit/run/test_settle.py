@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from pipeline.core import runstate
 from pipeline.model import FailureClass, Flight, Kind, LedgerReason, Outcome, Record, SkipReason, Trace
 from pipeline.testing.fakes import FakeProducer
@@ -105,7 +103,7 @@ async def test_record_steps_neither_delay_nor_are_delayed(world) -> None:
 
 async def test_parking_climbs_a_tier_each_time_and_uses_no_attempt(world) -> None:
     tiers = []
-    world.settlement._topics = dataclasses.replace(world.settlement._topics, tiers_ms=(60_000, 1_800_000, 3_600_000))
+    world.settlement._carrier._tiers_ms = (60_000, 1_800_000, 3_600_000)
     for parks in range(4):
         (delivery,) = world.deliveries(step())
         delivery.run.parks = parks

@@ -40,6 +40,14 @@ def test_a_sound_journey_holds(edges, monkeypatch):
     assert len(checked) == 12
 
 
+def test_a_journey_that_keeps_order_holds_too(folder, edges, monkeypatch):
+    monkeypatch.setattr(module, "SPIKE_EVENTS", 1_500)  # of one customer: more than a partition of a log may hold
+    file = folder / "journeys/thanks.yaml"
+    file.write_text(file.read_text().replace("trigger:", "ordering: key\ntrigger:", 1))
+    ordered = Edges(load(folder, None), dict(Folders((packaged(), folder / "schemas")).readers), "thanks")
+    assert [each for each in ordered.play() if each.flaws] == []
+
+
 def test_a_journey_without_a_case_that_delivers_has_no_edges(folder):
     config, readers = load(folder, None), dict(Folders((packaged(), folder / "schemas")).readers)
     with pytest.raises(KeyError):

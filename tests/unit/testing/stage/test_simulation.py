@@ -12,16 +12,20 @@ from pipeline.config.load import load
 from pipeline.core import payload
 from pipeline.core.gates import consent
 from pipeline.core.offsets import Tracker
+from pipeline.run.carry import Carrier
 from pipeline.run.commits import Commits
 from pipeline.run.consume import Intake
 from pipeline.run.dispatch import Lane
+from pipeline.run.lines import Entry
+from pipeline.run.past import Past
 from pipeline.run.resume import Resume
 from pipeline.run.settle import Settlement
+from pipeline.run.turns import Turns
 from pipeline.testing.stage.simulation import SAMPLES, Simulation
 
 SEEDS = 20
 """Sound on each of these; `hookline simulate` runs as many as are asked for."""
-CAUGHT_WITHIN = 60
+CAUGHT_WITHIN = 150
 
 
 @pytest.fixture(scope="module")
@@ -73,16 +77,16 @@ def takes_no_note_of_outcomes(patch):
 
 
 def forgets_runs_that_are_handed_over(patch):
-    hand_over = Settlement._hand_over
+    write = Carrier._write
 
-    def mutant(self, run, waiting):
+    def mutant(self, *arguments):
         self._producer, producer = Swallowing(self._producer), self._producer
         try:
-            hand_over(self, run, waiting)
+            return write(self, *arguments)
         finally:
             self._producer = producer
 
-    patch(Settlement, "_hand_over", mutant)
+    patch(Carrier, "_write", mutant)
 
 
 def drops_every_run_as_repeated(patch):
@@ -132,6 +136,36 @@ def commits_what_it_lost(patch):
 def loses_what_waits_when_partitions_go(patch):
     patch(Lane, "release", lambda *_: None)
     patch(Settlement, "forget", lambda *_: None)
+
+
+def lets_events_of_a_customer_go_side_by_side(patch):
+    init = Entry.__init__
+    patch(Entry, "__init__", lambda self, log, record, _, size: init(self, log, record, b"%d" % record.offset, size))
+
+
+def takes_copies_up_again(patch):
+    patch(Past, "see", lambda *_: False)
+
+
+def forgets_what_is_over_until_it_is_committed(patch):
+    patch(Past, "over", lambda *_: False)
+
+
+def starts_the_next_before_the_log_says_that_one_is_over(patch):
+    def mutant(self, tracker, offset):
+        log = self._log_of(tracker)
+        tracker.close(offset)
+        if log is not None:
+            self._over(log, log.under_way.pop(offset))
+
+    patch(Turns, "done", mutant)
+
+
+def goes_on_with_a_log_before_it_was_looked_back_into(patch):
+    async def mutant(self, log):
+        log.whole = True
+
+    patch(Turns, "_look_back", mutant)
 
 
 MUTANTS = [each for name, each in list(globals().items()) if callable(each) and getattr(each, "__code__", None)
