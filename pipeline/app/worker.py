@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import hashlib
-import os
 import random
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +24,7 @@ from pipeline.app.endpoints import Endpoint, Rotation
 from pipeline.app.heartbeat import Heartbeat
 from pipeline.app.lookups import CustomerRows
 from pipeline.app.modes import ModeGuard
+from pipeline.app.reference import customer_reference
 from pipeline.app.retention import delete_settled
 from pipeline.app.share import share
 from pipeline.app.switchboard import Switchboard
@@ -50,8 +49,6 @@ from pipeline.run.turns import Turns
 from pipeline.run.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pipeline.app.reload import Reload
     from pipeline.config.models import Config
     from pipeline.ports import Halt
@@ -371,26 +368,7 @@ class Worker:
         self.telemetry.close()
 
 
-_BLOCK_BYTES: Final = 64  # of SHA-256
 _DICE: Final = random.Random()  # noqa: S311 - jitter and span IDs, no secrets
-
-
-def customer_reference(group: str) -> Callable[[str], str]:
-    """Return the pseudonym function of a group: 32 hex digits of HMAC-SHA256, keyed by HOOKLINE_CUSTOMER_REF_KEY."""
-    key = os.environ.get("HOOKLINE_CUSTOMER_REF_KEY") or f"hookline:{group}"
-    block = hashlib.sha256(key.encode()).digest() if len(key.encode()) > _BLOCK_BYTES else key.encode()
-    block = block.ljust(_BLOCK_BYTES, b"\0")
-    inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
-    outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
-
-    def reference(customer_id: str) -> str:
-        # By its definition (RFC 2104), both padded keys hashed once: one is made per delivery.
-        within, around = inner.copy(), outer.copy()
-        within.update(customer_id.encode())
-        around.update(within.digest())
-        return around.hexdigest()[:32]
-
-    return reference
 
 
 def _first_line(error: BaseException) -> str:

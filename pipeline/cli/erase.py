@@ -216,7 +216,7 @@ def _event(event_id: str, customer_id: str, now_ms: int) -> bytes:
 
 
 def _document(done: Erasure, config: Config, customer_id: str, *, dry: bool, reveal: bool) -> dict[str, Any]:
-    from pipeline.app.worker import customer_reference  # noqa: PLC0415
+    from pipeline.app.reference import customer_reference  # noqa: PLC0415
 
     return {
         **({"customer": customer_id} if reveal else {}),

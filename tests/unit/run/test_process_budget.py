@@ -17,7 +17,7 @@ import pytest
 
 import pipeline
 from pipeline.adapters.schemas import KnownSchemas
-from pipeline.app.worker import customer_reference
+from pipeline.app.reference import customer_reference
 from pipeline.cli.bench import scene
 from pipeline.cli.bench.figures import Scenario
 from pipeline.config.compile import compile as compile_config
