@@ -7,7 +7,7 @@ delivery, see docs/decisions/0003-values.md). Those of owned.py are mutable and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from pipeline.errors import Problem as Problem  # noqa: PLC0414 - part of the vocabulary, as what follows is
 from pipeline.frozen import ABSENT as ABSENT  # noqa: PLC0414
@@ -71,6 +71,12 @@ Getter: TypeAlias = Callable[[Datum, int], object]
 SchemaRef: TypeAlias = int | bytes
 """Names a writer schema: an int is a registry ID, 16 bytes a schema GUID, 8 bytes a CRC-64-AVRO fingerprint."""
 
+
+ORIGIN: Final = "hookline-origin"
+"""Header of an event copied under its customer's ID (core/rekey), and of what is made of it: where it came from.
+
+Topic, partition, offset and timestamp (Unix ms) of the record that was copied, with slashes between.
+"""
 
 # ------------------------------------------------------------------------------------------------------ one event in
 

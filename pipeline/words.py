@@ -83,4 +83,6 @@ class LedgerReason(StrEnum):
     UNDECODABLE = "undecodable"  # the record is on the dead topic
     TOMBSTONE = "tombstone"  # an empty value carries no event
     UNMAPPED = "unmapped"  # an Avro record that no `events:` entry maps
+    REKEYED = "rekeyed"  # copied under the customer's ID: what became of it is told of the copy
+    COPIED_TWICE = "copied_twice"  # the same record was copied before
     GAP = "gap"  # the broker never handed this offset out: compaction, transaction marker

@@ -1,4 +1,4 @@
-"""Looks at a worker's start whether what is remembered can be found: each customer's events on one partition."""
+"""Looks whether what is remembered can be found, each customer's events on one partition: before a worker starts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.adapters.kafka.newest import newest
 from pipeline.core import decode
 from pipeline.core.keys import Sightings
 from pipeline.errors import ConfigError
-from pipeline.model import Event, Plan, Undecodable
+from pipeline.model import Event, Plan, Undecodable, value
 from pipeline.ports import Found
 
 if TYPE_CHECKING:
@@ -30,9 +30,25 @@ LOOK_S: Final = 10.0
 """Bound on the look at one topic; what was not read by then is not looked at."""
 
 REMEDY: Final = (
-    "have its producers key records by the customer's ID, or copy it into a topic keyed so and name that here; "
-    "without once, cancel_on, success, until and caps any key will do"
+    "`rekey: true` in its entry of `events` has workers copy its events under their customers' IDs first; or have its "
+    "producers key records by the customer's ID; without once, cancel_on, success, until and caps any key will do"
 )
+
+
+@value
+class Sampled:
+    """What a look at one input topic came to; nobody is named. `scattered`: customers are on several partitions."""
+
+    topic: str
+    records: int
+    events: int
+    customers: int
+    scattered: bool
+
+    @property
+    def what(self) -> str:
+        """Say what was found of scattered customers."""
+        return f"among its newest {self.records:,} records are some of one customer on several partitions"
 
 
 async def check(
@@ -40,28 +56,39 @@ async def check(
 ) -> None:
     """Refuse to start where a customer's events lie on several partitions. Raises ConfigError, which names no customer.
 
-    Waits for at most LOOK_S a topic; returns at once where nothing is remembered. What cannot be read proves nothing.
+    Waits as `sample` does.
     """
-    if not compiled.remembers:
-        return
-    problems: list[Problem] = []
-    for topic in compiled.input_topics:
-        look = _Look(topic, compiled.plan, schemas)
-        await look.take(settings)
-        seen = look.seen
-        log("info", "keys_sampled", topic=topic, records=look.records, events=seen.events, customers=seen.customers())
-        if seen.scattered():
-            problems.append(_problem(config, topic, look.records))
+    problems = [
+        _problem(config, each) for each in await sample(compiled, settings, schemas, log) if each.scattered
+    ]  # fmt: skip
     if problems:
         raise ConfigError(tuple(problems))
 
 
-def _problem(config: Config, topic: str, records: int) -> Problem:
-    index = next(index for index, each in enumerate(config.events) if each.topic == topic)
+async def sample(
+    compiled: Compiled, settings: Mapping[str, str], schemas: Schemas, log: Callable[..., None]
+) -> tuple[Sampled, ...]:
+    """Look at the newest records of each input that must be keyed by customer, and log what was looked at.
+
+    Waits for at most LOOK_S a topic; returns nothing at once where nothing is remembered, or events are re-keyed. What
+    cannot be read proves nothing.
+    """
+    found = []
+    for topic in compiled.input_topics if compiled.remembers and not compiled.rekeyed else ():
+        look = _Look(topic, compiled.plan, schemas)
+        await look.take(settings)
+        seen = look.seen
+        log("info", "keys_sampled", topic=topic, records=look.records, events=seen.events, customers=seen.customers())
+        found.append(Sampled(topic, look.records, seen.events, seen.customers(), scattered=seen.scattered()))
+    return tuple(found)
+
+
+def _problem(config: Config, found: Sampled) -> Problem:
+    index = next(index for index, each in enumerate(config.events) if each.topic == found.topic)
     return config.problem(
         "hookline.yaml", ("events", index, "topic"),
-        f"{topic} is not partitioned by customer: among its newest {records:,} records are some of one customer on "
-        "several partitions, so that what is remembered of customers would be missed", REMEDY,
+        f"{found.topic} is not partitioned by customer: {found.what}, so that what is remembered of customers would be "
+        "missed", REMEDY,
     )  # fmt: skip
 
 

@@ -1,7 +1,8 @@
-"""Deletes retry records once settled: below the committed offset nobody needs them, and they hold customer data.
+"""Deletes retry records and copied events once settled: nobody needs them then, and they hold customer data.
 
-Their topics have no retention of their own, since a run may wait as long as its event's max_age. Of the logs of
-journeys that keep order some of what is settled stays a while, for copies to be told by: run/turns looks back.
+Their topics have no retention of their own, since a run may wait as long as its event's max_age, and an event as long
+as no worker runs. Of copies, and of the logs of journeys that keep order, some of what is settled stays a while, for
+second copies to be told by.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from pipeline.adapters.kafka.source import LOOK_BACK as COPIES_BACK
 from pipeline.errors import BrokerError
 from pipeline.run.lines import LOOK_BACK
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 EVERY_S: Final = 3_600.0
 """How often; each worker does so for the partitions it owns."""
-KEPT: Final = {"retry": 0, "ordered": LOOK_BACK}
+KEPT: Final = {"retry": 0, "ordered": LOOK_BACK, "events": COPIES_BACK}
 """By role: how many settled records before the committed offset stay, until they have been settled for `EVERY_S`."""
 
 _Position = tuple[str, int]

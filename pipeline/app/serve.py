@@ -7,10 +7,12 @@ import gc
 import os
 import signal
 import socket
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from pipeline.adapters.kafka.admin import Admin
 from pipeline.adapters.schemas import KnownSchemas
+from pipeline.app import keys, memory
 from pipeline.app.reload import Reload
 from pipeline.app.worker import DRAIN_S, Worker
 from pipeline.config import topics
@@ -20,6 +22,8 @@ from pipeline.config.secrets import Secrets
 from pipeline.errors import TopicMissing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipeline.config.models import Config
 
 SAME_SIGNAL_S: Final = 1.0
@@ -50,7 +54,7 @@ async def work(config: Config, *, index: int = 0, drain_s: float = DRAIN_S, supe
         if worker is not None:
             worker.stop()
 
-    reload = Reload(config, rehearse, log)
+    reload = Reload(config, partial(rehearse, log=log), log)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     loop.add_signal_handler(signal.SIGHUP, reload.ask)
@@ -80,21 +84,25 @@ async def _until_changed(worker: Worker, reload: Reload) -> Config | None:
     return following.result() if following.done() and not following.cancelled() else None
 
 
-def rehearse(config: Config) -> None:
-    """Do what a worker does before it takes anything: read secrets, compile, ask Kafka for the topics.
+def rehearse(config: Config, log: Callable[..., None]) -> None:
+    """Do what a worker does before it takes anything: read secrets, compile, ask Kafka for the topics and their keys.
 
-    Blocks. Raises ConfigError, TopicMissing or BrokerError.
+    Blocks, and so is for a thread without a loop. Raises ConfigError, TopicMissing or BrokerError.
     """
     secrets = Secrets(config.folder)
     settings = kafka_settings(config, secrets)
     schemas = KnownSchemas.of(config, secrets)
-    compile_config(config, secrets, schemas.reader_schemas())
-    known = Admin(settings).partitions()
-    missing = tuple(
-        name for name in (*topics.inputs(config), *topics.lookups(config), *topics.own(config)) if name not in known
-    )
-    if missing:
-        raise TopicMissing(missing)
+    try:
+        compiled = compile_config(config, secrets, schemas.reader_schemas())
+        known = Admin(settings).partitions()
+        wanted = (*topics.inputs(config), *topics.lookups(config), *topics.own(config))
+        missing = tuple(name for name in wanted if name not in known)
+        if missing:
+            raise TopicMissing(missing)
+        memory.check(config.group, compiled, known)
+        asyncio.run(keys.check(config, compiled, settings, schemas, log))
+    finally:
+        schemas.close()
 
 
 def worker_identity(index: int) -> str:

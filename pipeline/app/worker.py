@@ -43,6 +43,7 @@ from pipeline.run.consume import Intake
 from pipeline.run.dispatch import Lane
 from pipeline.run.lines import TurnTracker
 from pipeline.run.process import Process
+from pipeline.run.rekey import Rekey
 from pipeline.run.release import Release
 from pipeline.run.settle import OwnTopics, Settlement
 from pipeline.run.turns import Turns
@@ -197,6 +198,7 @@ class Worker:
         if missing:
             raise TopicMissing(missing)
         memory.check(self._config.group, self._compiled, known)
+        self._read = topics.read(self._config, known)
         self._removed = topics.removed_retry_topics(self._config, known)
         self._logs = (*topics.logs(self._config).values(), *topics.removed_logs(self._config, known))
         return self._admin.max_message_bytes(own)
@@ -256,24 +258,31 @@ class Worker:
         config, compiled = self._config, self._compiled
         log, brakes = self.telemetry.log, config.brakes.intake
         brake = BrakePolicy(brakes.share, brakes.of)
-        self._recall = memory.recall(config.group, compiled, self._settings, producer, log, self.fatal)
+        copies = next((name for name, group in self._read.items() if group == topics.events_group(config.group)), "")
+        self._recall = memory.recall(config.group, compiled, self._settings, producer, log, self.fatal, copies)
         assert self._tables is not None
         self._asking.attach(self._tables.tables, self._recall, basis_asks=basis_asks(config))
         process = Process(
-            compiled.plan, self.lanes, settlement, self.telemetry, self._asking, self._tables.marks, self._recall
+            compiled.plan, self.lanes, settlement, self.telemetry, self._asking, self._tables.marks, self._recall,
+            copies, rekeyed=compiled.rekeyed,
         )  # fmt: skip
+        rekey = Rekey(copies, process.reading, settlement, producer, process.misses) if compiled.rekeyed else None
         self.misses = process.misses
         grouped = {**self._settings, "group.protocol": config.kafka.group_protocol}
-        sources = [KafkaSource(grouped, config.group, [topic], "input", log) for topic in compiled.input_topics]
+        sources = [
+            KafkaSource(grouped, group, [topic], "events" if topic == copies else "input", log)
+            for topic, group in self._read.items()
+        ]
         tiers_ms = dict(zip(topics.retry_topics(config), compiled.tiers_ms, strict=True)) | self._removed
         retry_topics = tuple(tiers_ms)
         sources.append(KafkaSource(grouped, topics.retry_group(config.group), retry_topics, "retry", log))
         if self._logs:
             sources.append(KafkaSource(grouped, topics.ordered_group(config.group), self._logs, "ordered", log))
         for source in sources:
-            ledger = topics.outcomes(config.group) if source.role == "input" else None
+            ledger = topics.outcomes(config.group) if source.role in ("input", "events") else None
+            taker = rekey if rekey is not None and source.role == "input" else process
             intake = Intake(
-                source, process, settlement, self.lanes.values(), producer, self._schemas, self.telemetry, time.time_ns,
+                source, taker, settlement, self.lanes.values(), producer, self._schemas, self.telemetry, time.time_ns,
                 self.fatal, ledger_topic=ledger, drain_s=self._drain_s, brake=brake,
                 make=TurnTracker if source.role == "ordered" else Tracker,
             )  # fmt: skip
@@ -330,7 +339,7 @@ class Worker:
         return braked + (self._producer.halts() if self._producer is not None else [])
 
     def _share(self) -> float:
-        return share(self.intakes, ordered=bool(self._logs))
+        return share(self.intakes, ordered=bool(self._logs), rekeyed=self._compiled.rekeyed)
 
     # -------------------------------------------------------------------------------------------- stop
 

@@ -96,9 +96,9 @@ def _report(
 
     admin = Admin(settings)
     known = admin.partitions()
-    inputs = [topic for topic in topics.inputs(config) if topic in known]
-    committed = admin.committed(config.group, inputs)
-    begins = {place: first for place, (first, _) in admin.watermarks(inputs).items()}
+    read = {topic: group for topic, group in topics.read(config, known).items() if topic in known}
+    committed = {place: at for topic, group in read.items() for place, at in admin.committed(group, [topic]).items()}
+    begins = {place: first for place, (first, _) in admin.watermarks(list(read)).items()}
     retries_settled_at_ms = now_ms if _idle(admin, config, known) else 0
     outcomes = topics.outcomes(config.group)
     deleted = [number for (_, number), (first, _) in admin.watermarks([outcomes]).items() if first > 0]

@@ -177,6 +177,7 @@ class _Erasing:
         group = config.group
         roles = dict.fromkeys(topics.inputs(config), "input") | dict.fromkeys(topics.retry_topics(config), "retry")
         roles |= dict.fromkeys(topics.logs(config).values(), "ordered")
+        roles.setdefault(topics.events(group), "events")
         roles |= {topics.dead(group): "dead", topics.outcomes(group): "outcomes", topics.memory(group): "memory"}
         roles[topics.suppressions(group)] = "table"
         states = self._admin.topics(roles)

@@ -55,10 +55,15 @@ class Letter:
         state = None if kept is None else runstate.decode(kept)
         return state if isinstance(state, RunState) else None
 
+    @property
+    def origin(self) -> str:
+        """Where its event was copied from, "" if it was not: the input position."""
+        return self.says.get("origin", "").rpartition("/")[0]
+
     def named(self, text: str) -> bool:
-        """Whether `text` is its event ID, delivery ID, trace ID, source position or own position."""
+        """Whether `text` is its event ID, delivery ID, trace ID, source or input position, or own position."""
         ids = [self.says.get(name) for name in ("event-id", "delivery-id", "trace-id")]
-        return text in (*ids, self.source, self.position)
+        return text in (*ids, self.source, self.position) or (text != "" and text == self.origin)
 
 
 def letter(record: Record) -> Letter:

@@ -36,11 +36,14 @@ def names(config: Config, settings: Mapping[str, str], positions: Iterable[Posit
     """Return who is at these positions. Blocks while reading; raises TopicMissing, BrokerError, ConfigError."""
     from pipeline.adapters.kafka.reader import read_topic  # noqa: PLC0415 - commands import what is heavy once they run
     from pipeline.adapters.schemas import KnownSchemas  # noqa: PLC0415
+    from pipeline.config import topics  # noqa: PLC0415
     from pipeline.config.compile import compile as compile_  # noqa: PLC0415
     from pipeline.config.secrets import Secrets  # noqa: PLC0415
     from pipeline.config.staged import bare  # noqa: PLC0415
+    from pipeline.core import rekey  # noqa: PLC0415
 
     found = dict.fromkeys(positions, Named(why=GONE))
+    copies = topics.events(config.group)
     schemas = KnownSchemas.of(config, Secrets(config.folder))
     try:
         compiled = compile_(bare(config), Secrets(config.folder, {}), schemas.reader_schemas())
@@ -49,7 +52,8 @@ def names(config: Config, settings: Mapping[str, str], positions: Iterable[Posit
             for record in read_topic(settings, topic, begin=begin, end=end):
                 position = record.topic, record.partition, record.offset
                 if position in found:
-                    found[position] = reader.name(record)
+                    original = rekey.consumed(record) if record.topic == copies else None
+                    found[position] = reader.name(original or record)
     finally:
         schemas.close()
     return found

@@ -92,7 +92,7 @@ def _names(config: Config) -> Mapping[str, list[str]]:
     from pipeline.config import topics  # noqa: PLC0415 - commands import what is heavy once they run
 
     return {
-        INTAKE: [*topics.inputs(config), "retry"],
+        INTAKE: [*topics.read(config, ()), "retry"],
         "destination": list(config.destinations),
         "journey": list(config.journeys),
         "step": [f"{journey.name}.{step.name}" for journey in config.journeys.values() for step in journey.steps],

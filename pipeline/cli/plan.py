@@ -168,6 +168,8 @@ def document(found: Difference, in_flight: list[dict[str, Any]] | None) -> dict[
         "no_longer_sent": [_sent(each) for each in found.no_longer_sent],
         "limits": found.limits,
         "destinations_affected": found.affected,
+        "topics_needed": found.topics_needed,
+        "copies": {"before": found.copies[0], "after": found.copies[1]},
         "in_flight": in_flight,
         "review": found.is_flagged,
     }
@@ -206,6 +208,12 @@ def _print(found: Difference, in_flight: list[dict[str, Any]] | None) -> None:
         out.print(screen.cell(f"{gone.destination} no longer gets {gone.source}"))
     if found.affected:
         out.print(f"destinations affected: {', '.join(found.affected)}")
+    before, after = found.copies
+    if before != after:
+        where = f"into {after} under their customers' IDs from now on, and journeys run there" if after else "no more"
+        out.print(screen.cell(f"events are copied {where}"))
+    if found.topics_needed:
+        out.print(screen.cell(f"needs topics: {', '.join(found.topics_needed)}; hookline topics create makes them"))
     if in_flight is not None:
         _print_in_flight(in_flight)
 

@@ -82,7 +82,7 @@ def _outcomes(config: Config, settings: Mapping[str, str], since_ms: int, names:
         for name in names
         if (each := config.journeys[name].success) is not None
     }
-    report: Any = Report(wanted)  # a protocol's members are writable, a row's are not
+    report: Any = Report(wanted, topics.events(config.group))  # a protocol's members are writable, a row's are not
     topic = topics.outcomes(config.group)
     with screen.progress(topic) as progress:
         for record in read_topic(settings, topic, since_ms=since_ms, progress=progress):
@@ -99,6 +99,7 @@ def _events(config: Config, settings: Mapping[str, str], since_ms: int, report: 
     from pipeline.adapters.schemas import KnownSchemas  # noqa: PLC0415
     from pipeline.config import topics  # noqa: PLC0415
     from pipeline.config.secrets import Secrets  # noqa: PLC0415
+    from pipeline.core.report import of_copy  # noqa: PLC0415
 
     schemas = KnownSchemas.of(config, Secrets(config.folder))
     try:
@@ -111,8 +112,9 @@ def _events(config: Config, settings: Mapping[str, str], since_ms: int, report: 
                         continue
                     source = record.topic, record.partition, record.offset
                     customer = found.event.customer_id
-                    for journey in report.started(source):
-                        report.trigger(journey, source, customer, found.trigger(journey))
+                    for known in (source, of_copy(found.event.id)):
+                        for journey in report.started(known):
+                            report.trigger(journey, known, customer, found.trigger(journey))
                     for journey, match, worth in found.successes():
                         report.success(journey, found.event.id, customer, found.event.time_ms, match, worth)
     finally:

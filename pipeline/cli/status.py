@@ -60,7 +60,7 @@ def execute(args: argparse.Namespace) -> int:
         time.time_ns() // 1_000_000,
         fleet,
         switches,
-        tuple(_input(admin, config.group, topic) for topic in _topics(config)),
+        tuple(_input(admin, group, topic) for topic, group in _read(config, admin).items()),
         (*(_tier(config, settings, topic, admin) for topic in _retry_topics(config)), *_logs(config, settings, admin)),
     )
     if args.json:
@@ -108,10 +108,10 @@ class Seen:
     tiers: tuple[Tier, ...]
 
 
-def _topics(config: Config) -> tuple[str, ...]:
+def _read(config: Config, admin: Admin) -> dict[str, str]:
     from pipeline.config import topics  # noqa: PLC0415
 
-    return topics.inputs(config)
+    return topics.read(config, admin.partitions())
 
 
 def _retry_topics(config: Config) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pipeline.adapters.kafka.admin import Admin, TopicState
+    from pipeline.app.keys import Sampled
     from pipeline.config.models import Config
     from pipeline.core.topics_plan import Finding, Wanted
 
@@ -27,7 +28,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "topics",
         help="create or check the topics a configuration needs",
         description="The topics a configuration needs: its inputs, and the group's own (retry tiers, dead, outcomes, "
-        "control, consent, suppressions).",
+        "control, consent, suppressions; memory and events where journeys remember).",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
     create = actions.add_parser(
@@ -39,8 +40,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     check = actions.add_parser(
         "check",
         help="say what is wrong and how to put it right",
-        description="Compare every topic with what it must be; each deviation comes with its remedy. Exit code 1 if "
-        "anything is wrong.",
+        description="Compare every topic with what it must be; each deviation comes with its remedy. Where journeys "
+        "remember, look at the newest records of the input for customers on several partitions, which workers refuse. "
+        "Exit code 1 if anything is wrong.",
     )
     for each in (create, check):
         options.add_config(each)
@@ -67,7 +69,7 @@ def execute(args: argparse.Namespace) -> int:
 
     config, settings = options.load(args)
     admin = Admin(settings)
-    return _create(args, config, admin) if args.action == "create" else _check(args, config, admin)
+    return _create(args, config, admin) if args.action == "create" else _check(args, config, settings, admin)
 
 
 # ------------------------------------------------------------------------------------------------- what is wanted
@@ -81,6 +83,7 @@ def wanted(
 
     inputs = topics.inputs(config)
     found = [there[name] for name in inputs if name in there]
+    copies = topics.events(config.group) if remember.rekeyed(config) else ""
     sizes = [int(state.configs.get("max.message.bytes", KAFKA_MAX_MESSAGE_BYTES)) for state in found]
     return (
         *topics_plan.inputs(inputs, input_partitions),
@@ -94,10 +97,24 @@ def wanted(
             dead_ms=config.retention.dead_ms, outcomes_ms=config.retention.outcomes_ms,
             memory=topics.memory(config.group) if remember.used(config) else "",
             memory_ms=config.retention.memory_ms,
-            memory_partitions=max((state.partitions for state in found), default=input_partitions),
             logs=tuple(topics.logs(config).values()),
+            memory_partitions=_remembering(there, found, copies, topics.memory(config.group), input_partitions),
+            copies=copies,
         ),
     )  # fmt: skip
+
+
+def _remembering(
+    there: Mapping[str, TopicState], inputs: Sequence[TopicState], copies: str, memory: str, input_partitions: int
+) -> int:
+    """Return how many partitions the memory topic must have: those of the copies, else those of the input.
+
+    Copies are new where events were not copied before: then they go by the memory there is, so that it stays in place.
+    """
+    for name in (copies, memory) if copies else ():
+        if name in there:
+            return there[name].partitions
+    return max((state.partitions for state in inputs), default=input_partitions)
 
 
 def _longest_age_ms(config: Config) -> int:
@@ -158,10 +175,11 @@ def _as_created(topic: Wanted) -> topics_plan.Present:
     return topics_plan.Present(topic.partitions, topics_plan.configs(topic))
 
 
-def _check(args: argparse.Namespace, config: Config, admin: Admin) -> int:
+def _check(args: argparse.Namespace, config: Config, settings: Mapping[str, str], admin: Admin) -> int:
     there = _states(config, admin)
     plan = wanted(config, there)
-    findings = topics_plan.examine(plan, _present(there))
+    said, sampled = _keys(config, settings, there)
+    findings = (*topics_plan.examine(plan, _present(there)), *(_scattered(each) for each in sampled if each.scattered))
     if args.json:
         topics = [
             {
@@ -171,12 +189,61 @@ def _check(args: argparse.Namespace, config: Config, admin: Admin) -> int:
             }
             for each in plan
         ]
-        screen.print_json({"topics": topics, "findings": findings})
+        screen.print_json({"topics": topics, "findings": findings, "keys": sampled})
     else:
         _print(findings)
+        for line in said:
+            print(line)
         wrong = sum(each.serious for each in findings)
         print(f"{len(plan)} topics, {wrong} problem{'' if wrong == 1 else 's'}")
     return int(any(each.serious for each in findings))
+
+
+def _keys(
+    config: Config, settings: Mapping[str, str], there: Mapping[str, TopicState]
+) -> tuple[list[str], tuple[Sampled, ...]]:
+    """Look whether inputs are keyed by customer where they must be; return what is said of it, and what was found."""
+    import asyncio  # noqa: PLC0415
+
+    from pipeline.adapters.schemas import KnownSchemas  # noqa: PLC0415
+    from pipeline.app import keys  # noqa: PLC0415
+    from pipeline.config import remember, topics  # noqa: PLC0415
+    from pipeline.config.compile import compile as compile_config  # noqa: PLC0415
+    from pipeline.config.secrets import Secrets  # noqa: PLC0415
+    from pipeline.config.staged import bare  # noqa: PLC0415
+    from pipeline.errors import ConfigError  # noqa: PLC0415
+
+    if not remember.used(config):
+        return ["keys: any will do, since no journey remembers"], ()
+    if remember.rekeyed(config):
+        copies = topics.events(config.group)
+        return [f"keys: any will do, since events are copied into {copies} under their customers' IDs"], ()
+    if any(name not in there for name in topics.inputs(config)):
+        return ["keys: not looked at, an input is missing"], ()
+    schemas = KnownSchemas.of(config, Secrets(config.folder))
+    try:
+        compiled = compile_config(bare(config), Secrets(config.folder, {}), schemas.reader_schemas())
+        sampled = asyncio.run(keys.sample(compiled, settings, schemas, _unlogged))
+    except ConfigError:
+        return ["keys: not looked at, since the configuration has problems; see hookline validate"], ()
+    finally:
+        schemas.close()
+    return [
+        f"keys of {each.topic}: {each.records:,} of its newest records looked at, {each.events:,} events of "
+        f"{each.customers:,} customers; {'refused' if each.scattered else 'nothing speaks against them'}"
+        for each in sampled
+    ], sampled
+
+
+def _scattered(sampled: Sampled) -> Finding:
+    from pipeline.app import keys  # noqa: PLC0415
+
+    why = "what is remembered of customers is kept by partition: workers refuse to start"
+    return topics_plan.Finding(sampled.topic, f"is not partitioned by customer: {sampled.what}", why, keys.REMEDY)
+
+
+def _unlogged(*_: object, **__: object) -> None:
+    """What a log line would say is printed."""
 
 
 def _print(findings: Sequence[Finding]) -> None:

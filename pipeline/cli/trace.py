@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from pipeline.cli import options, screen
-from pipeline.model import value
+from pipeline.model import LedgerReason, value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -62,8 +62,12 @@ def execute(args: argparse.Namespace) -> int:
     since_ms = args.since.at_ms(now_ms) if args.since is not None else _since(args.event, now_ms)
     config, settings = options.load(args)
     rows, letters, ledgers = _find(config.group, settings, sought, since_ms)
+    empty = [] if rows else [found for each in ledgers if (found := _empty(each, sought))]
+    if LedgerReason.REKEYED in empty and (copied := _copied(config.group, settings, sought)) is not None:
+        rows, letters, ledgers = _find(config.group, settings, copied, since_ms)
+        empty = [] if rows else empty + [found for each in ledgers if (found := _empty(each, copied))]
     timelines = build(rows, letters)
-    empty = [] if timelines else [found for each in ledgers if (found := _empty(each, sought))]
+    empty = [] if timelines else empty
     if args.json:
         screen.print_json({"timelines": timelines, "no_delivery": empty})
     elif timelines:
@@ -72,6 +76,8 @@ def execute(args: argparse.Namespace) -> int:
         show(timelines)
     elif empty:
         print(f"{args.event}: settled without a delivery: {', '.join(dict.fromkeys(empty))}")
+        if empty == [LedgerReason.REKEYED]:
+            print(f"its copy was not settled yet, or is not in {config.group}.events any more: look for its event ID")
     else:
         print(_nothing(args.event, since_ms, sought), file=sys.stderr)
     return 0 if timelines or empty else 1
@@ -154,7 +160,24 @@ def _find(
     return rows, letters, ledgers
 
 
-def _read(settings: Mapping[str, str], topic: str, since_ms: int) -> Iterator[Record]:
+def _copied(group: str, settings: Mapping[str, str], sought: Sought) -> Sought | None:
+    """Return where the record at a position was copied to, if the copy is still there."""
+    from pipeline.config import topics  # noqa: PLC0415
+    from pipeline.errors import TopicMissing  # noqa: PLC0415
+    from pipeline.model import ORIGIN  # noqa: PLC0415
+
+    assert sought.position is not None
+    wanted = f"{'/'.join(map(str, sought.position))}/".encode()
+    try:
+        for record in _read(settings, topics.events(group), None):
+            if (record.header(ORIGIN) or b"").startswith(wanted):
+                return _sought(f"{record.topic}/{record.partition}/{record.offset}")
+    except TopicMissing:
+        pass
+    return None
+
+
+def _read(settings: Mapping[str, str], topic: str, since_ms: int | None) -> Iterator[Record]:
     from pipeline.adapters.kafka.reader import read_topic  # noqa: PLC0415
 
     with screen.progress(topic) as progress:

@@ -31,7 +31,7 @@ OWN: Final[Mapping[str, tuple[str, str, tuple[str, ...]]]] = {
     ),
     "consent": ("send and receive", "Consent by customer, purpose and channel; compacted.", ("hookline.Consent",)),
     "memory": ("send and receive", "What journeys remember of a customer; compacted.", ("hookline.Memory",)),
-    "events": ("send and receive", "Events of several inputs, keyed by customer.", ("hookline.LifecycleEvent",)),
+    "events": ("send and receive", "Events of inputs that are not keyed by customer, copied so: original bytes.", ()),
 }  # fmt: skip
 """By what follows the group's name: what is done with the topic, what it is for, and the schemas of its values."""
 

@@ -42,6 +42,7 @@ def check(
     problems: list[Problem] = []
     if main is not None:
         problems.extend(_main(main, tables, places))
+        problems.extend(_copies(main, journeys, places))
     problems.extend(contacting.problems(main, journeys, places))
     for name, destination in destinations.items():
         if destination is not None:
@@ -87,6 +88,7 @@ def class_problem(
 def _main(main: HooklineFile, tables: Container[str], places: Places) -> Iterator[Problem]:
     file = "hookline.yaml"
     own = [topics.dead(main.group), topics.outcomes(main.group), topics.control(main.group)]
+    own += [topics.memory(main.group), *topics.tables(main.group)]
     own += [topics.retry(main.group, tier.name) for tier in main.retry_tiers]
     yield from rows.problems(main, tables, own, places)
     if max(map(len, own)) > TOPIC_CHARS_MAX:
@@ -107,13 +109,19 @@ def _main(main: HooklineFile, tables: Container[str], places: Places) -> Iterato
             yield places.problem(file, ("purposes", index), "is here twice")
 
 
+def _copies(main: HooklineFile, journeys: Mapping[str, JourneyConfig | None], places: Places) -> Iterator[Problem]:
+    """Refuse an input that events would be copied into."""
+    copies = topics.events(main.group)
+    if remember.several(main.events) and remember.asked(main, filter(None, journeys.values())):
+        for index, mapping in enumerate(main.events):
+            if mapping.topic == copies:
+                hint = "name another, or another group: where journeys remember, events are copied into this one"
+                path: Path = ("events", index, "topic")
+                yield places.problem("hookline.yaml", path, "is one of Hookline's own topics", hint)
+
+
 def _caps(main: HooklineFile, places: Places) -> Iterator[Problem]:
-    """Refuse what cannot be counted: contacts are kept by partition of the input, and only for so long."""
-    if main.caps and len({each.topic for each in main.events}) > 1:
-        hint = "what is remembered is kept by partition of the input"
-        yield places.problem(
-            "hookline.yaml", ("caps",), "with several input topics in `events` is not supported in this release", hint
-        )
+    """Refuse what cannot be counted: contacts are remembered for so long only."""
     for index, cap in enumerate(main.caps):
         path = ("caps", index)
         if cap.per_ms > main.retention.memory_ms:
@@ -347,7 +355,7 @@ class _Journey:
             yield self._problem(path, "no `events` entry of hookline.yaml makes this type", hint)
 
     def _memory(self) -> Iterator[Problem]:
-        """Refuse what cannot be remembered so long, or by partitions that do not belong together."""
+        """Refuse what cannot be remembered so long, and events that nothing makes."""
         once, main = self.journey.trigger.once, self.main
         if main is None:
             return
@@ -357,11 +365,6 @@ class _Journey:
         if once is not None and once.per_ms > main.retention.memory_ms:
             hint = "hookline.yaml's retention.memory says how long anything is remembered"
             yield self._problem(("trigger", "once", "per"), "is longer than what is remembered", hint)
-        for asks in remember.depends(self.journey) if len({each.topic for each in main.events}) > 1 else ():
-            yield self._problem(
-                asks, "with several input topics in `events` is not supported in this release",
-                "what is remembered is kept by partition of the input",
-            )  # fmt: skip
 
     def _purpose(self, path: Path, purpose: str | None) -> Iterator[Problem]:
         if self.main is not None and purpose is not None and purpose not in self.main.purposes:

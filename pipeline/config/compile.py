@@ -85,6 +85,7 @@ class Compiled:
     tiers_ms: tuple[int, ...]
     purposes: tuple[str, ...]
     remembers: bool  # whether any journey asks for what is remembered
+    rekeyed: bool  # whether events are copied under their customers' IDs for that
     gates: GatePolicy
     statuses: Mapping[str, str]  # of all journeys by name
 
@@ -151,6 +152,7 @@ def compile(  # noqa: A001 - the word of the command line
         tiers_ms=tuple(tier.ms for tier in config.retry_tiers),
         purposes=tuple(config.purposes),
         remembers=remember.used(config),
+        rekeyed=remember.rekeyed(config),
         gates=GatePolicy(config.consent.event_flag_max_age_ms, config.consent.table_lag_max_ms, config.consent.skew_ms),
         statuses={name: modes.status_of(config, each.status) for name, each in config.journeys.items()},
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from pipeline.config import remember, topics
 from pipeline.config.policy import HooklineFile
 from pipeline.config.section import Section
 from pipeline.config.sent import Sent, sending
@@ -71,6 +72,11 @@ class Difference:
     no_longer_sent: tuple[Sent, ...]
     limits: Mapping[str, tuple[Change, ...]]
     affected: tuple[str, ...]
+    topics_needed: tuple[str, ...] = ()  # of the group's own, that `old` did without
+    copies: tuple[str, str] = (
+        "",
+        "",
+    )  # where events are copied to under their customers' IDs, before and after; "" nowhere
 
     @property
     def is_flagged(self) -> bool:
@@ -108,7 +114,13 @@ def difference(old: Side, new: Side) -> Difference:
             for name in (f"{kind}/{each}",)
         },
         affected=_affected(old.config, new.config, journeys, destinations),
+        topics_needed=tuple(each for each in topics.own(new.config) if each not in topics.own(old.config)),
+        copies=(_copies(old.config), _copies(new.config)),
     )  # fmt: skip
+
+
+def _copies(config: Config) -> str:
+    return topics.events(config.group) if remember.rekeyed(config) else ""
 
 
 def _affected(old: Config, new: Config, journeys: Kind, destinations: Kind) -> tuple[str, ...]:

@@ -186,6 +186,11 @@ class EventMapping(Section):
     identity: EntryIdentity = Field(
         EntryIdentity.model_validate({}), description="Where it differs from `identity` of the whole file."
     )
+    rekey: bool = Field(
+        False,
+        description="Where journeys remember, copy the topic's events under their customers' IDs first: for a topic "
+        "whose keys are other ones. With several topics that is done without being said.",
+    )
 
     @property
     def is_lifecycle_event(self) -> bool:

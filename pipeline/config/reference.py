@@ -182,6 +182,8 @@ def _default(field: FieldInfo) -> str:
         return "**required**"
     if default is None or isinstance(default, BaseModel):
         return ""
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
     if isinstance(default, (tuple, dict)) and not default:
         return "`[]`" if isinstance(default, tuple) else "`{}`"
     written = any(isinstance(each, Shown) for each in field.metadata)

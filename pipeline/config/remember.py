@@ -1,6 +1,7 @@
 """What a journey may ask of earlier and other events of its customer: entering once a key, being cancelled, success.
 
-Whoever asks makes `<group>.memory` necessary: what is remembered is kept there by partition of the input.
+Whoever asks makes `<group>.memory` necessary: what is remembered is kept there by partition of the events. Where a
+customer's events are not all on one partition, they are copied into `<group>.events` first.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from pipeline.core.expressions import Flaw, Variable
 from pipeline.model import Once, Sign, value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from pipeline.config.models import Config, JourneyConfig
+    from pipeline.config.models import Config, EventMapping, HooklineFile, JourneyConfig
     from pipeline.config.places import Path
     from pipeline.config.scope import Scope
     from pipeline.model import Datum, Getter
@@ -116,14 +117,30 @@ def triggers(match: str) -> tuple[str, ...]:
 
 
 def used(config: Config) -> bool:
-    """Whether any journey that is not a draft asks for what is remembered, and that can be kept: of one input."""
-    single = len({each.topic for each in config.events}) == 1
-    return single and any(
-        each.status != "draft" and (asks(each) or capped(config, each)) for each in config.journeys.values()
-    )
+    """Whether any journey that is not a draft asks for what is remembered."""
+    return asked(config, config.journeys.values())
 
 
-def capped(config: Config, journey: JourneyConfig) -> bool:
+def asked(main: HooklineFile | Config, journeys: Iterable[JourneyConfig]) -> bool:
+    """Whether one of these journeys does."""
+    return any(each.status != "draft" and (asks(each) or capped(main, each)) for each in journeys)
+
+
+def rekeyed(config: Config) -> bool:
+    """Whether events are copied under their customers' IDs before journeys run.
+
+    What is remembered is kept by partition, so a customer's events must all be on one: those of several inputs are not,
+    nor are those of one whose entry says so.
+    """
+    return several(config.events) and used(config)
+
+
+def several(mappings: Sequence[EventMapping]) -> bool:
+    """Whether a customer's events may be on several partitions, as far as the configuration says."""
+    return len({each.topic for each in mappings}) > 1 or any(each.rekey for each in mappings)
+
+
+def capped(config: HooklineFile | Config, journey: JourneyConfig) -> bool:
     """Whether contacts of a journey are counted."""
     return any(caps_of(config.caps, journey.category, step.reaches, journey.basis_of(step)) for step in journey.steps)
 
@@ -131,14 +148,6 @@ def capped(config: Config, journey: JourneyConfig) -> bool:
 def asks(journey: JourneyConfig) -> bool:
     """Whether a journey does."""
     return journey.trigger.once is not None or any(each.kept for each in wishes(journey))
-
-
-def depends(journey: JourneyConfig) -> Iterator[Path]:
-    """Yield where a journey asks for what must be remembered; without it a suppression lasts as long as it may."""
-    if journey.trigger.once is not None:
-        yield ("trigger", "once")
-    if journey.cancel_on:
-        yield ("cancel_on",)
 
 
 def secret(group: str) -> bytes:

@@ -55,6 +55,16 @@ def memory(group: str) -> str:
     return f"{group}.memory"
 
 
+def events(group: str) -> str:
+    """Name the topic of events that were copied under their customers' IDs."""
+    return f"{group}.events"
+
+
+def events_group(group: str) -> str:
+    """Name the consumer group that reads these copies."""
+    return f"{group}.events"
+
+
 def tables(group: str) -> tuple[str, str]:
     """Name the topics that every machine keeps whole, in the order of their numbers in core/tables."""
     return consent(group), suppressions(group)
@@ -110,7 +120,9 @@ def removed_logs(config: Config, known: Iterable[str]) -> tuple[str, ...]:
 def own(config: Config) -> tuple[str, ...]:
     """Name every topic of the group's own that the configuration needs."""
     group = config.group
-    asked = (memory(group),) if remember.used(config) else ()
+    asked = [memory(group)] if remember.used(config) else []
+    if remember.rekeyed(config):
+        asked.append(events(group))
     return (
         *retry_topics(config),
         *logs(config).values(),
@@ -125,6 +137,19 @@ def own(config: Config) -> tuple[str, ...]:
 def lookups(config: Config) -> tuple[str, ...]:
     """Name the topics of the look-ups that journeys read, each once."""
     return tuple(dict.fromkeys(each.topic for each in rows.used(config).values()))
+
+
+def read(config: Config, known: Iterable[str]) -> dict[str, str]:
+    """Name each topic that events are taken from, with the consumer group that reads it.
+
+    The inputs, and copies: also those that a configuration before this one had made, if there are any (`known` are the
+    topics on the broker).
+    """
+    found = dict.fromkeys(inputs(config), config.group)
+    copies = events(config.group)
+    if copies not in found and (remember.rekeyed(config) or copies in known):
+        found[copies] = events_group(config.group)
+    return found
 
 
 def inputs(config: Config) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
-from pipeline.model import Delivery, FailureClass, Flight, Outcome, Record
+from pipeline.model import ORIGIN, Delivery, FailureClass, Flight, Outcome, Record
 
 PREFIX: Final = "hookline-"
 OVERSIZE: Final = "hookline-oversize"
@@ -21,8 +21,8 @@ Headers = list[tuple[str, bytes]]
 
 
 def original_headers(record: Record) -> Headers:
-    """Return the headers the producer of the event wrote, without any of ours."""
-    return [(name, content or b"") for name, content in record.headers if not name.startswith(PREFIX)]
+    """Return the headers the producer of the event wrote; of ours only where it was copied from, if it was."""
+    return [(name, content or b"") for name, content in record.headers if not name.startswith(PREFIX) or name == ORIGIN]
 
 
 def for_position(flight: Flight, cls: FailureClass, detail: str, now_ns: int) -> Headers:

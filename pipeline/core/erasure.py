@@ -10,11 +10,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FOREVER: Final = -1
+COPIES_MS: Final = 7_200_000
+"""How long a copy that is settled at once may stay: settled ones are deleted hourly, one round late."""
 
 _HELD: Final = {
     "input": "events as they were published",
     "retry": "events of runs that wait; nothing is sent for them any more, they end as skipped(erased)",
     "ordered": "events that wait for their turn, under the customer ID; they end as skipped(erased), too",
+    "events": "copies of events, under the customer ID",
     "dead": "events that could not be delivered",
     "outcomes": "outcomes, under a keyed hash of the customer ID",
     "table": "the marker of the erasure, which names the customer; what was taken away until compaction",
@@ -52,6 +55,8 @@ def _until(role: str, configs: Mapping[str, str], retry_ms: int) -> tuple[int, s
         return retry_ms, "until settled; settled records are deleted hourly"
     if role == "ordered":
         return retry_ms, "until settled; settled records are deleted within two hours"
+    if role == "events":
+        return COPIES_MS, "until settled, and two hours more"
     policy = configs.get("cleanup.policy", "delete").split(",")
     kept_ms = _number(configs.get("retention.ms", "")) if "delete" in policy else FOREVER
     if role == "table":

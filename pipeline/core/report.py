@@ -132,11 +132,20 @@ class Wanted:
     valued: bool = False
 
 
+def of_copy(event_id: str) -> Source:
+    """Return what a run of a copied event is known by."""
+    return event_id, -1, -1
+
+
 class Report:
     """Takes all outcomes, then all events. Owner: the command."""
 
-    def __init__(self, wanted: Mapping[str, Wanted]) -> None:
-        """`wanted`: by journey, for those that say what success is."""
+    def __init__(self, wanted: Mapping[str, Wanted], copies: str = "") -> None:
+        """`wanted`: by journey, for those that say what success is. `copies`: the topic of copied events, if any are.
+
+        Their outcomes name the copy's position; the input's record is known by the event's ID.
+        """
+        self._copies = copies
         self._wanted = wanted
         self._runs: dict[tuple[str, Source], _Run] = {}
         self._at: dict[Source, list[tuple[str, _Run]]] = {}
@@ -146,7 +155,7 @@ class Report:
 
     def outcome(self, row: OutcomeLike) -> None:
         """Take one row: delivered beats all, then the later hop counts, and in one hop final beats retrying."""
-        source = row.topic, row.partition, row.offset
+        source = (row.topic, row.partition, row.offset) if row.topic != self._copies else of_copy(row.event_id)
         run = self._runs.get((row.journey, source))
         if run is None:
             if len(self._runs) >= RUNS_MAX:

@@ -28,8 +28,8 @@ _EXACTLY: Final[Mapping[str, tuple[str, str]]] = {
         "move it: a topic with one partition, filled again by whoever writes to it",
     ),
     "memory": (
-        "its partitions belong to the input's of the same number",
-        "add the missing ones; where the input has fewer or more than it had, what was remembered stays where it was",
+        "its partitions belong to those of the same number that events are on",
+        "add the missing ones; where events have fewer or more than they had, what was remembered stays where it was",
     ),
 }
 """Why a topic must have just so many partitions, and what to do, by its role."""
@@ -53,7 +53,7 @@ class Wanted:
     """One topic that must be there. `partitions` is for creating it; `exactly`: any other number is wrong."""
 
     name: str
-    role: str  # input | lookup | retry | ordered | dead | outcomes | control | table | memory
+    role: str  # input | lookup | retry | ordered | dead | outcomes | control | table | memory | events
     partitions: int
     demands: tuple[Demand, ...] = ()
     exactly: bool = False
@@ -111,11 +111,13 @@ def own(
     memory_ms: int = 0,
     memory_partitions: int = 0,
     logs: Sequence[str] = (),
+    copies: str = "",
 ) -> tuple[Wanted, ...]:
     """Return the group's own topics. `input_bytes` is the largest `max.message.bytes` of the inputs; ages in ms.
 
-    `memory` "" is none; it has as many partitions as the input, since they belong together by their number. `logs` are
-    those of journeys that keep order.
+    `memory` "" is none; it has as many partitions as what events are taken up from, since they belong together by their
+    number: the input, or `copies`, the topic of events under their customers' IDs ("" is none). `logs` are those of
+    journeys that keep order.
     """
     shared = (
         Demand("message.timestamp.type", "LogAppendTime", "retry delays and retention count from the broker's clock"),
@@ -127,6 +129,7 @@ def own(
     delete = Demand("cleanup.policy", "delete", "compaction would drop records that share a key")
     unbounded = Demand("retention.bytes", str(FOREVER), "records would go by size before their time", low=inf)
     waiting = Demand("retention.ms", str(FOREVER), "a run may wait as long as its event's max_age", low=longest_age_ms)
+    untouched = Demand("retention.ms", str(FOREVER), "workers delete what is settled; the rest must stay", low=inf)
     kept = (*shared, delete, unbounded)
     return (
         *(Wanted(name, "retry", partitions, (*kept, waiting)) for name in retry),
@@ -143,6 +146,7 @@ def own(
             for name in [memory]
             if name
         ),
+        *(Wanted(name, "events", memory_partitions, (*kept, untouched)) for name in [copies] if name),
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ intake goes on by itself.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol
 
 from pipeline.core.brake import BRAKING, Brake
 from pipeline.ports import Halt
@@ -19,16 +19,13 @@ if TYPE_CHECKING:
 
     from pipeline.core.brake import BrakePolicy
     from pipeline.core.switches import Switch
-    from pipeline.model import FailureClass, Flight, Record, SchemaRef
+    from pipeline.model import FailureClass, Flight, Record
     from pipeline.ports import Clock
     from pipeline.run.lookup import Lookup
+    from pipeline.run.reading import Foretell
 
 LOOK_RECORDS: Final = 100
 """Records that are looked at, at most, before an intake goes on by itself."""
-
-
-Foretell: TypeAlias = "Callable[[Record, int], FailureClass | tuple[str, SchemaRef] | None]"
-"""Says, at a time (Unix ns), why a record would come to nothing, None if it would not; or which schema that takes."""
 
 
 class Braked(Protocol):

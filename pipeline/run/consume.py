@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from pipeline.model import Record
     from pipeline.ports import Clock, Producer, Schemas, Source, Telemetry
-    from pipeline.run.brake import Foretell
     from pipeline.run.dispatch import Lane
     from pipeline.run.holder import Holder
     from pipeline.run.process import Process, Wanted
+    from pipeline.run.rekey import Rekey
     from pipeline.run.settle import Settlement
 
 TURN_RECORDS: Final = 128
@@ -55,7 +55,7 @@ class Intake:
     def __init__(
         self,
         source: Source,
-        process: Process,
+        process: Process | Rekey,
         settlement: Settlement,
         lanes: Iterable[Lane],
         producer: Producer,
@@ -70,8 +70,7 @@ class Intake:
         make: type[Tracker] = Tracker,  # run/turns has one of its own
     ) -> None:
         self.source = source
-        self._take = process.record if source.role == "input" else process.retry
-        self.foretell: Foretell = process.foretell if source.role == "input" else process.foretell_run
+        self._take, self.foretell = process.taking(source.role)
         self._process = process
         self._settlement = settlement
         self._lanes = tuple(lanes)
@@ -96,7 +95,7 @@ class Intake:
         self._tasks: set[asyncio.Task[None]] = set()
         self._forget_s = 0.0
         self._commit_timer = self._loop.call_later(COMMIT_S, self._commit)
-        name = source.topics[0] if source.role == "input" else source.role
+        name = source.topics[0] if source.role in ("input", "events") else source.role
         self.brake = IntakeBrake(name, brake or BrakePolicy(), self, telemetry.log, clock)
         settlement.failures.brakes.update(dict.fromkeys(source.topics, self.brake.failed))
 
@@ -127,7 +126,7 @@ class Intake:
                         self._forget([before])  # its drain took longer than the rebalance
                     self.trackers[key] = tracker
                     if self._release is None:
-                        self._process.assigned(tracker.partition)
+                        self._process.assigned(*key)
                     else:
                         self._release.assigned(tracker)
                 self._telemetry.log(
@@ -224,6 +223,7 @@ class Intake:
                 if (tracker.next >= tracker.room_upto or self._aside.kept) and self._aside.keeps(tracker, record):
                     continue
                 if not tracker.received(record.offset):
+                    self._process.passed_over(record)  # it is finished, or from before the commit
                     continue
             held = self._held.get(key)
             if held is not None:
@@ -365,7 +365,7 @@ class Intake:
                 del self.trackers[key]
                 self._drop_held(key)
                 if self._release is None:
-                    self._process.gone(tracker.partition)
+                    self._process.gone(*key)
             for lane in self._lanes:
                 lane.discard(lambda delivery: delivery.run.flight.tracker.closed)
 

@@ -9,7 +9,7 @@ has it. docs/decisions/0021-memory.md says why entries are kept so that it does 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from pipeline.core import memory
 from pipeline.core.memory import Entry, Row, Shelf
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from pipeline.model import Datum, Delivery, Flight, Memory, Record, Route, Sign
     from pipeline.ports import Acked, Clock, Producer
+
+Home: TypeAlias = "Callable[[str, tuple[str, int, int, int]], int]"
 
 LAG_MAX_MS: Final = 30_000
 """Longest since a partition that others write to was known to be whole, for what it says to count."""
@@ -75,14 +77,18 @@ class Recall:
 
     def __init__(
         self, follower: Follower, topic: str, producer: Producer, clock: Clock, log: Callable[..., None],
-        lag_max_ms: int = LAG_MAX_MS,
+        lag_max_ms: int = LAG_MAX_MS, home: Home | None = None,
     ) -> None:  # fmt: skip
-        """`topic` is the memory topic's name; `log` is telemetry's."""
+        """`topic` is the memory topic's name; `log` is telemetry's.
+
+        `home` gives the partition of a customer by ID and source, where some sources are not those it is kept by.
+        """
         self._follower = follower
         self._topic = topic
         self._producer = producer
         self._clock = clock
         self._log = log
+        self._home = home
         self._lag_max_ns = lag_max_ms * 1_000_000
         self._parts: dict[int, _Part] = {}
         self._loop = asyncio.get_running_loop()
@@ -101,7 +107,12 @@ class Recall:
 
     def remembered(self, customer_id: str, source: tuple[str, int, int, int]) -> Memory | None:
         """See ports.Memories."""
-        return self._parts[source[1]].shelf.of(customer_id) if self.ready(source[1]) else None
+        partition = source[1] if self._home is None else self._home(customer_id, source)
+        return self._parts[partition].shelf.of(customer_id) if self.ready(partition) else None
+
+    def partition(self, customer_id: str, source: tuple[str, int, int, int]) -> int:
+        """Return where what is remembered of a customer is kept, asked about for an event from there."""
+        return source[1] if self._home is None else self._home(customer_id, source)
 
     def ready(self, partition: int) -> bool:
         """Whether a partition can be asked. If not, it is read from now on."""
@@ -161,7 +172,9 @@ class Recall:
         key = once.key(datum, now_ms)
         if key is None:
             return SkipReason.CONDITION_ERROR
-        known = self._parts[flight.source[1]].shelf.of(event.customer_id)
+        source = flight.source
+        partition = source[1] if self._home is None else self._home(event.customer_id, source)
+        known = self._parts[partition].shelf.of(event.customer_id)
         mine = [each for each in known.entered if each.journey == route.shares and each.key == key]
         if any(each.event == event.id for each in mine):
             return None
@@ -200,7 +213,8 @@ class Recall:
     ) -> bool:
         """Remember of the flight's customer, and write it; False if it is known already: nothing is written then."""
         assert flight.event is not None
-        customer_id, partition = flight.event.customer_id, flight.source[1]
+        customer_id, source = flight.event.customer_id, flight.source
+        partition = source[1] if self._home is None else self._home(customer_id, source)
         row = memory.row(entry, at_ms, until_ms)
         part = self._parts.get(partition)
         if part is not None:

@@ -8,15 +8,13 @@ are only put in order and acted on.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from pipeline.core import decode, definitions, gates, payload, routes, runstate, tracecontext
+from pipeline.core import definitions, gates, payload, rekey, routes, runstate, tracecontext
 from pipeline.core.brake import BRAKING
 from pipeline.model import (
     NOTHING,
-    Datum,
     Event,
     FailureClass,
     Flight,
@@ -31,6 +29,7 @@ from pipeline.model import (
 )
 from pipeline.run import follow
 from pipeline.run.misses import ONCE, TRIGGER, Misses
+from pipeline.run.reading import Read, Reading, position, unread
 from pipeline.run.resume import Resume
 
 if TYPE_CHECKING:
@@ -43,13 +42,12 @@ if TYPE_CHECKING:
     from pipeline.run.asking import Asking
     from pipeline.run.dispatch import Lane
     from pipeline.run.memory import Recall
+    from pipeline.run.reading import Foretell
     from pipeline.run.settle import Settlement
 
-UNKNOWN_REMEMBERED: Final = 1_000
-"""References without a schema remembered: damaged records name new ones without end."""
 
-Read: TypeAlias = tuple[Plan, Event, Datum]
-"""A record as the first two stages leave it."""
+ORIGINS_REMEMBERED: Final = 50_000
+"""Copies of events whose origins are remembered, to tell second ones: about 15 MB in a worker that takes copies."""
 
 
 @value
@@ -83,12 +81,20 @@ class Process:
         asking: Asking,
         marks: Marks | None = None,
         recall: Recall | None = None,
+        copies: str = "",
+        *,
+        rekeyed: bool = False,
     ) -> None:
-        """`marks` is wanted where steps mark, `recall` where journeys ask for what is remembered."""
+        """`marks` is wanted where steps mark, `recall` where journeys ask for what is remembered.
+
+        `copies` is the topic of events under their customers' IDs, "" if there is none; `rekeyed` says that journeys
+        run from there, and not from the inputs: then run/rekey takes their records.
+        """
         self._recall = recall
         if recall is not None:
             settlement.contacted = partial(recall.contacted, settlement.write)
-        self._planner = planner
+        self.reading = Reading(planner)
+        self._read = self.reading.read
         self._settlement = settlement
         self._sampled = telemetry.sampled
         self._log = telemetry.log
@@ -96,23 +102,24 @@ class Process:
         self.misses = Misses(telemetry.log)
         self._follow = follow.Follow(lanes, settlement, self.misses, asking, marks)
         self._resumed = Resume(self._follow, settlement, asking)
-        self._plans: dict[tuple[str, SchemaRef], Plan | Undecodable | None] = {}
         self._asking = asking
         self._ids = gates.Window()
-        self._unknown: OrderedDict[tuple[str, SchemaRef], None] = OrderedDict()
+        self._copies = copies
+        self._rekeyed = rekeyed
+        self._origins = gates.Window(ORIGINS_REMEMBERED)
         self.told: Callable[[str, int, int, bool], Order | None] | None = None
         """`(destination, waiting since, begun, held back by hand)`, Unix ms, to the order that means such a step."""
 
+    def taking(self, role: str) -> tuple[Callable[[Record, Tracker, int], Wanted | None], Foretell]:
+        """Return what takes up records of a role (of a source), and what foretells what comes of it."""
+        return {
+            "input": (self.record, self.foretell), "events": (self.copy, self.foretell_copy),
+            "retry": (self.retry, self.foretell_run), "ordered": (self.retry, self.foretell_run),
+        }[role]  # fmt: skip
+
     def learn(self, topic: str, ref: SchemaRef, schema: object | Unknown) -> None:
         """Plan for records of a writer schema on a topic; an Unknown one makes them undecodable."""
-        detail = getattr(schema, "detail", None)
-        if detail is None:
-            self._plans[topic, ref] = self._planner(topic, schema)
-            return
-        self._unknown[topic, ref] = None
-        self._plans[topic, ref] = Undecodable(f"unknown schema: {detail}")
-        if len(self._unknown) > UNKNOWN_REMEMBERED:
-            del self._plans[self._unknown.popitem(last=False)[0]]
+        self.reading.learn(topic, ref, schema)
 
     def each_minute(self) -> None:
         """Say what came to nothing, and what is for a later release; ask again for schemas the registry did not know.
@@ -123,22 +130,21 @@ class Process:
         if self._newer:
             self._log("warning", "run_state_newer", records=self._newer)
             self._newer = 0
-        while self._unknown:
-            del self._plans[self._unknown.popitem(last=False)[0]]
+        self.reading.ask_again()
 
-    async def read(self, unread: Unread) -> None:
+    async def read(self, wanted: Unread) -> None:
         """Return once a partition of what is remembered has been read."""
         assert self._recall is not None
-        await self._recall.whole(unread.partition)
+        await self._recall.whole(wanted.partition)
 
-    def assigned(self, partition: int) -> None:
-        """Prepare for records of an input partition that is ours from now on."""
-        if self._recall is not None:
+    def assigned(self, topic: str, partition: int) -> None:
+        """Prepare for records of an input partition, or one of copies, that is ours from now on."""
+        if self._recall is not None and (topic == self._copies) == self._rekeyed:
             self._recall.assigned(partition)
 
-    def gone(self, partition: int) -> None:
-        """Note that an input partition is not ours any more."""
-        if self._recall is not None:
+    def gone(self, topic: str, partition: int) -> None:
+        """Note that an input partition, or one of copies, is not ours any more."""
+        if self._recall is not None and (topic == self._copies) == self._rekeyed:
             self._recall.gone(partition)
 
     # ------------------------------------------------------------------------------------------ a new event
@@ -162,6 +168,43 @@ class Process:
             return None
         return record.topic, read
 
+    def copy(self, record: Record, tracker: Tracker, now_ns: int) -> Wanted | None:
+        """Take up one event that was copied under its customer's ID (run/rekey), the first time it was."""
+        original = rekey.consumed(record)
+        if original is None or original.value is None:
+            self._undecodable(record, tracker, "a copy without what it was copied from", now_ns)
+            return None
+        record = rekey.taken(record, original)
+        where = position(record)
+        if self._origins.repeats(rekey.name(original), where):
+            self._settlement.empty(tracker, record.offset, LedgerReason.COPIED_TWICE)
+            return None
+        read = self._read(original)
+        if isinstance(read, (int, bytes)):
+            return original.topic, read
+        if isinstance(read, tuple):
+            if (partition := self._unready(read, where)) is not None:
+                return Unread(partition)
+            self._event(record, tracker, read, now_ns)
+        elif isinstance(read, LedgerReason):
+            self._settlement.empty(tracker, record.offset, read)
+        else:
+            self._undecodable(record, tracker, read.detail, now_ns)
+        return None
+
+    def passed_over(self, record: Record) -> None:
+        """Note what is not taken up again: of a copy its origin, so that a second one is known."""
+        original = rekey.consumed(record) if record.topic == self._copies else None
+        if original is not None:
+            self._origins.repeats(rekey.name(original), position(rekey.taken(record, original)))
+
+    def _unready(self, read: Read, source: tuple[str, int, int, int]) -> int | None:
+        """Return the partition of the memory topic that must be read before an event can be asked about, if any."""
+        if self._recall is None:
+            return None
+        partition = self._recall.partition(read[1].customer_id, source)
+        return None if self._recall.ready(partition) else partition
+
     def _event(self, record: Record, tracker: Tracker, read: Read, now_ns: int) -> None:
         """Start the runs of one event, or note why it starts none."""
         plan, event, datum = read
@@ -179,7 +222,7 @@ class Process:
         if not matched:
             self._starts_nothing(record, tracker, read, signs, LedgerReason.CONDITION_FALSE, now_ns)
             return
-        flight = Flight(record, tracker, _place(record), event, self._trace(record, event), now_ns)
+        flight = Flight(record, tracker, position(record), event, self._trace(record, event), now_ns)
         for route, _ in matched:
             flight.deliveries += len(route.steps)
             runs[route.journey] = runs.get(route.journey, 0) + 1
@@ -210,7 +253,7 @@ class Process:
         if signs is None or self._recall is None:
             settlement.empty(tracker, record.offset, reason)
             return
-        flight = Flight(record, tracker, _place(record), event, self._trace(record, event), now_ns, ledger=reason)
+        flight = Flight(record, tracker, position(record), event, self._trace(record, event), now_ns, ledger=reason)
 
         def write(flight: Flight) -> Acked:
             if not flight.open:
@@ -220,27 +263,6 @@ class Process:
         if not self._recall.notice(flight, signs, datum, now_ns // 1_000_000, write):
             settlement.empty(tracker, record.offset, reason)
 
-    def _read(self, record: Record) -> Read | Undecodable | LedgerReason | SchemaRef:
-        """Decode and map; a schema reference is asked back when its schema is not known yet."""
-        assert record.value is not None
-        frame = decode.locate(record.value, record.headers)
-        if isinstance(frame, Undecodable):
-            return frame
-        ref, start = frame
-        try:
-            plan = self._plans[record.topic, ref]
-        except KeyError:
-            return ref
-        if plan is None:
-            return LedgerReason.UNMAPPED
-        if isinstance(plan, Undecodable):
-            return plan
-        datum = plan.read(record.value, start)
-        if isinstance(datum, Undecodable):
-            return datum
-        event = plan.envelope(datum, record)
-        return event if isinstance(event, Undecodable) else (plan, event, datum)
-
     # ------------------------------------------------------------------------------------- a run handed over
 
     def retry(self, record: Record, tracker: Tracker, now_ns: int) -> Wanted | None:
@@ -248,21 +270,25 @@ class Process:
         state = runstate.decode(record.header(runstate.STATE_HEADER))
         if isinstance(state, runstate.Unreadable) and state.newer:
             self._newer += 1
-            self._settlement.pass_on(_unread(record, tracker, now_ns))
+            self._settlement.pass_on(unread(record, tracker, now_ns))
             return None
         if isinstance(state, runstate.Unreadable) or record.value is None:
             detail = state.detail if isinstance(state, runstate.Unreadable) else "run without its event"
             self._undecodable(record, tracker, detail, now_ns)
             return None
-        read = self._read(_as_consumed(record, state.source))
+        original = self._as_consumed(record, state.source)
+        if original is None:
+            self._undecodable(record, tracker, "a run without what its event was copied from", now_ns)
+            return None
+        read = self._read(original)
         if isinstance(read, (int, bytes)):
-            return state.source[0], read
-        if isinstance(read, tuple) and self._recall is not None and not self._recall.ready(state.source[1]):
-            return Unread(state.source[1])
+            return original.topic, read
+        if isinstance(read, tuple) and (partition := self._unready(read, state.source)) is not None:
+            return Unread(partition)
         route = self._route(state, read) if isinstance(read, tuple) else None
         if route == definitions.LATER:
             self._newer += 1
-            self._settlement.pass_on(_unread(record, tracker, now_ns))
+            self._settlement.pass_on(unread(record, tracker, now_ns))
         elif self._resumed.repeated(state, record):
             self._settlement.dropped(tracker, record.offset)
         elif isinstance(read, tuple):
@@ -289,6 +315,13 @@ class Process:
         flight = Flight(record, tracker, state.source, event, trace, now_ns, deliveries=state.deliveries)
         self._resumed.go_on(flight, state, route, event, datum, self.told, now_ns // 1_000_000)
 
+    def _as_consumed(self, record: Record, source: tuple[str, int, int, int]) -> Record | None:
+        """Put a retry record back where its event came from: an ID derived from the position must not change."""
+        topic, partition, offset, stamp_ms = source
+        if topic == self._copies:
+            return rekey.consumed(record)
+        return Record(topic, partition, offset, record.key, record.value, record.headers, stamp_ms)
+
     # --------------------------------------------------------------------------------------- before either
 
     def foretell(self, record: Record, now_ns: int) -> FailureClass | tuple[str, SchemaRef] | None:
@@ -309,14 +342,21 @@ class Process:
         classes = (follow.foretold(route, datum, now_ms) for route, refused in matched if refused is None)
         return next((cls for cls in classes if cls in BRAKING), None)
 
+    def foretell_copy(self, record: Record, now_ns: int) -> FailureClass | tuple[str, SchemaRef] | None:
+        """Say the same of a copied event."""
+        original = rekey.consumed(record)
+        return FailureClass.UNDECODABLE if original is None else self.foretell(original, now_ns)
+
     def foretell_run(self, record: Record, _now_ns: int) -> FailureClass | tuple[str, SchemaRef] | None:
         """Say the same of a released retry record."""
         state = runstate.decode(record.header(runstate.STATE_HEADER))
         if isinstance(state, runstate.Unreadable):
             return None if state.newer else FailureClass.UNDECODABLE
-        read = self._read(_as_consumed(record, state.source)) if record.value is not None else None
+        original = self._as_consumed(record, state.source)
+        read = self._read(original) if original is not None and record.value is not None else None
         if isinstance(read, (int, bytes)):
-            return state.source[0], read
+            assert original is not None
+            return original.topic, read
         if not isinstance(read, tuple):
             return FailureClass.UNDECODABLE
         route = self._route(state, read)
@@ -328,27 +368,10 @@ class Process:
     # ----------------------------------------------------------------------------------------------- both
 
     def _undecodable(self, record: Record, tracker: Tracker, detail: str, now_ns: int) -> None:
-        self._settlement.undecodable(_unread(record, tracker, now_ns), FailureClass.UNDECODABLE, detail)
+        self._settlement.undecodable(unread(record, tracker, now_ns), FailureClass.UNDECODABLE, detail)
 
     def _trace(self, record: Record, event: Event) -> Trace:
         trace_id, parent_id, flagged = tracecontext.parse(
             record.header(tracecontext.HEADER) if record.headers else None, event.id
         )
         return Trace(trace_id, parent_id, flagged or self._sampled(trace_id))
-
-
-def _unread(record: Record, tracker: Tracker, now_ns: int) -> Flight:
-    """Make the flight of a record of whose event nothing is known."""
-    place = _place(record)
-    trace_id, parent_id, sampled = tracecontext.parse(record.header(tracecontext.HEADER), "/".join(map(str, place[:3])))
-    return Flight(record, tracker, place, None, Trace(trace_id, parent_id, sampled), now_ns)
-
-
-def _place(record: Record) -> tuple[str, int, int, int]:
-    return record.topic, record.partition, record.offset, record.timestamp_ms
-
-
-def _as_consumed(record: Record, source: tuple[str, int, int, int]) -> Record:
-    """Put a retry record back where its event came from: an ID derived from the position must not change."""
-    topic, partition, offset, stamp_ms = source
-    return Record(topic, partition, offset, record.key, record.value, record.headers, stamp_ms)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from pipeline.adapters.kafka.newest import newest
 from tests.support.broker import Outgoing
 from tests.support.conditions import eventually
@@ -49,6 +51,7 @@ async def test_an_input_keyed_by_order_is_refused_with_the_remedy(system, receiv
     said = worker.tail()
     assert "hookline.yaml" in said
     assert f"{system.topic} is not partitioned by customer" in said
+    assert "`rekey: true` in its entry of `events` has workers copy its events under their customers' IDs first" in said
     assert "key records by the customer's ID" in said
     assert not any(f"c-{number}" in said for number in range(3))
     assert "worker_started" not in said
@@ -77,6 +80,68 @@ async def test_where_nothing_is_remembered_any_key_will_do(system, receiver) -> 
     worker = system.worker()
     await eventually(lambda: "worker_started" in worker.tail(), timeout_s=40)
     assert "keys_sampled" not in worker.tail()
+
+
+async def test_topics_check_says_how_the_input_is_keyed(system, receiver) -> None:
+    prepared(system, receiver)
+    system.feed([event(number % 5) for number in range(40)])
+    good = system.run("topics", "check")
+    assert good.returncode == 0, good.stdout
+    assert (
+        f"keys of {system.topic}: 40 of its newest records looked at, 40 events of 5 customers; nothing speaks against "
+        "them" in good.stdout
+    )
+    system.feed(orders(lambda number: number % 2))
+    bad = system.run("topics", "check")
+    assert bad.returncode == 1
+    assert f"{system.topic}: is not partitioned by customer" in bad.stdout
+    assert "remedy: `rekey: true` in its entry of `events`" in bad.stdout
+    assert "c-1" not in bad.stdout
+    told = json.loads(system.run("topics", "check", "--json").stdout)
+    assert [(each["topic"], each["events"], each["scattered"]) for each in told["keys"]] == [(system.topic, 52, True)]
+
+
+async def test_topics_check_says_where_keys_do_not_matter(system, receiver) -> None:
+    system.topic = f"{system.group}.in"
+    prepared(system, receiver, trigger=None)
+    assert "keys: any will do, since no journey remembers" in system.run("topics", "check").stdout
+    system.hookline["events"] = [{"topic": system.topic, "record": "hookline.LifecycleEvent", "rekey": True}]
+    system.journey("welcome", step("crm", "crm.upsert"), trigger=ONCE)
+    system.write()
+    assert system.run("topics", "create").returncode == 0
+    assert "keys: any will do, since events are copied into" in system.run("topics", "check").stdout
+
+
+async def test_a_change_that_would_remember_on_an_input_keyed_otherwise_is_refused_and_the_old_one_goes_on(
+    system, receiver
+) -> None:
+    prepared(system, receiver, trigger=None)
+    system.broker.create_topic(f"{system.group}.memory", system.partitions)
+    system.feed(orders(lambda number: number % 2))
+    worker = system.worker()
+    await eventually(lambda: receiver.accepted() == 12, timeout_s=60)
+    system.journey("welcome", step("crm", "crm.upsert"), trigger=ONCE)
+    system.write()
+    await eventually(lambda: "configuration_refused" in worker.tail(), timeout_s=40)
+    said = worker.tail()
+    assert f"{system.topic} is not partitioned by customer" in said
+    assert "rekey: true" in said
+    system.feed(orders(lambda number: number % 2))
+    await eventually(lambda: receiver.accepted() == 24, timeout_s=40)
+    assert worker.returncode is None
+    assert said.count("worker_started") == 1
+
+
+async def test_a_change_whose_memory_does_not_fit_the_input_is_refused(system, receiver) -> None:
+    prepared(system, receiver, trigger=None)
+    system.broker.create_topic(f"{system.group}.memory", system.partitions + 1)
+    worker = system.worker()
+    await eventually(lambda: "worker_started" in worker.tail(), timeout_s=40)
+    system.journey("welcome", step("crm", "crm.upsert"), trigger=ONCE)
+    system.write()
+    await eventually(lambda: "configuration_refused" in worker.tail(), timeout_s=40)
+    assert "they belong together by their number" in worker.tail()
+    assert worker.returncode is None
 
 
 def test_only_the_newest_of_each_partition_are_read_and_no_more_than_the_bound(kafka, unique) -> None:

@@ -25,7 +25,7 @@ from pipeline.config.destination import DestinationConfig
 from pipeline.config.journey import JourneyConfig
 from pipeline.config.load import load
 from pipeline.config.models import EnvFile, Trigger
-from pipeline.config.policy import HooklineFile, Kafka
+from pipeline.config.policy import EventMapping, HooklineFile, Kafka
 from pipeline.config.remember import Awaited, Success
 from pipeline.config.secrets import Secrets
 from pipeline.core import deadletter, payload, runstate, verdict
@@ -46,6 +46,7 @@ EXAMPLES = {
     "cancel_on": Awaited,
     "success": Success,
     "caps": Cap,
+    "events": EventMapping,
 }
 
 

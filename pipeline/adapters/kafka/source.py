@@ -54,6 +54,9 @@ COMMIT_RETRY_S: Final = 0.5
 LAST_COMMITS_S: Final = 20.0
 """How long a member that leaves waits for its commits. Behind a JoinGroup on its connection they wait as the rebalance
 does: for the session.timeout.ms of whoever died without a word."""
+LOOK_BACK: Final = 2_000
+"""Records from before the commit that the `events` role is given again, of each partition: a worker that takes it over
+knows by them what was copied already."""
 ASSIGN_S: Final = 60.0
 """How long an assignment waits for a broker that cannot say where to start."""
 STOP_S: Final = 30.0
@@ -289,6 +292,8 @@ class KafkaSource:
                 assigned.append((start.topic, start.partition, start.offset if start.offset >= 0 else -1))
                 if start.offset < 0:
                     start.offset = OFFSET_BEGINNING
+                elif self.role == "events":  # below what there is, it starts at what there is
+                    start.offset = max(start.offset - LOOK_BACK, 0)
                 self._owned[key] = start.offset
                 self._changed.add(key)
             consumer.incremental_assign(starts)

@@ -113,6 +113,7 @@ class OtelTelemetry:
             ordered_prefix=topics.ordered(config.group, ""),
             outcomes=topics.outcomes(config.group),
             dead=topics.dead(config.group),
+            copies=topics.events(config.group),
             servers={name: _server(each.base_url, secrets) for name, each in config.destinations.items()},
         )
         asked = config.telemetry

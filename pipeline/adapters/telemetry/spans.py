@@ -78,6 +78,7 @@ class Places:
     servers: Mapping[str, tuple[str, int]]
     ordered_group: str = ""
     ordered_prefix: str = ""  # "": no journey keeps order
+    copies: str = ""  # of events under their customers' IDs; their consumer group has the topic's name
 
 
 @value
@@ -251,6 +252,8 @@ class Tracing:
         group = places.retry_group if topic.startswith(places.retry_prefix) else places.group
         if places.ordered_prefix and topic.startswith(places.ordered_prefix):
             group = places.ordered_group
+        if topic == places.copies:
+            group = places.copies
         process = _SYSTEM + _TYPE("process") + _OPERATION("process") + _TOPIC(name) + _GROUP(group)
         send = _SYSTEM + _TYPE("send") + _OPERATION("send") + _TOPIC(name)
         both = (

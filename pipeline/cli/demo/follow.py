@@ -77,12 +77,12 @@ class Progress:
     def __init__(self, config: Config, settings: Mapping[str, str]) -> None:
         self._admin = Admin(settings)
         self._config = config
-        self._inputs = topics.inputs(config)
+        self._read = topics.read(config, ())
         self._retries = topics.retry_topics(config)
 
     def begun(self) -> bool:
         """Whether the worker has committed anything yet."""
-        return bool(self._admin.committed(self._config.group, self._inputs))
+        return any(self._admin.committed(group, [topic]) for topic, group in self._read.items())
 
     def settled(self) -> bool:
         """Whether every record is committed and none waits on a retry topic, provided that no more are sent.
@@ -92,8 +92,11 @@ class Progress:
         return self.handed_over() and self._committed(topics.retry_group(self._config.group), self._retries)
 
     def handed_over(self) -> bool:
-        """Whether every input record is committed, be it that runs still wait on a retry topic."""
-        return self._committed(self._config.group, self._inputs)
+        """Whether every input record is committed, and its copy if there is one, be it that runs still wait to retry.
+
+        In that order: a copy is written before its input is committed.
+        """
+        return all(self._committed(group, (topic,)) for topic, group in self._read.items())
 
     def _committed(self, group: str, names: tuple[str, ...]) -> bool:
         committed = self._admin.committed(group, names)

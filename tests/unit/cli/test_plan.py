@@ -12,6 +12,7 @@ import pytest
 from pipeline.cli import main, plan
 from pipeline.cli.backlog import WaitingStep
 from pipeline.config.difference import Change, Difference, Kind
+from pipeline.config.load import load
 
 CDNOW = pathlib.Path("tests/data/config/cdnow")
 NOTHING = Kind((), (), {})
@@ -60,6 +61,27 @@ def test_a_change_in_words(old: pathlib.Path, new: pathlib.Path, capsys: pytest.
         "personal", "data", "it", "did", "not", "get", "before",
     ]  # fmt: skip
     assert out.endswith("destinations affected: crm\n")
+
+
+def test_topics_that_are_needed_and_copies_that_begin(
+    old: pathlib.Path, new: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(new / "journeys/purchase_thanks.yaml", "trigger:\n", 'trigger:\n  once: {key: "${event.id}", per: 1d}\n')
+    group = load(new, None).group
+    assert main(["plan", str(old), str(new)]) == 0
+    out = capsys.readouterr().out
+    assert f"needs topics: {group}.memory; hookline topics create makes them\n" in out
+    assert "copied" not in out
+    change(new / "hookline.yaml", "    record: ", "    rekey: true\n    record: ")
+    main(["plan", str(old), str(new)])
+    out = capsys.readouterr().out.replace("\n", " ")
+    assert (
+        f"events are copied into {group}.events under their customers' IDs from now on, and journeys run there" in out
+    )
+    assert f"needs topics: {group}.memory, {group}.events; hookline topics create makes them" in out
+    main(["plan", str(new), str(old), "--json"])
+    said = json.loads(capsys.readouterr().out)
+    assert (said["topics_needed"], said["copies"]) == ([], {"before": f"{group}.events", "after": ""})
 
 
 def test_a_git_revision(old: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:

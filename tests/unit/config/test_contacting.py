@@ -206,10 +206,11 @@ def test_caps_that_are_slips_or_there_twice_are_refused(folder):
     assert "caps[1]: is here twice" in folder.problem()
 
 
-def test_caps_need_one_input_until_inputs_are_keyed_anew(folder):
+def test_caps_of_several_inputs_have_events_copied_under_their_customers_ids(folder):
     other = "  - topic: other\n    record: hookline.LifecycleEvent\npurposes"
     folder.change("hookline.yaml", "purposes", other).add("hookline.yaml", CAPS).add(WELCOME, "    reaches: email\n")
-    assert "caps: with several input topics in `events` is not supported in this release" in folder.problem()
+    compiled = compile_config(folder.load(), Secrets(folder.root, {}), {"hookline.LifecycleEvent": LIFECYCLE})
+    assert compiled.rekeyed is True
 
 
 @pytest.mark.parametrize(

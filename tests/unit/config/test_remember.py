@@ -100,13 +100,42 @@ def test_longer_than_anything_is_remembered_is_refused(folder: Folder) -> None:
     )
 
 
-def test_several_inputs_are_refused(folder: Folder) -> None:
-    journey(folder, "${event.id}")
+def two_inputs(folder: Folder, other: str = "other.events") -> None:
     folder.change(
         "hookline.yaml", "    record: hookline.LifecycleEvent\n",
-        "    record: hookline.LifecycleEvent\n  - topic: other.events\n    record: hookline.LifecycleEvent\n",
+        f"    record: hookline.LifecycleEvent\n  - topic: {other}\n    record: hookline.LifecycleEvent\n",
     )  # fmt: skip
-    assert "trigger.once: with several input topics in `events` is not supported" in folder.problem()
+
+
+def test_events_of_several_inputs_are_copied_if_anything_is_remembered(folder: Folder) -> None:
+    two_inputs(folder)
+    assert compiled(folder).rekeyed is False
+    assert "shop.events" not in topics.own(folder.load())
+    journey(folder, "${event.id}")
+    assert compiled(folder).rekeyed is True
+    assert topics.own(folder.load())[-2:] == ("shop.memory", "shop.events")
+    assert topics.read(folder.load(), ()) == {
+        "lifecycle.events": "shop", "other.events": "shop", "shop.events": "shop.events",
+    }  # fmt: skip
+
+
+def test_events_of_one_input_are_copied_if_its_entry_says_so_and_anything_is_remembered(folder: Folder) -> None:
+    folder.change("hookline.yaml", "LifecycleEvent\n", "LifecycleEvent\n    rekey: true\n")
+    assert compiled(folder).rekeyed is False
+    journey(folder, "${event.id}")
+    assert compiled(folder).rekeyed is True
+
+
+def test_copies_there_are_are_read_although_none_are_made_any_more(folder: Folder) -> None:
+    assert topics.read(folder.load(), ()) == {"lifecycle.events": "shop"}
+    assert topics.read(folder.load(), ("shop.events",)) == {"lifecycle.events": "shop", "shop.events": "shop.events"}
+
+
+def test_an_input_may_be_called_like_the_copies_unless_there_are_any(folder: Folder) -> None:
+    two_inputs(folder, "shop.events")
+    assert topics.read(folder.load(), ("shop.events",)) == {"lifecycle.events": "shop", "shop.events": "shop"}
+    journey(folder, "${event.id}")
+    assert "events[1].topic: is one of Hookline's own topics" in folder.problem()
 
 
 CANCEL = "cancel_on: [{event: signup.completed, match: event.properties.plan == trigger.properties.plan}]\n"

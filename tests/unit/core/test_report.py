@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.core.report import Group, Report, Wanted, difference
+from pipeline.core.report import Group, Report, Wanted, difference, of_copy
 from pipeline.model import Outcome
 
 DAY_MS = 86_400_000
@@ -147,3 +147,16 @@ def test_the_bounds_are_newcombes() -> None:
     low, high = difference(Group(10, 0, None), Group(10, 0, None))
     assert round(low, 4) == -round(high, 4) == -0.2775
     assert difference(Group(0, 0, None), Group(5, 1, None)) == (-1.0, 1.0)
+
+
+def test_a_run_of_a_copied_event_is_known_by_the_events_id() -> None:
+    report = Report({"cart": WEEK}, "g.events")
+    for topic, number in (("g.events", 1), ("in", 2)):
+        report.outcome(SimpleNamespace(  # type: ignore[arg-type]
+            journey="cart", step="s0", event_id=f"e{number}", topic=topic, partition=0, offset=number,
+            event_time_ms=10 * DAY_MS, outcome=Outcome.DELIVERED, reason="", settled_at_ms=1, hop=0,
+        ))  # fmt: skip
+    assert list(report.started(of_copy("e1"))) == ["cart"]
+    assert list(report.started(("g.events", 0, 1))) == []
+    assert list(report.started(of_copy("e2"))) == []
+    assert list(report.started(("in", 0, 2))) == ["cart"]

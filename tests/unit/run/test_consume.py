@@ -29,10 +29,16 @@ class Script:
         self.unread: set[int] = set()
         self.whole = asyncio.Event()
 
-    def assigned(self, partition) -> None:
+    def taking(self, role):
+        return self.record if role == "input" else self.retry, self.foretell
+
+    def passed_over(self, _record) -> None:
+        return
+
+    def assigned(self, topic, partition) -> None:
         self.owned.append(partition)
 
-    def gone(self, partition) -> None:
+    def gone(self, topic, partition) -> None:
         self.owned = [each for each in self.owned if each != partition]
 
     async def read(self, wanted) -> None:

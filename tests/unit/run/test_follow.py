@@ -72,9 +72,9 @@ async def test_what_holds_for_the_run_is_said_of_every_step_left(workers) -> Non
 
 async def test_a_run_that_is_refused_as_a_whole_ends_every_step_with_the_reason(workers) -> None:
     worker = workers(step("a"), after("b", "a"), after("log", "b", kind=Kind.RECORD))
-    plan = worker.process._plans["in", REF]
+    plan = worker.process.reading.plans["in", REF]
     route = dataclasses.replace(plan.routes["signup"][0], condition=lambda *_: None)
-    worker.process._plans["in", REF] = dataclasses.replace(plan, routes={"signup": (route,)})
+    worker.process.reading.plans["in", REF] = dataclasses.replace(plan, routes={"signup": (route,)})
     worker.take()
     await worker.settled()
     assert worker.ended() == dict.fromkeys(("a", "b", "log"), "skipped(condition_error)")

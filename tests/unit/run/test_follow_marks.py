@@ -71,9 +71,9 @@ async def test_a_refused_write_leaves_the_position_open(workers, tables) -> None
 async def test_a_shadow_journey_marks_nothing(workers, tables) -> None:
     port = FakeMarks(tables)
     worker = workers(marks("note", SUPPRESS), marks=port)
-    plan = worker.process._plans["in", REF]
+    plan = worker.process.reading.plans["in", REF]
     route = dataclasses.replace(plan.routes["signup"][0], status="shadow")
-    worker.process._plans["in", REF] = dataclasses.replace(plan, routes={"signup": (route,)})
+    worker.process.reading.plans["in", REF] = dataclasses.replace(plan, routes={"signup": (route,)})
     worker.take()
     await worker.settled()
     assert (worker.ended(), port.written) == ({"note": "skipped(shadow)"}, [])

@@ -18,7 +18,7 @@ async def test_an_event_waits_until_what_is_remembered_was_read(world, made) -> 
         made.plans, world.lanes, world.settlement, world.telemetry, Asking(GatePolicy(DAY)), recall=recall
     )
     process.learn("in", REF, "known")
-    process.assigned(0)
+    process.assigned("in", 0)
     assert take(world, process, "hello") == Unread(0)
     assert (world.outcomes(), world.settlement.unsettled()) == ([], 0)
     follower.reachable = True
@@ -26,7 +26,7 @@ async def test_an_event_waits_until_what_is_remembered_was_read(world, made) -> 
     follower.follow(0)
     await process.read(Unread(0))
     assert take(world, process, "hello") is None
-    process.gone(0)
+    process.gone("in", 0)
     await recall.stop()
 
 
@@ -39,7 +39,7 @@ async def test_a_key_enters_once_and_the_position_waits_for_what_is_written(worl
         world.telemetry, Asking(GatePolicy(DAY)), recall=recall,
     )  # fmt: skip
     process.learn("in", REF, "known")
-    process.assigned(0)
+    process.assigned("in", 0)
     await process.read(Unread(0))
     for text in ("hello", "hello", "other key", "keyless"):
         assert take(world, process, text) is None

@@ -47,7 +47,7 @@ class Signed:
         return dataclasses.replace(event, type="other") if datum.endswith("bought") else event
 
     async def own(self) -> Signed:
-        self.process.assigned(0)
+        self.process.assigned("in", 0)
         await self.process.read(Unread(0))
         return self
 

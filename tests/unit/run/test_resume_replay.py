@@ -25,7 +25,7 @@ def journey():
 
 def replayed(worker, *names: str, ambiguous=False) -> Record:
     """The retry record a replay of these steps writes, as the command makes it but without a broker."""
-    routes = worker.process._plans["in", 5].routes["signup"]
+    routes = worker.process.reading.plans["in", 5].routes["signup"]
     (route,) = routes
     targets = {
         each.name: replay.Target(
