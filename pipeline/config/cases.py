@@ -97,6 +97,12 @@ class Given(Section):
         description="Events that came before, oldest first; what they leave out is as in the file's `event`, "
         "`properties` apart.",
     )  # fmt: skip
+    holdout: Literal["in", "out"] = Field(
+        "out", description="Whether the customer is held out, whoever the journey's `holdout` would draw."
+    )
+    rollout: Literal["in", "out"] = Field(
+        "in", description="Whether the customer may enter, whoever the journey's `rollout` would draw."
+    )
 
 
 class Scripted(Section):
@@ -146,7 +152,8 @@ class Case(Section):
     )
     now: Moment | None = Field(None, description="When the event is taken up; default one second after its time.")
     given: Given = Field(
-        Given.model_construct(consent={}, suppressions=(), earlier=()), description="What was so before."
+        Given.model_construct(consent={}, suppressions=(), earlier=(), holdout="out", rollout="in"),
+        description="What was so before.",
     )
     answers: Mapping[Name, Scripted | Items[Scripted]] = Field(
         default={},
@@ -209,7 +216,16 @@ def check(
             yield places.problem(file, ("cases", index, "case"), "is here twice", hint)
         seen.setdefault(case.name, index)
         if journey is not None:
+            yield from _draws(case.given, ("cases", index, "given"), journey, file, places)
             yield from _steps(case, ("cases", index), [step.name for step in journey.steps], file, places)
+
+
+def _draws(given: Given, at: Path, journey: JourneyConfig, file: str, places: Places) -> Iterator[Problem]:
+    """Refuse a draw that nobody makes: the case would show what never happens."""
+    if given.holdout == "in" and not journey.holdout:
+        yield places.problem(file, (*at, "holdout"), "the journey holds nobody out", "it has no `holdout`")
+    if given.rollout == "out" and journey.rollout >= 1.0:
+        yield places.problem(file, (*at, "rollout"), "the journey keeps nobody from entering", "its `rollout` is 100%")
 
 
 def _steps(case: Case, at: Path, known: list[str], file: str, places: Places) -> Iterator[Problem]:

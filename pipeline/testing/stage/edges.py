@@ -14,7 +14,7 @@ from pipeline.config.plain import NoEventError
 from pipeline.model import Answer, Failure, FailureClass, Outcome, value
 from pipeline.testing.stage import declared
 from pipeline.testing.stage.endpoints import Reply
-from pipeline.testing.stage.perform import Arrival, Events, Performance, unix_ms
+from pipeline.testing.stage.perform import UNDRAWN, Arrival, Events, Performance, unix_ms
 from pipeline.testing.stage.play import reply, step_of
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Edges:
         """
         self._config = config
         self._journey: JourneyConfig = config.journeys[journey]
-        self._events = Events(config, readers, [journey])
+        self._events = Events(config, readers, [journey], UNDRAWN)
         self._performer = self._events.performer()
         self._answers: Mapping[str, Any] = {}
         self._event = self._base()

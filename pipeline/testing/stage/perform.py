@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.config.compile import Compiled, compile  # noqa: A004 - the word of the command line
 from pipeline.config.plain import NoEventError
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from pipeline.model import Rows, SchemaRef
     from pipeline.testing.stage.broker import Members
     from pipeline.testing.stage.endpoints import Request, Script
+
+
+DRAWN: Final[Mapping[str, float]] = {}
+"""Customers are drawn as the journeys say."""
+UNDRAWN: Final[Mapping[str, float]] = {"rollout": 1.0, "holdout": 0.0}
+"""Everybody enters and nobody is held out."""
 
 
 @value
@@ -152,9 +158,14 @@ class Performer:
 class Events:
     """Writes plain events as records, for a performer of the same journeys."""
 
-    def __init__(self, config: Config, readers: Mapping[str, Any], journeys: Iterable[str]) -> None:
-        """Shape the events of `config`; the journeys named are as if they were live, the others are not there."""
-        self._staged = stage(live(config, journeys), readers)
+    def __init__(
+        self, config: Config, readers: Mapping[str, Any], journeys: Iterable[str], shares: Mapping[str, float] = DRAWN
+    ) -> None:
+        """Shape the events of `config`; the journeys named are as if they were live, the others are not there.
+
+        `shares` replaces theirs: UNDRAWN lets everybody in and holds nobody out.
+        """
+        self._staged = stage(live(config, journeys, shares), readers)
         self._wires = {shape.topic: wire(shape.schema) for shape in self._staged.shapes}
 
     def performer(self) -> Performer:
@@ -177,9 +188,9 @@ class Events:
         return Sent(shape.topic, key, self._wires[shape.topic](datum))
 
 
-def live(config: Config, journeys: Iterable[str]) -> Config:
-    """Return the configuration with these journeys only, live whatever their status."""
-    chosen = {name: config.journeys[name].model_copy(update={"status": "live"}) for name in journeys}
+def live(config: Config, journeys: Iterable[str], shares: Mapping[str, float] = DRAWN) -> Config:
+    """Return the configuration with these journeys only, live whatever their status; `shares` as for Events."""
+    chosen = {name: config.journeys[name].model_copy(update={"status": "live", **shares}) for name in journeys}
     return config.model_copy(update={"journeys": chosen})
 
 

@@ -14,7 +14,7 @@ from pipeline.config.operation import METADATA_KEY
 from pipeline.model import NOTHING, Answer, ConsentSaid, Failure, FailureClass, Known, Suppress, value
 from pipeline.testing.stage.endpoints import Reply, Request
 from pipeline.testing.stage.explain import Ended, not_started, why
-from pipeline.testing.stage.perform import Arrival, Events, unix_ms
+from pipeline.testing.stage.perform import Arrival, Events, Performer, unix_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,6 +26,8 @@ HOUR_MS: Final = 3_600_000
 LATER_MS: Final = 1_000
 """An event is taken up so long after its time, unless the case says otherwise."""
 _NAMESPACE: Final = uuid.UUID("0c7f4d4e-8f0e-5d0b-9c7a-5b3f6a1d2e90")
+DRAW: Final = ("in", "out")
+"""Of rollout and holdout, where a case says nothing."""
 _FAILURES: Final = {
     "connection": Failure(FailureClass.CONNECTION, sent=False, detail="connect_refused"),
     "closed": Failure(FailureClass.CONNECTION, sent=True, detail="closed_before_answer"),
@@ -67,8 +69,17 @@ class Player:
         self.name = name
         self.cases: CaseFile = config.cases[name]
         self.journey: JourneyConfig = config.journeys[self.cases.journey]
-        self._events = Events(config, reader_schemas, [self.journey.name])
-        self._performer = self._events.performer()
+        self._readers = reader_schemas
+        self._made: dict[tuple[str, str], tuple[Events, Performer]] = {}
+        self._events, _ = self._drawn(DRAW)
+
+    def _drawn(self, draw: tuple[str, str]) -> tuple[Events, Performer]:
+        """Compile for customers who are drawn so by rollout and holdout: once for each kind of them."""
+        if draw not in self._made:
+            shares = {"rollout": float(draw[0] == "in"), "holdout": float(draw[1] == "in")}
+            events = Events(self.config, self._readers, [self.journey.name], shares)
+            self._made[draw] = events, events.performer()
+        return self._made[draw]
 
     def play(self, index: int) -> Played:
         """Play one case to its end, on a clock of its own. Raises Bug if it has none."""
@@ -79,7 +90,8 @@ class Player:
         arrivals = [
             Arrival(min(unix_ms(each["time"]) + LATER_MS, now_ms), [self._events.record(each)]) for each in before
         ]
-        performed = self._performer.perform(
+        _, performer = self._drawn((case.given.rollout, case.given.holdout))
+        performed = performer.perform(
             [*arrivals, Arrival(now_ms, [self._events.record(event)])], Answers(self, index).reply,
             known={str(event["customer"]["id"]): self._known(index, unix_ms(event["time"]))},
             rows=case.given.lookups,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 GRANTED = "given: {consent: {marketing.email: granted}}\n"
 BOTH = "expect: {outcomes: {mail: delivered, paid: delivered}}"
 
@@ -131,3 +133,28 @@ def test_what_is_suppressed_is_not_sent(play):
 def test_the_newer_word_of_table_and_event_counts(play):
     denies = "event: {consent: {email: denied}}\n"
     assert play(f"{GRANTED}{denies}{BOTH}").outcomes["mail"] == "skipped(consent)"
+
+
+DRAWN = "basis: consent\nrollout: 0%\nholdout: 100%"
+
+
+@pytest.mark.parametrize(
+    ("given", "came"),
+    [
+        ("", "delivered"), (", holdout: out, rollout: in", "delivered"), (", holdout: in", "skipped(holdout)"),
+        (", rollout: out", "skipped(rollout)"), (", rollout: out, holdout: in", "skipped(rollout)"),
+    ],
+)  # fmt: skip
+def test_who_may_enter_and_who_is_held_out_is_as_the_case_says_whoever_would_be_drawn(play, folder, given, came):
+    path = folder / "journeys/thanks.yaml"
+    path.write_text(path.read_text().replace("basis: consent", DRAWN, 1))
+    granted = GRANTED.replace("}}", f"}}{given}}}")
+    assert play(granted + BOTH.replace("delivered", came)).differences == ()
+
+
+@pytest.mark.parametrize("share", ["rollout: 1%", "holdout: 99%"])
+def test_without_a_word_a_case_does_not_depend_on_whom_its_customer_is_drawn_for(play, folder, share):
+    path = folder / "journeys/thanks.yaml"
+    path.write_text(path.read_text().replace("basis: consent", f"basis: consent\n{share}", 1))
+    for number in range(20):
+        assert play(f"event: {{customer: {{id: c-{number}}}}}\n{GRANTED}{BOTH}").differences == ()
