@@ -15,7 +15,7 @@ from pipeline.run.asking import Asking
 from pipeline.run.memory import Recall
 from pipeline.run.process import Process, Unread
 from pipeline.run.rekey import Rekey
-from pipeline.testing.fakes import FakeFollower
+from pipeline.testing.follower import FakeFollower
 from tests.unit.run.conftest import DAY, FRAME, REF, retry_record, step, until
 
 TOPIC = "g.events"
