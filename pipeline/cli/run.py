@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipeline.config.models import Config
+    from pipeline.errors import ConfigError
 
 WORKERS_MAX: Final = 64
 DRAIN_MAX_S: Final = 50
@@ -33,7 +34,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "hookline-original-url; dry does everything but send.",
     )
     parser.add_argument("--config", type=Path, default=Path(), metavar="DIR", help="configuration folder (default: .)")
-    parser.add_argument("--env", required=True, metavar="NAME", help="environment: env/NAME.yaml of the folder")
+    parser.add_argument("--env", metavar="NAME", help="environment: env/NAME.yaml of the folder; needed")
     parser.add_argument(
         "--workers", type=options.whole(1, WORKERS_MAX), default=1, metavar="N",
         help="processes on this machine (default: 1)",
@@ -53,10 +54,19 @@ def execute(args: argparse.Namespace) -> int:
     """Run until stopped. Exit 0 after a graceful stop, 1 after a failure, 2 for configuration or topics."""
     from pipeline.config.load import load  # noqa: PLC0415 - keep `hookline --help` fast
 
+    if args.env is None:
+        raise _unsaid(args.config)
     config = load(args.config, args.env)
     if args.workers > 1 and args.worker_index is None:
         return _supervise(args)
     return _work(config, args)
+
+
+def _unsaid(folder: Path) -> ConfigError:
+    """Make the error for an environment that was not named: there is no default, lest a test reach customers."""
+    there = ", ".join(sorted(each.stem for each in (folder / "env").glob("*.yaml")))
+    hint = f"there are: {there}" if there else "begin with env/NAME.yaml: mode: dry, redirect or live"
+    return options.refuse("--env", "is needed: an environment says what becomes of requests", hint)
 
 
 def _work(config: Config, args: argparse.Namespace) -> int:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from pipeline.config.places import Path
 
 DRY: Final = "dry"
-SINKS: Final = ("base_url", "auth", "tls", "proxy")
-"""Keys of a destination that are the sink's while requests are redirected, unless the environment set them."""
+SINKS: Final = ("base_url", "tls", "proxy")
+"""Keys of a destination that are the sink's while requests are redirected; `auth` is, unless the environment set it."""
 _HIDDEN: Final = "/..."
 """Stands for what of a URL is not to be shown."""
 
@@ -69,7 +69,8 @@ def bare(destination: DestinationConfig) -> DestinationConfig:
 def place(config: Config, name: str, path: Path) -> tuple[str, Path]:
     """Return file and path where a key of a destination is written: of the sink's keys, in the environment's file."""
     own = config.overlaid.get(name)
-    if config.mode == "redirect" and path[0] in SINKS and not (own is not None and path[0] in own.model_fields_set):
+    sinks = path[0] in SINKS or (path[0] == "auth" and (own is None or "auth" not in own.model_fields_set))
+    if config.mode == "redirect" and sinks:
         key: Path = ("url",) if path[0] == "base_url" else path
         return f"env/{config.env}.yaml", ("redirect_to", *key)
     return f"destinations/{name}.yaml", path

@@ -111,3 +111,15 @@ def test_help_does_not_load_what_commands_need():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_run_does_not_guess_an_environment(tmp_path, capsys):
+    assert cli.main(["run", "--config", str(tmp_path)]) == 2
+    assert (
+        "--env: is needed: an environment says what becomes of requests (begin with env/NAME" in capsys.readouterr().err
+    )
+    (tmp_path / "env").mkdir()
+    for name in ("staging", "live"):
+        (tmp_path / "env" / f"{name}.yaml").touch()
+    assert cli.main(["run", "--config", str(tmp_path)]) == 2
+    assert "(there are: live, staging)" in capsys.readouterr().err

@@ -82,10 +82,19 @@ destinations:
 
 
 def test_what_lacks_a_value_is_named_where_it_is_written(folder):
-    folder.write(ENV, "mode: redirect\nredirect_to: env:SINK_URL\n")
+    folder.write(ENV, """\
+mode: redirect
+redirect_to: {url: env:SINK_URL, auth: {bearer: {token: env:SINK}}}
+destinations:
+  crm: {base_url: https://sandbox.crm.example, sign: {github: {secret: env:SANDBOX_SIGN}}}
+""")  # fmt: skip
     with pytest.raises(ConfigError) as caught:
         requests(folder)
-    assert str(caught.value).startswith("env/staging.yaml:2:14: redirect_to.url: env:SINK_URL is not set")
+    assert [str(each).split(" is not set")[0] for each in caught.value.problems] == [
+        "env/staging.yaml:2:20: redirect_to.url: env:SINK_URL",
+        "env/staging.yaml:2:57: redirect_to.auth.bearer.token: env:SINK",
+        "env/staging.yaml:4:72: sign.github.secret: env:SANDBOX_SIGN",
+    ]
 
 
 @pytest.mark.parametrize(
