@@ -15,10 +15,10 @@ from pipeline.model import REPLAYED, Outcome, SkipReason, value
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-RUNS_MAX: Final = 2_000_000
-"""Runs that are kept in memory, about 300 bytes each; what is beyond is counted and not judged."""
-SUCCESSES_MAX: Final = 2_000_000
-"""Events of success that are kept, about 150 bytes each."""
+RUNS_MAX: Final = 1_000_000
+"""Runs that are kept in memory, some 750 bytes each; the outcomes of what is beyond are counted and left out."""
+SUCCESSES_MAX: Final = 1_000_000
+"""Events of success that are kept, some 300 bytes each."""
 TREATED: Final = "treated"
 HOLDOUT: Final = "holdout"
 Z_95: Final = 1.959964
