@@ -81,6 +81,8 @@ def execute(args: argparse.Namespace, config: Config, settings: Mapping[str, str
 
     left: Counter[str] = Counter()
     runs, stay = failed.choose(args, config, settings, left)
+    if not runs and not left:
+        _refuse_unknown(args, config)
     sent: list[Rerun] = []
     if runs:
         names = {journey.name: journey.names for journey in failed.journeys(config).values()}
@@ -98,6 +100,20 @@ def execute(args: argparse.Namespace, config: Config, settings: Mapping[str, str
                     progress(done, total)
     _say(args, sent, left, stay)
     return 0
+
+
+def _refuse_unknown(args: argparse.Namespace, config: Config) -> None:
+    """Raise ConfigError for a name nothing failed of, and that is not in the configuration: a slip of the pen."""
+    journeys = config.journeys.values()
+    known = {
+        "destination": {*config.destinations},
+        "journey": {name for each in journeys for name in (each.name, *each.formerly)},
+        "step": {name for each in journeys for step in each.steps for name in (step.name, *step.formerly)},
+    }
+    for what, names in known.items():
+        asked = getattr(args, what)
+        if asked is not None and asked not in names:
+            raise options.unknown(f"--{what}", asked, sorted(names), what)
 
 
 # --------------------------------------------------------------------------------------------------------- making

@@ -96,10 +96,13 @@ async def test_gates_are_asked_again_who_withdrew_consent_gets_nothing(system, r
 async def test_filters_narrow_what_is_sent(rejected) -> None:
     one = next(iter(rejected.final().values())).event_id
     for arguments, count in (
-        (("--event", one), 1), (("--class", "client_error"), 20), (("--class", "tls"), 0), (("--journey", "x"), 0),
+        (("--event", one), 1), (("--class", "client_error"), 20), (("--class", "tls"), 0),
         (("--step", "crm", "--destination", "crm"), 20), (("--since", "1h"), 20), (("--until", "1h"), 0),
     ):  # fmt: skip
         assert (await replay(rejected, "--dry-run", *arguments))["count"] == count, arguments
+    slip = await asyncio.to_thread(rejected.run, "dead", "replay", "--journey", "welcme", "--dry-run")
+    assert slip.returncode == 2
+    assert "welcome" in slip.stderr
 
 
 CODES = {

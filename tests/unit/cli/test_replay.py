@@ -10,10 +10,12 @@ import pytest
 
 from pipeline.cli import replay
 from pipeline.cli.rerun import Chosen, Rerun
+from pipeline.config.load import load
 from pipeline.core import outcome, payload, runstate
 from pipeline.core.replay import NO_LETTER, TOO_LARGE, Target
 from pipeline.errors import ConfigError
 from pipeline.model import Outcome, Record, Result
+from tests.support.folder import write_folder
 
 STEP = Target("crm", "update", drops_repeats=True, suffix=b"/welcome/crm")
 
@@ -84,6 +86,16 @@ def test_what_has_to_be_held_is_bounded(monkeypatch) -> None:
     runs = [run((2, at), (2, at + 100)) for at in range(4)]
     with pytest.raises(ConfigError, match="--since"):
         list(again(letters, Counter()).batches(runs, 10))
+
+
+def test_a_name_of_which_nothing_failed_and_that_is_not_known_is_refused_with_the_nearest(tmp_path) -> None:
+    config = load(write_folder(tmp_path, "g", "g.events", "localhost:1"), None)
+    asked = {"destination": "crm", "journey": "welcome", "step": "hello"}
+    replay._refuse_unknown(argparse.Namespace(**asked), config)
+    replay._refuse_unknown(argparse.Namespace(**dict.fromkeys(asked)), config)
+    for name, near in asked.items():
+        with pytest.raises(ConfigError, match=f"--{name}.*{near}"):
+            replay._refuse_unknown(argparse.Namespace(**{**asked, name: near + "s"}), config)
 
 
 def told(capsys, sent: list[Rerun], *, stay=0, **args: object) -> str:
