@@ -151,16 +151,6 @@ def forgets_what_is_over_until_it_is_committed(patch):
     patch(Past, "over", lambda *_: False)
 
 
-def starts_the_next_before_the_log_says_that_one_is_over(patch):
-    def mutant(self, tracker, offset):
-        log = self._log_of(tracker)
-        tracker.close(offset)
-        if log is not None:
-            self._over(log, log.under_way.pop(offset))
-
-    patch(Turns, "done", mutant)
-
-
 def goes_on_with_a_log_before_it_was_looked_back_into(patch):
     async def mutant(self, log):
         log.whole = True
