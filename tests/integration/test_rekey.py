@@ -202,3 +202,34 @@ async def test_a_worker_that_takes_a_partition_over_knows_what_was_copied_before
     account = system.account()
     assert (account["events"], account["ledger"]) == (10, {"copied_twice": 10, "rekeyed": 10})
     assert receiver.deliveries() == 10
+
+
+async def test_order_is_kept_of_copies_through_a_crash(shop, receiver) -> None:
+    """A journey that keeps order takes its events from the copies: in their order, after a crash too."""
+    system = shop.system
+    receiver.behaviour = Behaviour(unavailable=0.3)
+    payload = {"n": "${event.properties.n}", "customer": "${event.customer.id}"}
+    system.journey(
+        "welcome", step("crm", "crm.upsert", ordering="key", payload=payload), cancel_on=[{"event": "order.placed"}]
+    )
+    system.prepare()
+    worker = system.worker("--workers", "2")
+    sent = [event(number % 5, properties={"plan": "pro", "n": number}) for number in range(60)]
+    system.feed(sent[:30])
+    await eventually(lambda: receiver.accepted() > 5, timeout_s=60)
+    worker.kill()
+    system.feed(sent[30:])
+    system.worker("--workers", "2")
+    await eventually(lambda: sum(row.outcome != "retrying" for row in system.final().values()) >= 60, timeout_s=90)
+    await eventually(shop.settled, timeout_s=60)
+    assert shop.said() == {each["id"]: ("delivered", "") for each in sent}
+    account = system.account()
+    assert account["balanced"] is True
+    assert account["ledger"]["rekeyed"] == 60
+    taken: dict[str, list[int]] = {}
+    for seen in receiver.seen:
+        if seen.status < 300:
+            body = json.loads(seen.body)
+            taken.setdefault(body["customer"], []).append(body["n"])
+    for numbers in taken.values():
+        assert list(dict.fromkeys(numbers)) == sorted(set(numbers))

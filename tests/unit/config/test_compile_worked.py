@@ -1,26 +1,20 @@
-"""The worked configuration: four journeys as a marketer writes them, from two companies' own Avro records.
-
-What this release does not have yet is taken out before it is compiled; `LATER` says what that may be.
-"""
+"""The worked configuration: four journeys as a marketer writes them, from two companies' own Avro records."""
 
 from __future__ import annotations
 
 import io
 import json
 import pathlib
-import re
 import shutil
 from typing import Any
 
 import fastavro
 import pytest
-from ruamel.yaml import YAML
 
 from pipeline.config.compile import check
 from pipeline.config.compile import compile as compile_config
 from pipeline.config.load import load
 from pipeline.config.secrets import Secrets
-from pipeline.errors import ConfigError
 from pipeline.model import (
     ABSENT,
     RESULTS,
@@ -37,7 +31,6 @@ from pipeline.model import (
 
 WORKED = pathlib.Path("tests/data/config/worked")
 SCHEMAS = {path.stem: json.loads(path.read_text()) for path in (WORKED / "schemas").glob("*.avsc")}
-LATER = {"steps[0].ordering"}
 ENVIRONMENT = dict.fromkeys(("CRM_TOKEN", "PROMO_ALERT", "SALES_ALERT", "PRIVACY_ALERT"), "a" * 40)
 NOW = 1_795_428_000_000
 ON = frozenset({Outcome.DELIVERED, Outcome.DEFAULTED})
@@ -45,34 +38,10 @@ ON = frozenset({Outcome.DELIVERED, Outcome.DEFAULTED})
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """The folder without what later releases bring."""
+    """A copy of the folder."""
     root = tmp_path_factory.mktemp("worked") / "config"
-    supported(root)
-    return root
-
-
-def supported(root: pathlib.Path) -> None:
-    """Write the folder to `root` without what later releases bring."""
     shutil.copytree(WORKED, root)
-    for _ in range(2):  # what files say by themselves, and what they say together
-        try:
-            load(root, None)
-        except ConfigError as error:
-            for each in error.problems:
-                assert "is not supported in this release" in each.message, str(each)
-                assert each.field in LATER, str(each)
-                without(root, each.file, each.field)
-
-
-def without(root: pathlib.Path, file: str, field: str) -> None:
-    yaml = YAML(typ="safe", pure=True)
-    tree: Any = yaml.load(root / file)
-    *way, last = [int(index) if index else name for name, index in re.findall(r"([a-z_]+)|\[(\d+)\]", field)]
-    node = tree
-    for name in way:
-        node = node[name]
-    node.pop(last, None)
-    yaml.dump(tree, root / file)
+    return root
 
 
 @pytest.fixture(scope="module")
