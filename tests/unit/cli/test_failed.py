@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from types import SimpleNamespace
 
 from pipeline.cli import failed
@@ -12,7 +13,7 @@ from pipeline.config import load
 from pipeline.core import payload, replay, runstate
 from pipeline.model import Edge, Outcome, Record, Result
 from tests.support.followed import ENDED
-from tests.unit.config.test_compile_worked import supported
+from tests.unit.config.test_compile_worked import WORKED
 
 JOURNEY = failed.Journey(
     "welcome", {"send": replay.Target("send", "update", drops_repeats=True, suffix=b"/hello/post")},
@@ -65,7 +66,7 @@ def test_a_renamed_step_is_known_by_its_delivery_id_and_another_of_that_name_is_
 
 
 def test_today_s_journeys_are_known_by_all_their_names_with_their_edges(tmp_path) -> None:
-    supported(tmp_path / "worked")
+    shutil.copytree(WORKED, tmp_path / "worked")
     config = load.load(tmp_path / "worked", None)
     known = failed.journeys(config)
     assert known.keys() >= config.journeys.keys()
