@@ -1,4 +1,4 @@
-"""`hookline simulate`: a fleet under seeded faults, and what must hold whatever happens."""
+"""`hookline simulate`: fleets under seeded faults, and what must hold whatever happens."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from pipeline.cli import options, screen
 if TYPE_CHECKING:
     import argparse
 
-    from pipeline.testing.stage.simulation import Found, Simulation
+    from pipeline.testing.simulation.run import Found
 
 OK: Final = 0
 FOUND: Final = 1
 SEEDS: Final = 100
+TRACE_LINES: Final = 30
+"""Lines of the trace that are shown up to the first flaw, where a seed is not replayed."""
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -22,64 +24,85 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = commands.add_parser(
         "simulate",
         help="try the guarantees under faults",
-        description="Run a fleet of workers on a clock of its own, with a broker and systems in memory, while workers "
-        "crash, stop and start, partitions move, a worker loses its partitions without knowing, records come twice, "
-        "the clock jumps, acks are slow, and systems fail in every way. Checked on each seed: every event is accounted "
-        "for, each delivery ends, keeps one ID, and is sent with consent only; nothing is committed that was given up; "
-        "nothing is delivered twice where nothing crashed. The same seed is the same run. Exit code 1 if anything did "
-        "not hold.",
+        description="Run fleets of workers on a clock of their own, with a broker, systems and customers in memory. "
+        "Each seed has one of 50 configurations that are drawn too: graphs of steps, gates, memory, batches, limits. "
+        "Workers crash, stop and start, partitions move, a worker loses its partitions without knowing, records come "
+        "twice, clocks jump, acks are late or lost, the broker refuses writes and answers commits with errors, tables "
+        "and memory fall behind, systems fail in every way, things are paused, customers withdraw consent and are "
+        "erased. Checked on each seed is every guarantee that can be: see guarantees.md. The same seed is the same "
+        "run. Exit code 1 if anything did not hold.",
     )
     parser.add_argument(
         "--seeds", metavar="N", type=options.whole(1), default=SEEDS, help="how many (default: %(default)s)"
     )
     parser.add_argument("--first-seed", metavar="K", type=options.whole(0), default=0, help="the first (default: 0)")
-    parser.add_argument("--replay", metavar="SEED", type=options.whole(0), help="run this seed alone, and say more")
+    parser.add_argument(
+        "--replay", metavar="SEED", type=options.whole(0), help="run this seed alone, and tell all that happened"
+    )
     options.add_json(parser)
     parser.set_defaults(run=execute)
 
 
 def execute(args: argparse.Namespace) -> int:
     """Run the command; blocks."""
-    simulation = _simulation()
-    seeds = (
-        range(args.first_seed, args.first_seed + args.seeds)
-        if args.replay is None
-        else range(args.replay, args.replay + 1)
-    )
+    from pipeline.testing.simulation.run import Simulation  # noqa: PLC0415 - commands import what is heavy late
+
+    simulation = Simulation()
+    if args.replay is not None:
+        return _replay(simulation.run(args.replay, tell=True), as_json=args.json)
     began_s = time.monotonic()
     found: list[Found] = []
     with screen.progress("seeds") as progress:
-        for done, seed in enumerate(seeds, 1):
+        for done, seed in enumerate(range(args.first_seed, args.first_seed + args.seeds), 1):
             found.append(simulation.run(seed))
             if progress is not None:
-                progress(done, len(seeds))
+                progress(done, args.seeds)
     took_s = time.monotonic() - began_s
     bad = [each for each in found if each.flaws]
-    if args.json:
-        screen.print_json(
-            {"seeds": len(found), "seconds": round(took_s, 3), "found": found if args.replay is not None else bad}
-        )
-        return FOUND if bad else OK
-    for each in found if args.replay is not None else bad:
-        print(f"seed {each.seed}: " + ("; ".join(each.flaws) or "everything held"))
-        faults = ", ".join(f"{name} {number}" for name, number in each.faults.items()) or "none"
-        print(f"  {each.events} events, {each.requests} requests, {each.repeats} repeats; faults: {faults}")
-    number = sum(sum(each.faults.values()) for each in found)
     hours = sum(each.simulated_s for each in found) / 3_600
+    if args.json:
+        screen.print_json({
+            "seeds": len(found), "seconds": round(took_s, 3), "simulated_hours": round(hours, 3),
+            "hours_per_second": round(hours / took_s, 4), "found": bad,
+        })  # fmt: skip
+        return FOUND if bad else OK
+    for each in bad:
+        print("\n".join(_shown(each)))
+    if bad:
+        first = simulation.run(bad[0].seed, tell=True)
+        print("\n".join(_before(first)))
+    faults = sum(sum(each.faults.values()) for each in found)
     print(
         f"{len(found) - len(bad)} of {len(found)} seeds held: {sum(each.events for each in found):,} events, "
-        f"{number:,} faults, {hours:.1f} h simulated in {took_s:.0f} s ({hours * 3_600 / took_s:,.0f} s a second)"
+        f"{sum(each.requests for each in found):,} requests, {faults:,} faults; "
+        f"{hours:.1f} h simulated in {took_s:.0f} s ({hours / took_s:.3f} h a second)"
     )
     return FOUND if bad else OK
 
 
-def _simulation() -> Simulation:
-    """Compile the demo's configuration, which needs nothing else to be there."""
-    from pathlib import Path  # noqa: PLC0415 - commands import what is heavy once they run
+def _replay(found: Found, *, as_json: bool) -> int:
+    """Tell all of one seed."""
+    if as_json:
+        screen.print_json(found)
+    else:
+        print("\n".join((*found.trace, *_shown(found))))
+    return FOUND if found.flaws else OK
 
-    from pipeline.adapters.schemas import Folders, packaged  # noqa: PLC0415
-    from pipeline.config.load import load  # noqa: PLC0415
-    from pipeline.testing.stage.simulation import SAMPLES, Simulation  # noqa: PLC0415
 
-    config = load(Path(__file__).parent / "demo" / "configuration", None)
-    return Simulation(config, dict(Folders((packaged(),)).readers), SAMPLES)
+def _shown(found: Found) -> list[str]:
+    """Return what one seed came to."""
+    faults = ", ".join(f"{name} {number}" for name, number in found.faults.items()) or "none"
+    return [
+        f"seed {found.seed}: " + ("; ".join(found.flaws) or "everything held"),
+        (
+            f"  configuration {found.configuration}: {found.events} events, {found.requests} requests, "
+            f"{found.repeats} repeats; faults: {faults}"
+        ),
+    ]
+
+
+def _before(found: Found) -> list[str]:
+    """Return what happened right before the first flaw, and how to see the rest."""
+    at = next((index for index, line in enumerate(found.trace) if "  FLAW " in line), len(found.trace) - 1)
+    lines = found.trace[max(at - TRACE_LINES + 1, 0) : at + 1]
+    return [*lines, f"all that happened: hookline simulate --replay {found.seed}"]

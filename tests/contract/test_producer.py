@@ -10,7 +10,8 @@ import pytest
 from pipeline.adapters.kafka.producer import KafkaProducer
 from pipeline.errors import TopicMissing
 from pipeline.testing.fakes import FakeProducer
-from pipeline.testing.stage.broker import StageBroker, StageProducer
+from pipeline.testing.stage.broker import StageBroker
+from pipeline.testing.stage.producer import StageProducer
 from tests.support.conditions import eventually
 
 LIMIT = 20_000

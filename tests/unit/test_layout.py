@@ -80,6 +80,8 @@ ELSEWHERE = {
     "testing/fakes": ("contract/test_sender.py", "a fake is proved by the contract of what it stands for"),
     "testing/follower": ("contract/test_follower.py", "a fake is proved by the contract of what it stands for"),
     "testing/marks": ("contract/test_tables.py", "a fake is proved by the contract of what it stands for"),
+    "testing/simulation": ("simulation/test_planted_bugs.py", "what it is good for: bugs that it must find"),
+    "testing/stage/switches": ("simulation/test_planted_bugs.py", "wires real parts together, as app/switchboard"),
     "testing/registry": ("contract/test_schemas.py", "a fake is proved by the contract of what it stands for"),
 }
 """Modules proved by another test: `pipeline/<key>.py` or the package's own files, the test under tests/, and why."""

@@ -1,4 +1,4 @@
-"""A broker in memory: topics as logs, producers whose acks take a while, sources that read from committed offsets.
+"""A broker in memory: topics as logs, and sources that read from committed offsets.
 
 The contract of the real one as far as `run/` relies on it: what was appended stays, offsets grow by one, metadata goes
 with a commit, a paused partition is fetched again from after the last record that was posted.
@@ -7,9 +7,7 @@ with a commit, a paused partition is fetched again from after the last record th
 from __future__ import annotations
 
 import asyncio
-import zlib
 from collections import defaultdict
-from math import inf, nextafter
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pipeline.core.progress import CHARS_MAX, identity
@@ -19,26 +17,29 @@ from pipeline.ports import Assigned, Revoked
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from pipeline.ports import Acked, Clock, Headers, Notice
+    from pipeline.ports import Clock, Notice
 
 ACK_S: Final = 0.002
 """How long an append takes to be acknowledged."""
 FETCH_S: Final = 0.001
 """How long a record takes from being appended to being posted."""
 FETCH_RECORDS_MAX: Final = 500
-RECORD_BYTES_MAX: Final = 1_048_576
 
 Place = tuple[str, int]
 
 
 class Log:
-    """One partition: its records from offset `first` on; what was before is forgotten."""
+    """One partition: its records from offset `first` on; what was before is forgotten. None is a gap.
 
-    __slots__ = ("first", "records")
+    `last` is the offset after its last record.
+    """
+
+    __slots__ = ("first", "last", "records")
 
     def __init__(self) -> None:
         self.first = 0
-        self.records: list[Record] = []
+        self.last = 0
+        self.records: list[Record | None] = []
 
     @property
     def end(self) -> int:
@@ -48,7 +49,12 @@ class Log:
     def after(self, offset: int, most: int | None = None) -> list[Record]:
         """Return the records from an offset on, at most so many."""
         at = max(offset - self.first, 0)
-        return self.records[at : None if most is None else at + most]
+        found: list[Record] = []
+        while not found and at < len(self.records):
+            part = self.records[at : None if most is None else at + most]
+            found = [each for each in part if each is not None]
+            at += len(part)
+        return found
 
     def forget(self, before: int) -> None:
         """Drop the records before an offset, as retention does."""
@@ -66,10 +72,14 @@ class StageBroker:
         self.committed: dict[tuple[str, str, int], tuple[int, str]] = {}
         self.changed = asyncio.Event()
         """Set whenever a record was acknowledged."""
-        self._clock = clock
+        self.clock = clock
         self._partitions = dict(partitions or {})
         self._readers: list[StageSource] = []
         self._loop = asyncio.get_running_loop()
+        self.told: list[Callable[[Record], None]] = []
+        """Who hears of each record that is appended, at once."""
+        self.committing: Callable[[str, Place, int], None] | None = None
+        """Hears of each commit: group, partition, offset."""
 
     def partitions(self, topic: str) -> int:
         """Return the number of partitions of a topic."""
@@ -80,16 +90,29 @@ class StageBroker:
     ) -> Record:
         """Append one record, stamped now, and have it fetched."""
         log = self.logs[topic, partition]
-        record = Record(topic, partition, log.end, key, content, tuple(headers), self._clock() // 1_000_000)
+        record = Record(topic, partition, log.end, key, content, tuple(headers), self.clock() // 1_000_000)
         log.records.append(record)
+        log.last = log.end
+        for told in self.told:
+            told(record)
         for reader in self._readers:
             if (topic, partition) in reader.positions:
                 self._loop.call_later(FETCH_S, reader.fetch, (topic, partition))
         return record
 
+    def skip(self, topic: str, partition: int) -> None:
+        """Use an offset up for no record, as a transaction's marker does, or compaction."""
+        self.logs[topic, partition].records.append(None)
+
+    def commit(self, group: str, place: Place, offset: int, metadata: str) -> None:
+        """Note what a group committed."""
+        self.committed[group, *place] = (offset, metadata)
+        if self.committing is not None:
+            self.committing(group, place, offset)
+
     def of(self, topic: str) -> list[Record]:
         """Return all records of a topic, by partition."""
-        return [each for partition in range(self.partitions(topic)) for each in self.logs[topic, partition].records]
+        return [each for partition in range(self.partitions(topic)) for each in self.logs[topic, partition].after(0)]
 
     def forget_committed(self, *whole: str) -> None:
         """Drop what groups have committed, and all records of the topics in `whole`: they were counted."""
@@ -108,80 +131,6 @@ class StageBroker:
         """Forget a source."""
         if reader in self._readers:
             self._readers.remove(reader)
-
-
-class StageProducer:
-    """A worker's producer. Implements ports.Producer."""
-
-    def __init__(self, broker: StageBroker, record_bytes_max: int = RECORD_BYTES_MAX) -> None:
-        self._broker = broker
-        self._record_bytes_max = record_bytes_max
-        self.ack_s: Callable[[], float] = lambda: ACK_S
-        """How long the next append takes."""
-        self.dead: Callable[[], bool] | None = None
-        """Once the worker is gone: whether what it had queued is appended all the same. Nothing is acknowledged."""
-        self._loop = asyncio.get_running_loop()
-        self._unacked = 0
-        self._last_s = 0.0
-        self.refusals: list[object] = []
-
-    def produce(
-        self,
-        topic: str,
-        key: bytes | None,
-        content: bytes | None,
-        headers: Headers,
-        acked: Acked,
-        partition: int = -1,
-    ) -> bool:
-        """See ports.Producer."""
-        size = len(key or b"") + len(content or b"") + sum(len(name) + len(each) for name, each in headers)
-        if size > self._record_bytes_max:
-            return False
-        if partition < 0:
-            partition = zlib.crc32(key or b"") % self._broker.partitions(topic)
-        self._unacked += 1
-        # What was queued first is appended first: of calls at one time the loop makes any first.
-        self._last_s = max(nextafter(self._last_s, inf), self._loop.time() + self.ack_s())
-        self._loop.call_at(self._last_s, self._append, topic, partition, key, content, tuple(headers), acked)
-        return True
-
-    def _append(
-        self,
-        topic: str,
-        partition: int,
-        key: bytes | None,
-        content: bytes | None,
-        headers: tuple[tuple[str, bytes], ...],
-        acked: Acked,
-    ) -> None:
-        if self.dead is not None and not self.dead():
-            return
-        self._broker.append(topic, partition, key, content, headers)
-        if self.dead is not None:
-            return
-        self._unacked -= 1
-        acked(None, None)
-        self._broker.changed.set()
-
-    def refused(self, why: object, _record: object, _acked: Acked) -> None:
-        """See ports.Producer."""
-        self.refusals.append(why)
-
-    def full(self) -> bool:
-        """See ports.Producer."""
-        return False
-
-    def partitions(self, topic: str) -> int:
-        """See ports.Producer."""
-        return self._broker.partitions(topic)
-
-    async def flush(self, timeout_s: float) -> int:
-        """See ports.Producer."""
-        deadline_s = self._loop.time() + timeout_s
-        while self._unacked and self._loop.time() < deadline_s:
-            await asyncio.sleep(ACK_S)
-        return self._unacked
 
 
 class Members(Protocol):
@@ -211,6 +160,9 @@ class StageSource:
         self._group = group
         self._paused: set[Place] = set()
         self._letting_go: set[Place] = set()
+        self.commit_s: Callable[[], float] = lambda: 0.0
+        """How long the next commit takes, with the errors that are answered before, and asking again."""
+        self._asked: dict[Place, tuple[int, str]] = {}  # commits under way, the latest of each partition
         self._inbox: Callable[[Notice], None] | None = None
 
     def start(self, inbox: Callable[[Notice], None]) -> None:
@@ -247,8 +199,14 @@ class StageSource:
             self._letting_go.update(held)
 
         def gone() -> None:
+            for place in held:
+                self._commit(place)  # a client waits for its answer before it lets go
             self._letting_go.difference_update(held)
             done()
+
+        if lost:
+            for place in held:
+                self._asked.pop(place, None)
 
         self._inbox(Revoked(held, lost, gone))
 
@@ -278,10 +236,25 @@ class StageSource:
     def commit(self, offsets: Sequence[tuple[str, int, int, str]]) -> None:
         """See ports.Source."""
         for topic, partition, offset, metadata in offsets:
-            if (topic, partition) not in self.positions and (topic, partition) not in self._letting_go:
-                self.refused.append((topic, partition))
+            place = topic, partition
+            if not self.owns(place):
+                self.refused.append(place)
                 continue
-            self._broker.committed[self._group, topic, partition] = (offset, metadata)
+            self._asked[place] = (offset, metadata)
+            wait_s = self.commit_s()
+            if wait_s > 0.0:
+                asyncio.get_running_loop().call_later(wait_s, self._commit, place)
+            else:
+                self._commit(place)
+
+    def owns(self, place: Place) -> bool:
+        """Whether a partition is its own, if only to finish what is under way."""
+        return place in self.positions or place in self._letting_go
+
+    def _commit(self, place: Place) -> None:
+        asked = self._asked.pop(place, None)
+        if asked is not None and self.owns(place):
+            self._broker.commit(self._group, place, *asked)
 
     def pause(self, topic: str, partition: int) -> None:
         """See ports.Source."""
@@ -297,6 +270,8 @@ class StageSource:
         """Die: nothing is posted and nothing committed any more, and the group goes on without it."""
         self._inbox = None
         self.positions.clear()
+        self._letting_go.clear()
+        self._asked.clear()
         self._broker.leave(self)
         if self._members is not None:
             self._members.leave(self)
@@ -307,6 +282,9 @@ class StageSource:
 
     async def stop(self) -> None:
         """See ports.Source."""
+        for place in tuple(self._asked):
+            self._commit(place)
+        self.positions.clear()
         self._broker.leave(self)
         if self._members is not None:
             self._members.leave(self)

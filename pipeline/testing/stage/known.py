@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pipeline.model import NOTHING, ConsentSaid, Known, Mark, Suppress, Unsuppress
 from pipeline.testing.stage.broker import ACK_S, FETCH_S
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from pipeline.model import Record, Rows
     from pipeline.ports import Acked, Clock, Tables
     from pipeline.testing.stage.broker import StageBroker
+
+FRESH_S: Final = 2.0
+"""How often a follower asks whether there is more (adapters/kafka/follower)."""
 
 
 class StageTables:
@@ -76,28 +79,45 @@ class StageRows:
 
 
 class StageFollower:
-    """Reads the memory topic of a broker in memory. Implements run/memory's Follower."""
+    """Reads the memory topic of a broker in memory, and on. Implements run/memory's Follower."""
 
     def __init__(self, broker: StageBroker, topic: str, clock: Clock) -> None:
+        self.silent = False
+        """Whether the broker does not answer it: nothing is read, and nothing known to be whole."""
         self._broker = broker
         self._topic = topic
         self._clock = clock
         self._at: dict[int, int] = {}
         self._inbox: Callable[[list[Record]], None] | None = None
         self._whole: Callable[[int, int], None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def start(self, inbox: Callable[[list[Record]], None], whole: Callable[[int, int], None]) -> None:
         """See run/memory."""
         self._inbox, self._whole = inbox, whole
+
+    def live(self) -> None:
+        """Go on reading what is appended: there are others that write."""
+        self._broker.told.append(self._appended)
+        self._look()
 
     def follow(self, partition: int) -> None:
         """See run/memory."""
         self._at.setdefault(partition, 0)
         asyncio.get_running_loop().call_later(FETCH_S, self._read, partition)
 
+    def _appended(self, record: Record) -> None:
+        if record.topic == self._topic and record.partition in self._at:
+            asyncio.get_running_loop().call_later(FETCH_S, self._read, record.partition)
+
+    def _look(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(FRESH_S, self._look)
+        for partition in tuple(self._at):
+            self._read(partition)
+
     def _read(self, partition: int) -> None:
         at = self._at.get(partition)
-        if at is None or self._inbox is None or self._whole is None:
+        if at is None or self.silent or self._inbox is None or self._whole is None:
             return
         records = self._broker.logs[self._topic, partition].after(at)
         if records:
@@ -112,6 +132,10 @@ class StageFollower:
     async def stop(self) -> None:
         """See run/memory."""
         self._at.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._broker.told.remove(self._appended)
+            self._timer = None
 
 
 class StageLogs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,13 +19,14 @@ from pipeline.testing.stage.worker import StageWorker, wire
 from pipeline.testing.virtual import VirtualLoop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pipeline.config.models import Config
     from pipeline.core.outcome import OutcomeRow
-    from pipeline.model import Rows, SchemaRef
+    from pipeline.model import Plan, Rows, SchemaRef
     from pipeline.testing.stage.broker import Members
     from pipeline.testing.stage.endpoints import Request, Script
+    from pipeline.testing.stage.worker import Knowledge
 
 
 DRAWN: Final[Mapping[str, float]] = {}
@@ -82,7 +84,17 @@ class Performer:
         """
         self.config = config
         self._schemas = schemas
-        self._compiled: Compiled = compile(config, Secrets(config.folder, {}), readers)
+        compiled = compile(config, Secrets(config.folder, {}), readers)
+        self._plans: dict[tuple[str, int], Plan | Undecodable | None] = {}
+        self._planner = compiled.plan
+        self._compiled: Compiled = replace(compiled, plan=self._plan)
+
+    def _plan(self, topic: str, schema: object) -> Plan | Undecodable | None:
+        """Plan for records of a schema once for all workers: a plan keeps nothing of the one it works for."""
+        key = topic, id(schema)  # the schemas are this performer's own, as long as it lives
+        if key not in self._plans:
+            self._plans[key] = self._planner(topic, schema)
+        return self._plans[key]
 
     @property
     def input_topics(self) -> tuple[str, ...]:
@@ -91,11 +103,13 @@ class Performer:
 
     def worker(
         self, loop: VirtualLoop, broker: StageBroker, script: Script, *, seed: int = 1,
-        members: Mapping[str, Members] | None = None,
+        members: Mapping[str, Members] | None = None, known: Knowledge | None = None,
+        told: Callable[[str, dict[str, object]], None] | None = None,
     ) -> StageWorker:  # fmt: skip
         """Build a worker on the running loop: of the whole broker, or a member of groups by role."""
         return StageWorker(
-            loop, broker, self.config, self._compiled, script, self._schemas, seed=seed, members=members
+            loop, broker, self.config, self._compiled, script, self._schemas, seed=seed, members=members, known=known,
+            told=told,
         )  # fmt: skip
 
     def event(self, sent: Sent) -> Event | str:
@@ -159,13 +173,14 @@ class Events:
     """Writes plain events as records, for a performer of the same journeys."""
 
     def __init__(
-        self, config: Config, readers: Mapping[str, Any], journeys: Iterable[str], shares: Mapping[str, float] = DRAWN
-    ) -> None:
+        self, config: Config, readers: Mapping[str, Any], journeys: Iterable[str] | None,
+        shares: Mapping[str, float] = DRAWN,
+    ) -> None:  # fmt: skip
         """Shape the events of `config`; the journeys named are as if they were live, the others are not there.
 
-        `shares` replaces theirs: UNDRAWN lets everybody in and holds nobody out.
+        None: all are there, as they are. `shares` replaces theirs: UNDRAWN lets everybody in and holds nobody out.
         """
-        self._staged = stage(live(config, journeys, shares), readers)
+        self._staged = stage(config if journeys is None else live(config, journeys, shares), readers)
         self._wires = {shape.topic: wire(shape.schema) for shape in self._staged.shapes}
 
     def performer(self) -> Performer:

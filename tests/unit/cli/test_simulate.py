@@ -1,4 +1,4 @@
-"""`hookline simulate` says which seed found what, and replays it."""
+"""`hookline simulate` says which seed found what and what came before, and replays it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 def test_seeds_that_hold(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", "--seeds", "3", "--first-seed", "5"]) == 0
-    assert capsys.readouterr().out.startswith("3 of 3 seeds held: ")
+    out = capsys.readouterr().out
+    assert out.startswith("3 of 3 seeds held: ")
+    assert " h a second)" in out
 
 
 def test_a_flaw_names_its_seed_and_can_be_replayed(
@@ -23,8 +25,23 @@ def test_a_flaw_names_its_seed_and_can_be_replayed(
     monkeypatch.setattr(consent, "granted", lambda *_: True)
     assert main(["simulate", "--seeds", "3", "--json"]) == 1
     (first, *_) = json.loads(capsys.readouterr().out)["found"]
-    assert first["flaws"] == ["sent without consent"]
-    assert main(["simulate", "--replay", str(first["seed"])]) == 1
+    seed, flaw = first["seed"], first["flaws"][0]
+    assert flaw.endswith("was sent without consent")
+    assert main(["simulate", "--seeds", "1", "--first-seed", str(seed)]) == 1
     out = capsys.readouterr().out
-    assert f"seed {first['seed']}: sent without consent" in out
-    assert f"{first['events']} events, {first['requests']} requests" in out
+    assert f"seed {seed}: {flaw}" in out
+    assert f"all that happened: hookline simulate --replay {seed}" in out
+    assert main(["simulate", "--replay", str(seed)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "worker 1   starts" in lines[0]
+    at = next(index for index, line in enumerate(lines) if f"FLAW       {flaw}" in line)
+    event = flaw.partition(" was sent")[0]
+    assert f"for {event}: " in lines[at - 1], "the request the flaw is about is told right before"
+    assert f"{first['events']} events, {first['requests']} requests" in lines[-1]
+
+
+def test_a_replay_can_be_read_by_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", "--replay", "4", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["flaws"] == []
+    assert len(found["trace"]) > found["events"]

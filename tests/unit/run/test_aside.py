@@ -13,6 +13,9 @@ from pipeline.testing.fakes import FakeEndpoint, FakeSchemas, FakeSource
 from tests.unit.run.conftest import until
 from tests.unit.run.test_consume import Script, records
 
+FETCHED = 50
+"""Records of one fetch."""
+
 
 def of(partition: int, *values: bytes, start: int = 0) -> list[Record]:
     return [Record("in", partition, start + n, None, each, (), 0) for n, each in enumerate(values)]
@@ -93,6 +96,25 @@ async def test_retry_records_of_a_crowded_partition_wait_unreceived(world, monke
     await until(lambda: len(made._aside.kept.get(("in", 0), ((), ()))[1]) < waiting)
     assert tracker.next > 600 - waiting
     await made.stop()
+
+
+async def test_parallel_consumer_832_a_crowded_partition_is_not_fetched_without_end(world, intake) -> None:
+    world.lane(FakeEndpoint(lambda _h, _b: None), timeout_ms=60_000, concurrency=1, queue=50_000)
+    intake._lanes = tuple(world.lanes.values())
+    intake._watches = tuple(lane.watch for lane in intake._lanes)
+    intake.source.assign(("in", 0, 0), ("in", 1, 0))
+    fetched = 0
+    while fetched < 10_000 and ("in", 0) not in intake.source.paused:  # as a client does: whatever is not paused
+        intake.source.post(of(0, *[b"go"] * FETCHED, start=fetched))
+        fetched += FETCHED
+        await until(lambda: intake.source.in_inbox == 0)
+    received = intake.trackers["in", 0].next
+    kept = intake._aside.kept["in", 0][1]
+    assert received < 500
+    assert received + len(kept) == fetched, "nothing is lost"
+    assert len(kept) <= FETCHED
+    intake.source.post(of(1, *[b"empty"] * 10))
+    await until(lambda: intake.source.committed.get(("in", 1)) == 10)
 
 
 async def test_parallel_consumer_857_a_crowded_partition_that_comes_back_goes_on(world, intake) -> None:

@@ -62,6 +62,20 @@ async def test_a_dead_delivery_waits_for_both_its_writes(world) -> None:
     assert world.tracker.watermark() == 1
 
 
+async def test_knative_a_dead_letter_that_is_refused_leaves_its_position_open(world) -> None:
+    world.producer.holding = True
+    (delivery,) = world.deliveries(step())
+    world.settlement.finish(delivery, Outcome.DEAD, FailureClass.TIMEOUT, "x")
+    assert [record.topic for record in world.producer.records] == ["g.outcomes", "g.dead"]
+    outcome_acked, letter_acked = world.producer._unacked
+    world.producer._unacked.clear()
+    outcome_acked(None, None)
+    letter_acked("the topic is gone", None)
+    assert world.producer.refusals == ["the topic is gone"], "which stops the worker"
+    assert world.tracker.watermark() == 0
+    assert world.tracker.finished() == []
+
+
 async def test_a_run_is_handed_over_once_nothing_of_it_moves(world) -> None:
     one, two = world.deliveries(step("one"), step("two"))
     now_ms = world.clock() // 1_000_000

@@ -45,6 +45,14 @@ def test_time_passes_even_for_who_waits_for_less_than_it_can_tell_apart():
     loop.close()
 
 
+def test_the_wall_clock_can_be_set_without_the_loops_time():
+    loop = VirtualLoop(start_ns=10**18)
+    loop.set_clock(-20.0)
+    assert loop.wall_ns() == 10**18 - 20 * 10**9
+    assert loop.time() == 0.0
+    loop.close()
+
+
 def test_a_leap_only_goes_forward_and_what_was_due_happens_late():
     loop = VirtualLoop()
     late = []

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.model import Record
 from pipeline.ports import Assigned
-from pipeline.testing.stage.broker import FETCH_RECORDS_MAX, StageBroker, StageProducer, StageSource
+from pipeline.testing.stage.broker import FETCH_RECORDS_MAX, StageBroker, StageSource
 from pipeline.testing.virtual import VirtualLoop
 
 
@@ -77,19 +77,5 @@ def test_the_next_source_of_the_group_starts_where_was_committed_with_the_metada
         assert notices[0].partitions == (("in", 0, 2),)
         assert notices[0].stored["in", 0][1] == "kept"
         assert offsets(notices) == [2]
-
-    loop.run_until_complete(play())
-
-
-def test_what_is_produced_is_there_before_it_is_acknowledged(loop):
-    async def play():
-        broker = StageBroker(loop.wall_ns, {"out": 4})
-        producer = StageProducer(broker)
-        there: list[int] = []
-        producer.produce("out", b"k", b"v", [], lambda *_: there.append(len(broker.of("out"))), 3)
-        assert broker.of("out") == []
-        await asyncio.sleep(1)
-        assert there == [1]
-        assert broker.of("out")[0].partition == 3
 
     loop.run_until_complete(play())
