@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 RUNS_MAX: Final = 1_000_000
 """Runs that are kept in memory, some 750 bytes each; the outcomes of what is beyond are counted and left out."""
 SUCCESSES_MAX: Final = 1_000_000
-"""Events of success that are kept, some 300 bytes each."""
+"""Events of success that are kept, some 600 bytes each."""
 TREATED: Final = "treated"
 HOLDOUT: Final = "holdout"
 Z_95: Final = 1.959964
