@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from types import SimpleNamespace
 
 import orjson
 import pytest
 
 from pipeline.cli import screen, status, workers
 from pipeline.config.load import load
-from pipeline.core.fleet import Fleet
+from pipeline.core.fleet import Fleet, Stuck
 from pipeline.core.switches import Switches
 from tests.support.folder import write_folder
 
@@ -83,3 +84,11 @@ def test_what_stands_still_is_told_once_for_all_workers_with_what_to_do(fleet, t
     ) in out
     assert workers.document(fleet.alive(NOW_MS)[0])["halts"][0].look_ms == NOW_MS + 72_000
     assert fleet.alive(NOW_MS)[1].halts == ()
+
+
+def test_a_log_that_waits_is_told_with_whose_events_and_what_to_look_at():
+    report = SimpleNamespace(stuck=[Stuck("shop.ordered.stage", 3, 1_000, 1), Stuck("shop.ordered.stage", 4, 1_000, 2)])
+    one, two = workers.stuck([report], "shop")
+    assert "shop.ordered.stage/3 waits: 1,000 events of one customer are held" in one
+    assert "hookline waiting list --journey stage" in one
+    assert "of 2 customers" in two
