@@ -93,8 +93,11 @@ class Source(Protocol):
     def partitions_total(self, topic: str) -> int:
         """Partition count of a topic as last seen; 0 while unknown."""
 
-    async def stop(self) -> None:
-        """Commit synchronously what was asked for, leave the group, end the thread. Idempotent; bounded by 30 s."""
+    async def stop(self, *, commit: bool = True) -> None:
+        """Commit synchronously what was asked for, leave the group, end the thread. Idempotent; bounded by 30 s.
+
+        Without `commit` nothing is committed any more, and it is bounded by 5 s.
+        """
 
 
 # -------------------------------------------------------------------------------------------------------- Kafka out

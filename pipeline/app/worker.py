@@ -355,6 +355,8 @@ class Worker:
     async def _close(self, producer: KafkaProducer) -> None:
         for lane in self.lanes.values():
             await lane.close()
+        if self._error is not None:  # nothing is in flight any more: others need not wait for our sessions to end
+            await asyncio.gather(*(intake.source.stop(commit=False) for intake in self.intakes))
         if self._watch is not None:
             self._watch.close()
         for endpoint in self._endpoints.values():

@@ -208,7 +208,7 @@ class FakeSource:
         """See ports.Source."""
         return self._partitions
 
-    async def stop(self) -> None:
+    async def stop(self, *, commit: bool = True) -> None:  # noqa: ARG002 - what was asked for is committed already
         """See ports.Source."""
         self.stopped = True
 

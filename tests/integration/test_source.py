@@ -7,11 +7,13 @@ import math
 import signal
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from confluent_kafka import KafkaError, TopicPartition
 
+from pipeline.adapters.kafka import grouped
 from pipeline.adapters.kafka import source as source_module
 from pipeline.adapters.kafka.backlog import BACKLOG_RECORDS
 from pipeline.adapters.kafka.source import BATCH_RECORDS, KafkaSource
@@ -392,4 +394,24 @@ async def test_a_classic_member_may_join_a_group_of_the_newer_protocol(topic_fac
     await first.source.stop()
     await eventually(lambda: len(second.owned) == 2, timeout_s=60)
     assert not first.fatal + second.fatal
+    await second.source.stop()
+
+
+async def test_who_leaves_after_a_failure_commits_nothing_and_is_not_waited_for(
+    kafka, topic_factory, open_source, unique
+) -> None:
+    topic = topic_factory(partitions=2)
+    kafka.produce(topic, [b"x"] * 10)
+    first = open_source(topic)
+    await eventually(lambda: len(first.records) == 10)
+    second = open_source(topic)
+    await eventually(lambda: len(first.owned) == len(second.owned) == 1, timeout_s=60)
+    ((_, partition),) = first.owned
+    first.source._commit_from_s = math.inf  # as after a commit that failed: asked for, not made yet
+    first.source.commit([(topic, partition, 3, "")])
+    await first.source.stop(commit=False)
+    began_s = time.monotonic()
+    await eventually(lambda: len(second.owned) == 2)
+    assert time.monotonic() - began_s < grouped.TUNING["session.timeout.ms"] / 1000 - 3
+    assert partition not in kafka.committed(unique, topic)
     await second.source.stop()

@@ -211,6 +211,12 @@ class Broker:
         (found,) = [each.type.name.lower() for each in listed if each.group_id == group]
         return str(found)
 
+    def members(self, group: str) -> int:
+        """How many members a group has, as its coordinator sees it."""
+        admin = AdminClient(dict(self.settings))
+        asked = admin.describe_consumer_groups([group], request_timeout=REQUEST_TIMEOUT_S)
+        return len(asked[group].result(REQUEST_TIMEOUT_S).members)
+
     def lag(self, group: str, topic: str) -> int:
         """Records of the topic the group has not committed yet; a partition without a commit counts whole."""
         committed = self.committed(group, topic)

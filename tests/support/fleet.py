@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 READY_S = 60.0
 """Longest wait for a worker to start, for one to end after SIGTERM, and for all to have partitions."""
+LEFT_S = 8.0
+"""Longest wait for one that failed to be gone from its group; the session of one that does not leave is 15 s."""
 FEED_EVERY_S = 0.25
 KEEP_REQUESTS = 200_000
 """Requests a receiver keeps for the attribution; more than any test sends."""
@@ -120,11 +122,18 @@ class Fleet:
         return fault
 
     async def thaw(self, child: Child) -> None:
-        """Wake a worker whose partitions have moved: it must send nothing any more, and end by itself."""
+        """Wake a worker whose partitions have moved: it must send nothing, end by itself, and not be waited for.
+
+        It has joined its group anew before it finds out; without leaving it would have partitions for a session.
+        """
         woken_s = time.time()
         child.send(signal.SIGCONT)
         assert await self.ended(child) == 1, child.tail()
         assert "stood still" in child.log.read_text()
+        await eventually(
+            lambda: asyncio.to_thread(lambda: self.system.broker.members(self.system.group) == len(self.running)),
+            LEFT_S, "the worker that stood still has left the group",
+        )  # fmt: skip
         late = [each for each in self.receiver.seen if self._sender(each) == self.names[child] and each.at_s > woken_s]
         assert late == [], f"{len(late)} requests of a worker that should send nothing any more"
 

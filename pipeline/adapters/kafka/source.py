@@ -61,6 +61,9 @@ ASSIGN_S: Final = 60.0
 """How long an assignment waits for a broker that cannot say where to start."""
 STOP_S: Final = 30.0
 """Bound on leaving the group."""
+LEAVE_S: Final = 5.0
+"""The same for a worker that failed. One that does not leave keeps its partitions from the others for a session; one
+that stood still has joined anew by the time it finds out, and would be given some."""
 
 _Key = tuple[str, int]
 
@@ -99,6 +102,7 @@ class KafkaSource:
         self._thread: threading.Thread | None = None
         self._finished = threading.Event()
         self._stopping = threading.Event()
+        self._last_wanted = True
         self._backlog = Backlog()
         self._requests = Requests()
         # The rest belongs to the poll thread.
@@ -146,11 +150,13 @@ class KafkaSource:
         """See ports.Source."""
         return self._totals.get(topic, 0)
 
-    async def stop(self) -> None:
+    async def stop(self, *, commit: bool = True) -> None:
         """See ports.Source."""
+        self._last_wanted = commit
         self._stopping.set()
         if self._thread is not None:
-            await asyncio.get_running_loop().run_in_executor(None, self._finished.wait, STOP_S)
+            bound_s = STOP_S if commit else LEAVE_S
+            await asyncio.get_running_loop().run_in_executor(None, self._finished.wait, bound_s)
 
     # --------------------------------------------------------------------------------------- the poll thread
 
@@ -170,7 +176,10 @@ class KafkaSource:
             )
             while not self._stopping.is_set():
                 self._turn(consumer)
-            self._last_commits(consumer)
+            if self._last_wanted:
+                self._last_commits(consumer)
+            else:
+                self._owned.clear()  # commit nothing in the revoke that closing causes
             consumer.close()
         except BaseException as error:  # noqa: BLE001 - whatever it is, the consumer is discarded uncommitted
             self._stopping.set()  # a revoke during close must wait for nobody

@@ -280,7 +280,7 @@ class StageSource:
         """See ports.Source."""
         return self._broker.partitions(topic)
 
-    async def stop(self) -> None:
+    async def stop(self, *, commit: bool = True) -> None:  # noqa: ARG002 - as FakeSource
         """See ports.Source."""
         for place in tuple(self._asked):
             self._commit(place)
