@@ -44,6 +44,7 @@ async def test_workers_that_are_stopped_and_wake_up(fleet_on, kafka_private, fig
             await fleet.serving()
             await eventually(lambda at_s=stopped.at_s: time.time() >= at_s + FROZEN_S, FROZEN_S + 1)
             await fleet.thaw(victim)
+            await fleet.left()
         await fleet.under_way()
     await figures.judge(
         fleet, f"two workers stopped (SIGSTOP) for {FROZEN_S:.0f} s, then woken: they send nothing any more",

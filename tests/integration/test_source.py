@@ -357,6 +357,7 @@ class Gate:
             if not self._passable.is_set():
                 self.waits = True
                 self._passable.wait(60)
+            source._turned_s = time.monotonic()  # standing still for long is what another test is about
             turn(consumer)
 
         source._turn = gated
@@ -415,3 +416,19 @@ async def test_who_leaves_after_a_failure_commits_nothing_and_is_not_waited_for(
     assert time.monotonic() - began_s < grouped.TUNING["session.timeout.ms"] / 1000 - 3
     assert partition not in kafka.committed(unique, topic)
     await second.source.stop()
+
+
+async def test_who_stood_still_ends_before_it_polls_and_joins_nothing_anew(
+    kafka, topic_factory, open_source, unique, monkeypatch
+) -> None:
+    monkeypatch.setattr(source_module, "STOOD_S", 2.0)
+    topic = topic_factory(partitions=2)
+    short = {"session.timeout.ms": "1500", "heartbeat.interval.ms": "300", "max.poll.interval.ms": "1500"}
+    first = open_source(topic, **short)
+    await eventually(lambda: len(first.owned) == 2)
+    turn = first.source._turn
+    first.source._turn = lambda consumer: (time.sleep(3.0), turn(consumer))  # the thread, as a stopped process does
+    await eventually(lambda: first.fatal)
+    assert "stood still" in str(first.fatal[0])
+    await eventually(lambda: kafka.members(unique) == 0)
+    assert not first.revocations or first.revocations[0].lost

@@ -122,20 +122,20 @@ class Fleet:
         return fault
 
     async def thaw(self, child: Child) -> None:
-        """Wake a worker whose partitions have moved: it must send nothing, end by itself, and not be waited for.
-
-        It has joined its group anew before it finds out; without leaving it would have partitions for a session.
-        """
+        """Wake a worker whose partitions have moved: it must send nothing any more, and end by itself."""
         woken_s = time.time()
         child.send(signal.SIGCONT)
         assert await self.ended(child) == 1, child.tail()
         assert "stood still" in child.log.read_text()
-        await eventually(
-            lambda: asyncio.to_thread(lambda: self.system.broker.members(self.system.group) == len(self.running)),
-            LEFT_S, "the worker that stood still has left the group",
-        )  # fmt: skip
         late = [each for each in self.receiver.seen if self._sender(each) == self.names[child] and each.at_s > woken_s]
         assert late == [], f"{len(late)} requests of a worker that should send nothing any more"
+
+    async def left(self) -> None:
+        """Wait until the group has those who run and nobody else: who ended is not waited for."""
+        await eventually(
+            lambda: asyncio.to_thread(lambda: self.system.broker.members(self.system.group) == len(self.running)),
+            LEFT_S, "who ended has left the group",
+        )  # fmt: skip
 
     def committed(self) -> dict[int, int]:
         """Next offset by input partition; read while nobody else can have the victim's: its session is still to end."""

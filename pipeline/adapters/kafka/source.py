@@ -62,8 +62,9 @@ ASSIGN_S: Final = 60.0
 STOP_S: Final = 30.0
 """Bound on leaving the group."""
 LEAVE_S: Final = 5.0
-"""The same for a worker that failed. One that does not leave keeps its partitions from the others for a session; one
-that stood still has joined anew by the time it finds out, and would be given some."""
+"""The same for a worker that failed. One that does not leave keeps its partitions from the others for a session."""
+STOOD_S: Final = 8.0
+"""Longest turn of the poll thread, but for what its callbacks wait for: as run/lease."""
 
 _Key = tuple[str, int]
 
@@ -115,6 +116,8 @@ class KafkaSource:
         self._commit_from_s = 0.0
         self._count_again = False
         self._callback_error: BaseException | None = None
+        self._turned_s = time.monotonic()
+        self._blocked = False  # this turn asked the broker, or waited for the loop: that takes as long as it takes
 
     # ------------------------------------------------------------------------------------ called on the loop
 
@@ -174,6 +177,7 @@ class KafkaSource:
             consumer.subscribe(
                 list(self.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
             )
+            self._turned_s = time.monotonic()
             while not self._stopping.is_set():
                 self._turn(consumer)
             if self._last_wanted:
@@ -192,6 +196,7 @@ class KafkaSource:
             self._finished.set()
 
     def _turn(self, consumer: Consumer) -> None:
+        self._check_stood()
         self._send_commits(consumer, wait=False)
         self._apply_pauses(consumer)
         if (backlog := self._backlog.level()) >= 1 and not self._all_paused:
@@ -220,8 +225,16 @@ class KafkaSource:
             self._backlog.post(records)
             self._post(records)
 
+    def _check_stood(self) -> None:
+        """End before the next poll if this process stood still: polling would join the group anew, and wait for it."""
+        now_s, last_s, self._turned_s = time.monotonic(), self._turned_s, time.monotonic()
+        if now_s - last_s > STOOD_S and not self._blocked:
+            raise BrokerError(f"this process stood still for {now_s - last_s:.0f} s; its partitions may have moved")
+        self._blocked = False
+
     def _count_partitions(self, consumer: Consumer) -> None:
         """Count the topics' partitions after an assignment: a new partition causes one. Broker away: next turn."""
+        self._blocked = True
         for topic in self.topics:
             try:
                 self._totals[topic] = len(consumer.list_topics(topic, timeout=REQUEST_S).topics[topic].partitions)
@@ -290,6 +303,7 @@ class KafkaSource:
     # ------------------------------------------------------- callbacks, inside poll/consume: they never raise
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._blocked = True
         try:
             starts = self._committed(consumer, partitions) if partitions else []
             assigned: list[tuple[str, int, int]] = []
@@ -335,6 +349,7 @@ class KafkaSource:
                 self._stopping.wait(COMMIT_RETRY_S)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._blocked = True
         try:
             keys = tuple((each.topic, each.partition) for each in partitions)
             finished = threading.Event()
