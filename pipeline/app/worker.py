@@ -352,11 +352,14 @@ class Worker:
         if self.misses is not None:
             self.misses.sum_up()
 
-    async def _close(self, producer: KafkaProducer) -> None:
+    async def _end_sending(self) -> None:
         for lane in self.lanes.values():
             await lane.close()
         if self._error is not None:  # nothing is in flight any more: others need not wait for our sessions to end
             await asyncio.gather(*(intake.source.stop(commit=False) for intake in self.intakes))
+
+    async def _close(self, producer: KafkaProducer) -> None:
+        await self._end_sending()
         if self._watch is not None:
             self._watch.close()
         for endpoint in self._endpoints.values():
