@@ -94,10 +94,7 @@ class Source(Protocol):
         """Partition count of a topic as last seen; 0 while unknown."""
 
     async def stop(self, *, commit: bool = True) -> None:
-        """Commit synchronously what was asked for, leave the group, end the thread. Idempotent; bounded by 30 s.
-
-        Without `commit` nothing is committed any more, and it is bounded by 5 s.
-        """
+        """Commit what was asked for, if `commit`, and leave the group. Idempotent; at most 30 s, else 5 s."""
 
 
 # -------------------------------------------------------------------------------------------------------- Kafka out

@@ -1,0 +1,45 @@
+"""What a consumer on a real Kafka hands out, kept in order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.ports import Assigned, Fatal, Revoked
+
+if TYPE_CHECKING:
+    from pipeline.adapters.kafka.source import KafkaSource
+    from pipeline.model import Record
+
+
+class Inbox:
+    """Keeps notices in order; takes records and lets revoked partitions go at once, unless told not to."""
+
+    def __init__(self, source: KafkaSource) -> None:
+        self.source = source
+        self.records: list[Record] = []
+        self.owned: set[tuple[str, int]] = set()
+        self.fatal: list[Exception] = []
+        self.revocations: list[Revoked] = []
+        self.taking = True
+        self.letting_go = True
+        source.start(self)
+
+    def __call__(self, notice) -> None:
+        match notice:
+            case list():
+                assert all((each.topic, each.partition) in self.owned for each in notice)
+                self.records += notice
+                if self.taking:
+                    self.source.taken(len(notice))
+            case Assigned():
+                self.owned |= {(topic, partition) for topic, partition, _ in notice.partitions}
+            case Revoked():
+                self.owned -= set(notice.partitions)
+                self.revocations.append(notice)
+                if self.letting_go:
+                    notice.done()
+            case Fatal():
+                self.fatal.append(notice.error)
+
+    def offsets(self, partition: int = 0) -> list[int]:
+        return [each.offset for each in self.records if each.partition == partition]
