@@ -225,9 +225,9 @@ class Intake:
                 if not tracker.received(record.offset):
                     self._process.passed_over(record)  # it is finished, or from before the commit
                     continue
-            held = self._held.get(key)
-            if held is not None:
+            if (held := self._held.get(key)) is not None:
                 held.append(record)
+                self.source.pause(*key)  # each time: what else pauses it may have resumed it
                 continue
             brake.taken += 1
             wanted = self._take(record, tracker, now_ns)

@@ -142,9 +142,9 @@ class Release:
             held.bytes += _size(record)
             if self._orders:
                 self._order(entry)
-            if not held.paused and (held.number >= HELD_RECORDS or held.bytes >= HELD_BYTES):
+            if held.number >= HELD_RECORDS or held.bytes >= HELD_BYTES:
                 held.paused = True
-                self._source.pause(*key)
+                self._source.pause(*key)  # each time: what else pauses it may have resumed it
         self._arm()
 
     def count(self, key: _Key) -> int:

@@ -11,7 +11,7 @@ from pipeline.model import Answer, LedgerReason, Record
 from pipeline.run import consume, lookup
 from pipeline.run.consume import Intake
 from pipeline.run.process import Unread
-from pipeline.run.release import Release
+from pipeline.run.release import HELD_RECORDS, Release
 from pipeline.testing.fakes import FakeEndpoint, FakeSchemas, FakeSource
 from tests.unit.run.conftest import step, until
 
@@ -146,6 +146,32 @@ async def test_an_unreachable_registry_holds_its_partition_only(world, intake, m
     assert intake.source.paused == set()
     assert intake.held() == 0
     assert intake.script.learned == [{"type": "string"}]
+
+
+async def test_what_waits_for_a_schema_is_bounded_whoever_else_resumes_its_partition(world, monkeypatch) -> None:
+    monkeypatch.setattr(lookup, "SCHEMA_RETRY_S", (0.01,))
+    source, script, held = FakeSource("retry"), Script(world), []
+    script.unknown = {7}
+    intake = Intake(
+        source, script, world.settlement, (), world.producer, FakeSchemas({}), world.telemetry, world.clock,
+        world.errors.append, ledger_topic=None, drain_s=0.3,
+    )  # fmt: skip
+    intake.lookup._schemas.reachable = False
+    release = Release({"r.10s": 10_000}, source, world.clock, intake.due, intake.room, {}, {})
+    intake.start(release)
+    source.assign(("r.10s", 0, 0))
+    posted = 0
+    for _ in range(20):  # all of it is due: run/release passes it on, and resumes what it had paused
+        while ("r.10s", 0) not in source.paused and posted < 9_000:
+            source.post([Record("r.10s", 0, posted + n, None, b"schema", (), 0) for n in range(500)])
+            posted += 500
+        while release.count(("r.10s", 0)):
+            release._fire()
+            await asyncio.sleep(0)
+        await until(lambda: not intake._records)
+        held.append(len(intake._held[("r.10s", 0)]))
+    assert max(held) == posted == HELD_RECORDS
+    await intake.stop()
 
 
 async def test_a_bug_stops_the_worker_uncommitted(world, intake) -> None:

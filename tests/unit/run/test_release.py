@@ -64,6 +64,17 @@ async def test_a_partition_pauses_when_much_is_held_and_resumes_when_half_is_gon
     release.close()
 
 
+async def test_a_full_partition_that_somebody_else_resumed_is_paused_again() -> None:
+    clock, source = FakeClock(1_000_000), FakeSource("retry")
+    release = Release(TIERS, source, clock, [].extend, lambda: 1_000, {}, {})
+    bound = release_module.HELD_RECORDS
+    release.hold([record("r.1m", offset, 1_000_000) for offset in range(bound)])
+    source.resume("r.1m", 0)  # as run/consume does once a schema was found
+    release.hold([record("r.1m", bound, 1_000_000)])
+    assert source.paused == {("r.1m", 0)}
+    release.close()
+
+
 async def test_bytes_are_bounded_for_each_partition_by_itself() -> None:
     clock, source = FakeClock(1_000_000), FakeSource("retry")
     release = Release(TIERS, source, clock, [].extend, lambda: 1_000, {}, {})
