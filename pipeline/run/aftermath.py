@@ -122,9 +122,10 @@ class Aftermath:
                     self._lane.disable(delivery)
             case verdict.Hold():
                 delivery.attempts -= 1  # the sender was refused, not this delivery: no attempt is used
-                self._health.refused()
+                self._health.refused(delivery)
                 self.park(delivery, now_ms)
-                self.park_queue()
+                if self._breaker.state == "open":
+                    self.park_queue()
             case verdict.Dead():
                 self._unhealthy(delivery)
                 self._settler.finish(delivery, Outcome.DEAD, cls, detail)

@@ -93,9 +93,10 @@ class Health:
         self._changed()
         return opened
 
-    def refused(self) -> None:
+    def refused(self, delivery: Delivery) -> None:
         """Note that our credentials were refused: the breaker opens at once."""
-        self.breaker.trip(self._time())
+        if self._counts(delivery):
+            self.breaker.trip(self._time())
         self._changed()
 
     def reset(self) -> None:

@@ -144,7 +144,7 @@ async def test_looking_for_the_item_at_fault_opens_no_breaker(world) -> None:
 async def test_a_probe_that_is_halved_leaves_its_place_to_its_first_half(world) -> None:
     together = Together(world, lambda _head, body: Answer(413 if len(json.loads(body)) > 1 else 204),
                         breaker=BreakerPolicy(open_ms=0))  # fmt: skip
-    together.lane._health.refused()
+    together.lane._health.refused(None)
     together.offer(4)
     await until(lambda: world.tracker.watermark() == 4)
     assert set(together.ended().values()) == {"delivered"}

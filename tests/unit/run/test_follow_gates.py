@@ -165,7 +165,7 @@ async def test_hours_that_turn_quiet_while_a_delivery_waits_hold_it(world) -> No
     gated = Gated(world, dataclasses.replace(CONSENT, quiet=(evening,)))
     gated.tables.of["c"] = GRANTED
     lane = world.lanes["crm"]
-    lane._health.refused()
+    lane._health.refused(None)
     gated.take()
     assert await gated.ended() == [("retrying", "timeout", 0)]
     lane.reset()

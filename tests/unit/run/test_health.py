@@ -25,7 +25,7 @@ class Scene:
 
     def opened(self):
         """Refused and open; a second later it is half-open."""
-        self.health.refused()
+        self.health.refused(self.delivery())
         assert not self.health.admits(self.now_s)
         self.now_s += 1.0
 
@@ -54,12 +54,13 @@ def test_opening_and_closing_are_told_once_with_since_when_and_why(scene) -> Non
 
 
 def test_what_began_before_the_breaker_opened_says_nothing_while_it_is_half_open(scene) -> None:
-    old = [scene.delivery() for _ in range(3)]
+    old = [scene.delivery() for _ in range(4)]
     scene.opened()
     probe = scene.probe()
     assert not scene.health.failed(old[0])
     scene.health.succeeded(old[1])
     assert not scene.health.rejected(old[2])
+    scene.health.refused(old[3])
     assert scene.stats.state == "half-open"
     scene.health.succeeded(probe)
     assert scene.stats.state == "closed"
@@ -69,10 +70,7 @@ def test_what_began_before_the_breaker_opened_says_nothing_while_it_is_half_open
 def test_however_the_probe_ends_another_attempt_is_admitted_in_time(scene, end) -> None:
     scene.opened()
     probe = scene.probe()
-    if end == "refused":
-        scene.health.refused()
-    else:
-        getattr(scene.health, end)(probe)
+    getattr(scene.health, end)(probe)
     scene.now_s += 8.0
     assert scene.health.admits(scene.now_s)
 
