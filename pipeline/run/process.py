@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from pipeline.core.offsets import Tracker
     from pipeline.core.switches import Order
-    from pipeline.model import SchemaRef, Sign
+    from pipeline.model import Datum, SchemaRef, Sign
     from pipeline.ports import Acked, Marks, Telemetry, Unknown
     from pipeline.run.asking import Asking
     from pipeline.run.dispatch import Lane
@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 
 ORIGINS_REMEMBERED: Final = 50_000
 """Copies of events whose origins are remembered, to tell second ones: about 15 MB in a worker that takes copies."""
+NO_EVENT: Final = Undecodable("run without its event")
+NO_ORIGIN: Final = Undecodable("a run without what its event was copied from")
+UNMAPPED: Final = "no mapping for this record any more"
 
 
 @value
@@ -272,16 +275,13 @@ class Process:
             self._newer += 1
             self._settlement.pass_on(unread(record, tracker, now_ns))
             return None
-        if isinstance(state, runstate.Unreadable) or record.value is None:
-            detail = state.detail if isinstance(state, runstate.Unreadable) else "run without its event"
-            self._undecodable(record, tracker, detail, now_ns)
+        if isinstance(state, runstate.Unreadable):
+            self._undecodable(record, tracker, state.detail, now_ns)
             return None
         original = self._as_consumed(record, state.source)
-        if original is None:
-            self._undecodable(record, tracker, "a run without what its event was copied from", now_ns)
-            return None
-        read = self._read(original)
+        read = self._read(original) if isinstance(original, Record) else original
         if isinstance(read, (int, bytes)):
+            assert isinstance(original, Record)
             return original.topic, read
         if isinstance(read, tuple) and (partition := self._unready(read, state.source)) is not None:
             return Unread(partition)
@@ -292,10 +292,12 @@ class Process:
         elif self._resumed.repeated(state, record):
             self._settlement.dropped(tracker, record.offset)
         elif isinstance(read, tuple):
-            self._resume(record, tracker, state, read, route, now_ns)
-        else:
-            detail = read.detail if isinstance(read, Undecodable) else "no mapping for this record any more"
-            self._undecodable(record, tracker, detail, now_ns)
+            _, event, datum = read
+            self._resume(record, tracker, state, event, datum, route, now_ns)
+        else:  # its deliveries were announced: each has to end, under what the state still says of the event
+            event = Event(state.event_id, "", state.source[3], "", {})
+            why = read if isinstance(read, Undecodable) else UNMAPPED
+            self._resume(record, tracker, state, event, {}, why, now_ns)
         return None
 
     def _route(self, state: runstate.RunState, read: Read) -> Route | str | None:
@@ -307,19 +309,20 @@ class Process:
         return route
 
     def _resume(
-        self, record: Record, tracker: Tracker, state: runstate.RunState, read: Read, route: Route | str | None,
-        now_ns: int,
+        self, record: Record, tracker: Tracker, state: runstate.RunState, event: Event, datum: Datum,
+        route: Route | Undecodable | str | None, now_ns: int,
     ) -> None:  # fmt: skip
-        _, event, datum = read
         trace = Trace(state.trace_id, state.link, state.sampled)
         flight = Flight(record, tracker, state.source, event, trace, now_ns, deliveries=state.deliveries)
         self._resumed.go_on(flight, state, route, event, datum, self.told, now_ns // 1_000_000)
 
-    def _as_consumed(self, record: Record, source: tuple[str, int, int, int]) -> Record | None:
+    def _as_consumed(self, record: Record, source: tuple[str, int, int, int]) -> Record | Undecodable:
         """Put a retry record back where its event came from: an ID derived from the position must not change."""
         topic, partition, offset, stamp_ms = source
+        if record.value is None:
+            return NO_EVENT
         if topic == self._copies:
-            return rekey.consumed(record)
+            return rekey.consumed(record) or NO_ORIGIN
         return Record(topic, partition, offset, record.key, record.value, record.headers, stamp_ms)
 
     # --------------------------------------------------------------------------------------- before either
@@ -353,14 +356,16 @@ class Process:
         if isinstance(state, runstate.Unreadable):
             return None if state.newer else FailureClass.UNDECODABLE
         original = self._as_consumed(record, state.source)
-        read = self._read(original) if original is not None and record.value is not None else None
+        read = self._read(original) if isinstance(original, Record) else original
         if isinstance(read, (int, bytes)):
-            assert original is not None
+            assert isinstance(original, Record)
             return original.topic, read
+        if self._asking.drafted(state.journey):
+            return None
         if not isinstance(read, tuple):
-            return FailureClass.UNDECODABLE
+            return FailureClass.CONFIG if isinstance(read, LedgerReason) else FailureClass.UNDECODABLE
         route = self._route(state, read)
-        if route == definitions.LATER or self._asking.drafted(state.journey):
+        if route == definitions.LATER:
             return None
         steps = {step.name for step in route.steps} if isinstance(route, Route) else set()
         return None if steps.issuperset(state.steps) else FailureClass.CONFIG

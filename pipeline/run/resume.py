@@ -24,6 +24,7 @@ from pipeline.model import (
     Run,
     SkipReason,
     Step,
+    Undecodable,
 )
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Resume:
         self,
         flight: Flight,
         state: runstate.RunState,
-        route: Route | str | None,
+        route: Route | Undecodable | str | None,
         event: Event,
         datum: Datum,
         told: Callable[[str, int, int, bool], Order | None] | None,
@@ -73,10 +74,10 @@ class Resume:
     ) -> None:
         """Take up the steps of a run that wait, and those that were not started.
 
-        `route` None: its journey is gone; a word says why its definition is of no use.
+        `route` None: its journey is gone; a word says why its definition is of no use, Undecodable why its event is.
         """
-        why = route if isinstance(route, str) else REMOVED
-        route = None if isinstance(route, str) else route
+        why = route if isinstance(route, (str, Undecodable)) else REMOVED
+        route = None if isinstance(route, (str, Undecodable)) else route
         self._settlement.opened(flight, len(state.steps) + len(state.ahead))
         route = self._asking.today(route or Route(state.journey, state.hash, 0, None, ()))
         known = {step.name: step for step in route.steps}
@@ -112,7 +113,10 @@ class Resume:
         if run.results is not None:
             self._follow.ended(run, now_ms)
 
-    def _restore(self, run: Run, state: runstate.RunState, known: Mapping[str, Step], datum: Datum, why: str) -> None:
+    def _restore(
+        self, run: Run, state: runstate.RunState, known: Mapping[str, Step], datum: Datum,
+        why: str | Undecodable,
+    ) -> None:  # fmt: skip
         """Put a run back where it stopped. What the configuration does not have any more ends now."""
         here = tuple(known[name] for name in state.ahead if name in known)
         self._follow.keep(run, datum, here)
@@ -131,7 +135,7 @@ class Resume:
             delivery = Delivery(name, step, run, b"", b"", 0)
             self._removed(delivery, why)
 
-    def _step(self, delivery: Delivery, event: Event, datum: Datum, now_ms: int, *, gone: str) -> None:
+    def _step(self, delivery: Delivery, event: Event, datum: Datum, now_ms: int, *, gone: str | Undecodable) -> None:
         settlement = self._settlement
         if gone:
             self._removed(delivery, gone)
@@ -144,10 +148,12 @@ class Resume:
         else:
             self._follow.ask(delivery, event, datum, now_ms)
 
-    def _removed(self, delivery: Delivery, why: str) -> None:
+    def _removed(self, delivery: Delivery, why: str | Undecodable) -> None:
         """Settle what the configuration has no step for: of a draft, of purpose."""
         if self._asking.drafted(delivery.step.journey):
             self._settlement.skip(delivery, SkipReason.STATUS)
+        elif isinstance(why, Undecodable):
+            self._settlement.finish(delivery, Outcome.DEAD, FailureClass.UNDECODABLE, why.detail)
         else:
             self._settlement.finish(delivery, Outcome.DEAD, FailureClass.CONFIG, why)
 

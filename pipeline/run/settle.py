@@ -324,7 +324,7 @@ class Settlement:
         event = flight.event
         assert event is not None
         topic, partition, offset, stamp_ms = flight.source
-        reference = self._customer_ref(event.customer_id)
+        reference = self._customer_ref(event.customer_id) if event.customer_id else ""  # "": not known any more
         content = outcome.encode(
             delivery.step.outcome_prefix, event.id, event.type, delivery.id, reference, topic, partition, offset,
             stamp_ms, event.time_ms, flight.deliveries, flight.trace.trace_id, outcome_, reason, delivery.status,

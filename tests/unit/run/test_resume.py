@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from pipeline.core import definitions, runstate
+import pytest
+
+from pipeline.core import definitions, payload, runstate
 from pipeline.model import Kind, Record
 from tests.unit.run.conftest import FRAME, REF, retry_record, step, until
 
@@ -79,6 +81,40 @@ async def test_damaged_state_is_dead_with_its_bytes(world, made) -> None:
     resume(world, made, record)
     await until(lambda: world.tracker.watermark() == 8)
     assert world.producer.of("g.dead")[0].value == FRAME + b"hello"
+
+
+@pytest.mark.parametrize(
+    ("value", "cls", "detail"),
+    [
+        ("unmapped", "config", "no mapping for this record any more"),
+        (b"damaged", "undecodable", "damaged"),
+        (b"nameless", "undecodable", "missing id"),
+        (None, "undecodable", "run without its event"),
+    ],
+)
+async def test_each_delivery_of_a_run_whose_event_cannot_be_had_any_more_ends_by_itself(
+    world, made, value, cls, detail
+) -> None:
+    made.plans.steps = (step("one"), step("two"))
+    made.learn("in", REF, "known")
+    made.learn("in", 9, "a schema that nothing maps")
+    content = b"\x00\x00\x00\x00\x09hello" if value == "unmapped" else value and FRAME + value
+    record = dataclasses.replace(retry_record(world, {"one": (3, 0), "two": (0, 0)}), value=content)
+    assert made.foretell_run(record, 0) == cls
+    resume(world, made, record)
+    await until(lambda: world.tracker.watermark() == 8)
+    assert {row.outcome for row in world.outcomes()} == {"dead"}
+    rows = {row.delivery_id: row for row in world.outcomes()}
+    announced = {payload.delivery_id("e-7", each.id_suffix) for each in made.plans.steps}
+    assert rows.keys() == announced
+    told = {(row.reason, row.event_id, row.topic, row.partition, row.offset, row.deliveries) for row in rows.values()}
+    assert told == {(cls, "e-7", "in", 3, 7, 2)}
+    assert {row.customer_ref for row in rows.values()} == {""}
+    letters = [dict(each.headers) for each in world.producer.of("g.dead")]
+    assert [(each["hookline-step"], each["hookline-detail"].decode()) for each in letters] == [
+        (b"one", detail), (b"two", detail),
+    ]  # fmt: skip
+    assert all(last < 7 for _, last, _ in world.tracker.ledger()), "the position had deliveries"
 
 
 async def test_what_a_later_release_wrote_is_passed_on_as_it_is_and_said_once_a_minute(world, made) -> None:
