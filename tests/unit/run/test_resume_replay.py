@@ -10,7 +10,8 @@ from pipeline.cli import failed as finding
 from pipeline.cli import rerun
 from pipeline.cli.letter import letter
 from pipeline.core import payload, replay, runstate
-from pipeline.model import Answer, Outcome, Record
+from pipeline.model import Answer, ConsentSaid, Known, Outcome, Record
+from pipeline.testing.fakes import FakeTables
 from tests.support.followed import AT, after, answering
 from tests.unit.run.conftest import step, until
 
@@ -180,3 +181,24 @@ async def test_an_attempt_that_was_answered_or_never_sent_did_not_arrive_unnotic
     await answered.settled()
     assert dict(answered.world.producer.of("g.dead")[0].headers)["hookline-ambiguous"] == b"no"
     assert payload.delivery_id("e-0", b"/welcome/a") == answered.world.outcomes()[0].delivery_id
+
+
+@pytest.mark.parametrize(
+    ("granted", "sent", "ended"), [(True, ["offer"], "delivered"), (False, [], "skipped(consent)")]
+)
+async def test_consent_withdrawn_before_a_dead_letter_is_replayed_means_no_request(
+    workers, granted, sent, ended
+) -> None:
+    wants = dataclasses.replace(step("offer"), basis="consent", purpose="marketing", channels=("email",))
+    first, second = workers(wants), workers(wants)
+    for worker, says in ((first, True), (second, granted)):
+        tables = FakeTables()
+        tables.of["c"] = Known({"marketing": ConsentSaid("marketing", granted=says, at_ms=1)})
+        worker.process._asking.attach(tables, None)
+    first.answers["offer"] = Answer(422)
+    first.take()
+    await first.settled()
+    assert first.ended() == {"offer": "rejected(client_error)"}
+    second.resume(replayed(first, "offer"))
+    await second.settled()
+    assert (second.sent, second.ended()) == (sent, {"offer": ended})
