@@ -1,4 +1,7 @@
-"""Keeps the definitions of a worker's journeys on the control topic, and deletes those that no run can need now."""
+"""Keeps the definitions of a worker's journeys on the control topic, and deletes those that no run can need now.
+
+So it does with orders that mean no run any more.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from pipeline.errors import BrokerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from pipeline.core.definitions import Definitions
     from pipeline.ports import Clock, Producer
@@ -19,13 +22,17 @@ EVERY_S: Final = 3_600.0
 """How often a running worker looks whether a definition is due."""
 
 
-async def publish(definitions: Definitions, producer: Producer, topic: str, clock: Clock) -> None:
+async def publish(
+    definitions: Definitions, producer: Producer, topic: str, clock: Clock, outdated: Callable[[int], Iterable[bytes]]
+) -> None:
     """Write what is due, and wait for the acks: no run may be handed over that nobody could finish.
 
+    `outdated` has the keys of what else is to be deleted, at a time in Unix ms.
     Raises BrokerError when they do not come within ACKED_S, or the topic takes no record so large.
     """
     definitions.begin()
-    due = list(definitions.due(clock() // 1_000_000))
+    now_ms = clock() // 1_000_000
+    due = [*definitions.due(now_ms), *((key, None) for key in outdated(now_ms))]
     left, refused = len(due), ""
     if not due:
         return
@@ -56,6 +63,7 @@ async def keep(
     producer: Producer,
     topic: str,
     clock: Clock,
+    outdated: Callable[[int], Iterable[bytes]],
     log: Callable[..., None],
     every_s: float = EVERY_S,
 ) -> None:
@@ -63,6 +71,6 @@ async def keep(
     while True:
         await asyncio.sleep(every_s)
         try:
-            await publish(definitions, producer, topic, clock)
+            await publish(definitions, producer, topic, clock, outdated)
         except BrokerError as error:
             log("warning", "definitions_unwritten", detail=str(error).splitlines()[0])

@@ -82,6 +82,10 @@ class Switchboard:
         self._brakes = tuple(brakes)
         self._brake()
 
+    def outdated(self, now_ms: int) -> tuple[bytes, ...]:
+        """Return the keys of orders that mean nothing any more: each worker has them deleted, once that is so."""
+        return self._switches.outdated(now_ms, self._definitions.max_age_ms())
+
     # ------------------------------------------------------------------------------------------- the topic
 
     def _read(self, records: list[Record]) -> None:

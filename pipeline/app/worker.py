@@ -127,7 +127,7 @@ class Worker:
             rotating.cancel()
             await self._close(producer)
             raise
-        definitions = self._compiled.definitions, producer, control_topic, time.time_ns
+        definitions = self._compiled.definitions, producer, control_topic, time.time_ns, self.switchboard.outdated
         await publish(*definitions)
         await self._start_tables(producer)
         self._open_intakes(producer, settlement, self.switchboard)

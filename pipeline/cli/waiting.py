@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from pipeline.cli import options, screen, switching
 from pipeline.core import switches
@@ -16,10 +16,6 @@ if TYPE_CHECKING:
 
     from pipeline.cli.backlog import WaitingStep
     from pipeline.config.models import Config
-    from pipeline.core.switches import Switches
-
-ORDER_KEPT_MS: Final = 604_800_000
-"""A drop is taken off the topic after so long: nothing that waited then waits any more, in the same tier."""
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -188,11 +184,9 @@ def _drop(args: argparse.Namespace, config: Config, settings: Mapping[str, str])
     meant = [each for each in _waiting(config, settings) if each.destination == name and each.began_ms < before_ms]
     missing: list[str] = []
     if meant and args.yes:
-        fleet, said = switching.read(config, settings)
-        records = _outdated(said, now_ms)
+        fleet, _ = switching.read(config, settings)
         content = switches.content(DROP, who, why, now_ms, before_ms=before_ms)
-        records[switches.order_key(DROP, name, now_ms)] = content
-        missing = switching.give(config, settings, fleet, records)
+        missing = switching.give(config, settings, fleet, {switches.order_key(DROP, name, now_ms): content})
     if args.json:
         screen.print_json({
             "destination": name, "before_ms": before_ms, "count": len(meant), "ordered": bool(meant and args.yes),
@@ -207,12 +201,3 @@ def _drop(args: argparse.Namespace, config: Config, settings: Mapping[str, str])
             f"{screen.count(len(meant))} deliveries would end as skipped(dropped); nothing was done, do it with --yes"
         )
     return switching.verdict(missing)
-
-
-def _outdated(said: Switches, now_ms: int) -> dict[bytes, bytes | None]:
-    """Return the deletion of drops that mean nothing any more."""
-    return {
-        switches.order_key(DROP, each.destination, each.given_ms): None
-        for each in said.orders(DROP)
-        if now_ms - each.at_ms > ORDER_KEPT_MS
-    }

@@ -91,6 +91,10 @@ class Definitions:
         found = self._own.get(name) or self._others.get(name)
         return None if found is None else found.content
 
+    def max_age_ms(self) -> int:
+        """Return the greatest age that the event of a run may have, of any definition that is known."""
+        return max((each.max_age_ms for each in (*self._own.values(), *self._others.values())), default=0)
+
     def due(self, now_ms: int) -> Iterator[tuple[bytes, bytes | None]]:
         """Yield the records to write: own definitions that are not there or were not used lately, ends of others."""
         for name, each in self._own.items():

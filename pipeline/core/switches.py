@@ -31,6 +31,8 @@ SCOPES: Final = ("destination", "journey", "step", INTAKE)
 """What can be paused; a step is named JOURNEY.STEP, an intake by its input topic, that of the retry topics `retry`."""
 TEXT_MAX: Final = 500
 """Characters kept of a reason or a name."""
+DROP_SLACK_MS: Final = 8 * 86_400_000
+"""How long a drop is kept beyond the greatest age of a run: the last retry tier, clocks, and a fleet's absence."""
 RELEASE_GRACE_MS: Final = 10_000
 """A release also means runs that were held back this much later: workers need a moment to hear of a resumption."""
 
@@ -153,6 +155,17 @@ class Switches:
     def orders(self, *verbs: str) -> tuple[Order, ...]:
         """Return the orders of these kinds, oldest first."""
         return tuple(sorted((each for each in self._orders.values() if each.verb in verbs), key=lambda o: o.at_ms))
+
+    def outdated(self, now_ms: int, max_age_ms: int) -> tuple[bytes, ...]:
+        """Return the keys of drops that mean nothing any more: what they mean is too old to be sent by itself.
+
+        `max_age_ms` is the greatest age that the event of a run may have.
+        """
+        return tuple(
+            order_key(DROP, each.destination, each.given_ms)
+            for each in self.orders(DROP)
+            if now_ms - each.at_ms > max_age_ms + DROP_SLACK_MS
+        )
 
     def of_intake(self, name: str) -> Switch | None:
         """Return the last word on an intake, None if there is none."""

@@ -71,3 +71,11 @@ def test_the_longest_unused_are_forgotten_first(known, monkeypatch):
     for at, name in enumerate(("b1", "b2", "b3")):
         known.note(f"definition:{name}".encode(), THEIRS, at)
     assert [known.get(name) is None for name in ("b1", "b2", "b3")] == [True, False, False]
+
+
+def test_the_greatest_age_of_a_run_is_that_of_any_definition_known() -> None:
+    known = Definitions({"a" * 20: Definition(b"{}", 5)})
+    assert known.max_age_ms() == 5
+    known.note(definitions.PREFIX + b"b" * 20, b'{"max_age_ms": 70}', 1)
+    assert known.max_age_ms() == 70
+    assert Definitions({}).max_age_ms() == 0

@@ -129,3 +129,16 @@ def test_a_drop_comes_before_a_release_and_other_destinations_are_not_meant() ->
     drop, release = order(DROP), order(RELEASE)
     assert switches.told([release, drop], ("crm", "mail"), NOW, 0) is drop
     assert switches.told([release, drop], ("mail",), NOW, 0) is None
+
+
+def test_a_drop_ends_once_all_that_it_means_is_too_old_to_be_sent_and_no_sooner() -> None:
+    said, day_ms = Switches(), 86_400_000
+    key = switches.order_key(DROP, "crm", NOW)
+    note(said, key, DROP, before_ms=NOW)
+    note(said, switches.order_key(RELEASE, "crm", NOW), RELEASE)
+    age_ms = 30 * day_ms
+    assert said.outdated(NOW + age_ms + switches.DROP_SLACK_MS, age_ms) == ()
+    assert said.outdated(NOW + age_ms + switches.DROP_SLACK_MS + 1, age_ms) == (key,)
+    said.note(key, None, NOW)
+    assert [each.verb for each in said.orders(DROP, RELEASE)] == [RELEASE]
+    assert said.outdated(NOW + 100 * day_ms, age_ms) == ()
