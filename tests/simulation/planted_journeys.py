@@ -13,7 +13,6 @@ from pipeline.model import Outcome, SkipReason
 from pipeline.run.follow import Follow
 from pipeline.run.lines import Entry
 from pipeline.run.memory import Recall
-from pipeline.run.past import Past
 from pipeline.run.recheck import Recheck
 from pipeline.run.resume import Resume
 from pipeline.run.turns import Turns
@@ -165,14 +164,6 @@ def obeys_no_pause(patch):
 def lets_events_of_a_customer_go_side_by_side(patch):
     init = Entry.__init__
     patch(Entry, "__init__", lambda self, log, record, _, size: init(self, log, record, b"%d" % record.offset, size))
-
-
-def takes_copies_up_again(patch):
-    patch(Past, "see", lambda *_: False)
-
-
-def forgets_what_is_over_until_it_is_committed(patch):
-    patch(Past, "over", lambda *_: False)
 
 
 def goes_on_with_a_log_before_it_was_looked_back_into(patch):

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from pipeline.testing.simulation.world import Member, World
 
+UNHEARD_S: Final = 40.0
+"""The longest that a worker does not hear what customers say."""
 _FOREIGN: Final = ("hl1:AAACm08Y6HSnoSMBAQ", "R1-3,5", "B0:ff", "bAAAAAQ==", "{}")
 """Metadata as this program (of another place) and others write it."""
 
@@ -32,7 +34,8 @@ class Faults:
     def kinds(self) -> list[Callable[[], None]]:
         """Return all there are."""
         return [
-            self.crash, self.stop, self.start, self.rebalance, self.zombie, self.again, self.jump, self.clock,
+            self.crash, self.crash, self.zombie, self.stop, self.start, self.rebalance, self.zombie, self.again,
+            self.jump, self.clock,
             self.lost_ack, self.slow_commit, self.refusal, self.fatal, self.outage, self.unheard, self.unread,
             self.pause, self.order, self.erasure, self.gap, self.foreign,
         ]  # fmt: skip
@@ -163,13 +166,15 @@ class Faults:
         self._after(self._chance.uniform(1.0, 15.0), lambda: down.discard(name))
 
     def unheard(self) -> None:
-        """Let a worker not hear for a while what customers say."""
+        """Let a worker not hear for a while what customers say, and let some of them say something."""
         member = self._member()
         if member is None:
             return
-        seconds = self._chance.uniform(0.5, 20.0)
-        self._world.facts.unheard_s = max(self._world.facts.unheard_s, 20.0)
+        seconds = self._chance.uniform(0.5, UNHEARD_S)
+        self._world.facts.unheard_s = max(self._world.facts.unheard_s, UNHEARD_S)
         member.hearing.stop()
+        for _ in range(5):
+            self._after(self._chance.uniform(0.1, 3.0), self._people.speak)
         self._after(seconds, member.hearing.go_on)
 
     def unread(self) -> None:

@@ -252,7 +252,10 @@ class World:
         if member.worker.producer.dead is not None:
             self.flaw(f"{member.name} sent a request after it was killed")
         self.promises.request(member.worker, request, weather.not_before_s(reply))
+        copied = {each.id for each in self.facts.copies}  # a copy has a turn of its own, under the same ID
         for event_id, journey, step in weather.members(request):
+            if event_id in copied:
+                continue
             for what in self._order.asked(journey, step, event_id):
                 self.flaw(f"{self.facts.name(event_id)} {journey}.{step}: {what}")
         if weather.taken(reply):
