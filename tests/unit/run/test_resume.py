@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 
 from pipeline.core import definitions, payload, runstate
-from pipeline.model import Kind, Record
-from tests.unit.run.conftest import FRAME, REF, retry_record, step, until
+from pipeline.core.account import Account
+from pipeline.model import Answer, Kind, Record
+from tests.support.followed import after
+from tests.unit.run.conftest import DAY, FRAME, REF, retry_record, step, until
 
 
 def resume(world, process, record: Record) -> None:
@@ -115,6 +118,26 @@ async def test_each_delivery_of_a_run_whose_event_cannot_be_had_any_more_ends_by
         (b"one", detail), (b"two", detail),
     ]  # fmt: skip
     assert all(last < 7 for _, last, _ in world.tracker.ledger()), "the position had deliveries"
+
+
+async def test_the_account_of_a_run_whose_mapping_is_gone_balances(workers) -> None:
+    steps = (step("one", in_process=()), after("two", "one"))
+    first, second = workers(*steps), workers(*steps)
+    first.answers["one"] = Answer(503)
+    first.take()
+    await first.settled()
+    second.process.learn("in", REF, "a schema that nothing maps")
+    second.resume(first.handed_over()[0])
+    await second.settled()
+    assert second.ended() == {"one": "dead(config)", "two": "dead(config)"}
+    account = Account()
+    for row in (*first.world.outcomes(), *second.world.outcomes()):
+        account.outcome(row)
+    now_ms = second.world.clock() // 1_000_000 + DAY
+    account.ledger(SimpleNamespace(topic="in", partition=0, first=0, next=1, at_ms=now_ms, empty=()))  # of its commit
+    report = account.report({("in", 0): 1}, {("in", 0): 0}, now_ms, 0, now_ms)
+    assert report.balanced
+    assert (report.events, report.deliveries) == (1, {"dead": 2})
 
 
 async def test_what_a_later_release_wrote_is_passed_on_as_it_is_and_said_once_a_minute(world, made) -> None:
