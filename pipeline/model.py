@@ -77,6 +77,8 @@ ORIGIN: Final = "hookline-origin"
 
 Topic, partition, offset and timestamp (Unix ms) of the record that was copied, with slashes between.
 """
+ORIGINAL_KEY: Final = "hookline-key"
+"""Header of what is keyed by customer, a copy or an entry of a log: the input record's key, where it had one."""
 
 # ------------------------------------------------------------------------------------------------------ one event in
 

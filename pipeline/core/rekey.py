@@ -9,10 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from pipeline.model import ORIGIN, Record
-
-KEY: Final = "hookline-key"
-"""Header: the original key; absent if there was none."""
+from pipeline.model import ORIGIN, ORIGINAL_KEY, Record
 
 _ORIGIN: Final = re.compile(rb"([A-Za-z0-9._-]{1,249})/(\d{1,10})/(\d{1,19})/(-?\d{1,19})", re.ASCII)
 
@@ -24,10 +21,10 @@ def name(record: Record) -> str:
 
 def headers(record: Record) -> list[tuple[str, bytes]]:
     """Return the headers of a record's copy; its value is the record's own, its key the customer's ID."""
-    made = [(name, content or b"") for name, content in record.headers if name not in (ORIGIN, KEY)]
+    made = [(name, content or b"") for name, content in record.headers if name not in (ORIGIN, ORIGINAL_KEY)]
     made.append((ORIGIN, f"{name(record)}/{record.timestamp_ms}".encode()))
     if record.key is not None:
-        made.append((KEY, record.key))
+        made.append((ORIGINAL_KEY, record.key))
     return made
 
 
@@ -38,7 +35,7 @@ def consumed(copy: Record) -> Record | None:
         return None
     topic, partition, offset, stamp_ms = found.groups()
     return Record(
-        topic.decode(), int(partition), int(offset), copy.header(KEY), copy.value, copy.headers, int(stamp_ms)
+        topic.decode(), int(partition), int(offset), copy.header(ORIGINAL_KEY), copy.value, copy.headers, int(stamp_ms)
     )
 
 
@@ -47,7 +44,7 @@ def taken(copy: Record, original: Record) -> Record:
 
     Retry records and dead letters are made of it, so they have the original key, too.
     """
-    kept = tuple(each for each in copy.headers if each[0] != KEY)
+    kept = tuple(each for each in copy.headers if each[0] != ORIGINAL_KEY)
     return Record(copy.topic, copy.partition, copy.offset, original.key, copy.value, kept, original.timestamp_ms)
 
 

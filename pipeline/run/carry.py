@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pipeline.core import deadletter, journeys, runstate
-from pipeline.model import Kind, value
+from pipeline.model import ORIGINAL_KEY, Kind, value
 from pipeline.run.handover import state_of
-from pipeline.run.past import KEY_HEADER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -93,7 +92,7 @@ class Carrier:
         headers = deadletter.original_headers(record)
         headers.append((runstate.STATE_HEADER, header))
         if record.key is not None:
-            headers.append((KEY_HEADER, record.key))
+            headers.append((ORIGINAL_KEY, record.key))
         partition = runstate.log_partition(customer, partitions)
         if not self._write(flight, topic, customer.encode(), headers, acked, partition):
             return "too_large_to_hand_over"

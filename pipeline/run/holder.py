@@ -1,4 +1,4 @@
-"""What is asked of whoever keeps records that are not to be taken up yet, and what he asks of a lane."""
+"""What run/consume asks of whoever keeps records that are not to be taken up yet, and what that asks of a lane."""
 
 from __future__ import annotations
 

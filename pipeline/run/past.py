@@ -11,13 +11,11 @@ from bisect import bisect
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pipeline.core import runstate
-from pipeline.model import Record
+from pipeline.model import ORIGINAL_KEY, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-KEY_HEADER: Final = "hookline-key"
-"""The input record's key, where it had one: the log's own key is the customer's ID."""
 NOTE_HEADER: Final = "hookline-note"
 """Of a note: the offset of the record whose run it is about, in the same partition."""
 _OFFSET_DIGITS_MAX: Final = 19
@@ -43,9 +41,9 @@ def noted(record: Record) -> int | None:
 
 def keyed_as_input(record: Record) -> Record:
     """Return an entry with the key its input record had."""
-    headers = tuple(each for each in record.headers if each[0] != KEY_HEADER)
+    headers = tuple(each for each in record.headers if each[0] != ORIGINAL_KEY)
     return Record(
-        record.topic, record.partition, record.offset, record.header(KEY_HEADER), record.value, headers,
+        record.topic, record.partition, record.offset, record.header(ORIGINAL_KEY), record.value, headers,
         record.timestamp_ms,
     )  # fmt: skip
 

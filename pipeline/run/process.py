@@ -4,6 +4,9 @@ Synchronous from start to end: one call takes a Kafka record to run/follow, whic
 offers them to `lane.offer()` (run/dispatch), whose verdict comes back to run/settle, which has run/follow start what
 comes after, and closes the position in core/offsets, which run/consume commits. Decisions are made in core/; here they
 are only put in order and acted on.
+
+What has to wait comes back: run/release or run/turns hold it, and hand it to `retry` once it is due or has its turn.
+Where inputs are not keyed by customer and journeys remember, run/rekey takes their records, and `copy` the copies.
 """
 
 from __future__ import annotations

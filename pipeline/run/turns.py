@@ -39,6 +39,8 @@ HELD_RECORDS: Final = 1_000
 """Records held per partition, those under way among them, before fetching it pauses."""
 HELD_BYTES: Final = 1_048_576
 """Bytes held per partition before fetching it pauses."""
+LOOKS_AT_ONCE: Final = 2
+"""Partitions looked back into side by side: each takes a consumer and a thread of its own."""
 AGAIN_S: Final = 1.0
 """How soon a partition that could not be looked back into is tried again."""
 NO_ROOM_S: Final = 0.01
@@ -50,7 +52,10 @@ _Key = tuple[str, int]
 
 
 class Turns:
-    """Of one worker. `pass_on` is called on the loop, never from within `hold`. Nothing here raises or waits."""
+    """Of one worker. `pass_on` is called on the loop, never from within `hold`.
+
+    No call waits, and none raises but for a bug of ours; partitions are looked back into in tasks.
+    """
 
     def __init__(
         self,
@@ -65,7 +70,10 @@ class Turns:
         log: Callable[..., None],
         fatal: Callable[[BaseException], None],
     ) -> None:
-        """`room` says how many records may be passed on; `calls` as in run/release."""
+        """`room` says how many records may be passed on; `calls` as in run/release.
+
+        `fatal` stops the worker over what a look back raised.
+        """
         self._source = source
         self._reader = reader
         self._producer = producer
@@ -80,7 +88,7 @@ class Turns:
         self._ready: deque[Entry] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._reading = asyncio.Semaphore(2)
+        self._reading = asyncio.Semaphore(LOOKS_AT_ONCE)
         self._closed = False
 
     # --------------------------------------------------------------------------------------- what comes and goes

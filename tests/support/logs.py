@@ -10,9 +10,9 @@ import asyncio
 from pipeline.core import runstate
 from pipeline.core.runstate import RunState, StepState
 from pipeline.errors import BrokerError
-from pipeline.model import Record
+from pipeline.model import ORIGINAL_KEY, Record
 from pipeline.run.lines import TurnTracker
-from pipeline.run.past import KEY_HEADER, NOTE_HEADER, noted
+from pipeline.run.past import NOTE_HEADER, noted
 from pipeline.run.turns import Turns
 from pipeline.testing.fakes import FakeClock, FakeSource
 
@@ -49,7 +49,7 @@ class Log:
 
     def event(self, customer: str, number: int, **more) -> Record:
         """Append an event's entry, as routing does."""
-        headers = ((runstate.STATE_HEADER, state(number, **more)), (KEY_HEADER, b"k"))
+        headers = ((runstate.STATE_HEADER, state(number, **more)), (ORIGINAL_KEY, b"k"))
         return self.append(customer.encode(), b"v", headers)
 
     def note(self, about: int, header: bytes = b"") -> Record:

@@ -18,6 +18,7 @@ from mkdocs.config import load_config
 from ruamel.yaml import YAML
 
 from pipeline import cli, model
+from pipeline.adapters.telemetry import outbox
 from pipeline.config.cases import CaseFile
 from pipeline.config.compile import compile as compile_config
 from pipeline.config.contacting import Cap
@@ -30,7 +31,7 @@ from pipeline.config.remember import Awaited, Success
 from pipeline.config.secrets import Secrets
 from pipeline.core import deadletter, payload, runstate, verdict
 from pipeline.model import Answer, Failure, FailureClass, RetryPolicy
-from pipeline.run import consume, release
+from pipeline.run import brake, consume, lines, release, turns
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -151,6 +152,11 @@ def commands():
     [
         ("records a turn", consume.TURN_RECORDS),
         ("open positions per worker", consume.UNSETTLED_MAX),
+        ("records of a log held in memory", turns.HELD_RECORDS),
+        ("records of a log held in memory", turns.HELD_BYTES // 2**20),
+        ("records of a log looked back into and remembered", lines.LOOK_BACK),
+        ("records looked at before an intake that braked goes on", brake.LOOK_RECORDS),
+        ("spans that wait to be exported", outbox.QUEUE_SPANS_MAX),
         ("retry records held in memory", release.HELD_RECORDS),
         ("retry records held in memory", release.HELD_BYTES // 2**20),
         ("request body", payload.BODY_BYTES_MAX // 2**20),

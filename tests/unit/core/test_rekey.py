@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core import deadletter, rekey
-from pipeline.model import ORIGIN, Record
+from pipeline.model import ORIGIN, ORIGINAL_KEY, Record
 
 HEADERS = (("traceparent", b"00-1"), ("tenant", None), ("tenant", b"x"))
 RECORD = Record("shop.orders", 3, 17, b"order-9", b"bytes", HEADERS, 1_700_000_000_123)
@@ -20,7 +20,7 @@ def copy_of(record: Record) -> Record:
 
 
 names = st.text("abz.-_09", min_size=1, max_size=20)
-headers = st.lists(st.tuples(st.sampled_from(("a", "hookline-x", ORIGIN, rekey.KEY)), st.binary(max_size=8)))
+headers = st.lists(st.tuples(st.sampled_from(("a", "hookline-x", ORIGIN, ORIGINAL_KEY)), st.binary(max_size=8)))
 
 
 @given(names, st.integers(0, 2**31 - 1), st.integers(0, 2**63 - 1), st.none() | st.binary(), headers,
@@ -30,7 +30,7 @@ def test_a_copy_is_read_as_the_record_it_was_made_of(topic, partition, offset, k
     back = rekey.consumed(copy_of(record))
     assert back is not None
     assert dataclasses.replace(back, headers=()) == dataclasses.replace(record, headers=())
-    own = (ORIGIN, rekey.KEY)
+    own = (ORIGIN, ORIGINAL_KEY)
     assert [each for each in back.headers if each[0] not in own] == [each for each in said if each[0] not in own]
 
 
@@ -47,7 +47,7 @@ def test_what_is_taken_up_has_the_originals_key_and_time_at_the_copys_place_and_
     taken = rekey.taken(one, original)
     assert (taken.topic, taken.partition, taken.offset) == ("g.events", 1, 5)
     assert (taken.key, taken.value, taken.timestamp_ms) == (b"order-9", b"bytes", RECORD.timestamp_ms)
-    assert taken.header(rekey.KEY) is None
+    assert taken.header(ORIGINAL_KEY) is None
     handed_over = dataclasses.replace(one, headers=tuple(deadletter.original_headers(taken)))
     assert handed_over.header(ORIGIN) == b"shop.orders/3/17/1700000000123"
     again = rekey.consumed(handed_over)

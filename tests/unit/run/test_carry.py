@@ -6,9 +6,8 @@ import pytest
 
 from pipeline.core import runstate
 from pipeline.core.offsets import Tracker
-from pipeline.model import TURN, Kind, Outcome, Record, Route, Waiting
+from pipeline.model import ORIGINAL_KEY, TURN, Kind, Outcome, Record, Route, Waiting
 from pipeline.run.carry import Carrier, OwnTopics
-from pipeline.run.past import KEY_HEADER
 from pipeline.run.settle import Settlement
 from pipeline.testing.fakes import FakeProducer
 from tests.support.followed import after
@@ -53,7 +52,7 @@ async def test_an_event_is_in_the_log_before_its_position_is_done(ordered) -> No
     queue(ordered, step("a"), step("b"))
     (entry,) = ordered.producer.of(LOG)
     assert (entry.key, entry.value) == (b"customer-7", b"value")
-    assert (entry.partition, entry.header(KEY_HEADER)) == (runstate.log_partition("customer-7", 3), b"key")
+    assert (entry.partition, entry.header(ORIGINAL_KEY)) == (runstate.log_partition("customer-7", 3), b"key")
     state = runstate.decode(entry.header(runstate.STATE_HEADER))
     assert isinstance(state, runstate.RunState)
     assert (state.hop, state.due_ms, state.source[:3], set(state.steps)) == (1, 0, ("in", 0, 0), {"a", "b"})

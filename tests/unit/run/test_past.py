@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pipeline.core import runstate
-from pipeline.model import Record
-from pipeline.run.past import KEY_HEADER, NOTE_HEADER, Past, in_state, keyed_as_input, noted
+from pipeline.model import ORIGINAL_KEY, Record
+from pipeline.run.past import NOTE_HEADER, Past, in_state, keyed_as_input, noted
 from tests.support.logs import state
 
 
@@ -24,7 +24,7 @@ def test_a_header_that_names_no_offset_makes_no_note(text) -> None:
 
 
 def test_an_entry_has_the_key_of_the_input_again() -> None:
-    with_key = keyed_as_input(record(3, ("traceparent", b"t"), (KEY_HEADER, b"k")))
+    with_key = keyed_as_input(record(3, ("traceparent", b"t"), (ORIGINAL_KEY, b"k")))
     assert (with_key.key, with_key.headers, with_key.offset) == (b"k", (("traceparent", b"t"),), 3)
     assert keyed_as_input(record(3)).key is None
 
