@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 WORKERS = 3
-ROUNDS = 6
+ROUNDS = ("kill", "term", "broker", "kill")
 FREE_FROM = 2
 """From this round on every worker has partitions when its fault comes; before, the frozen one holds up rebalances."""
 EVENTS_A_ROUND = 500
@@ -33,7 +33,7 @@ SEED = 20_261_123
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
     """Keeps every request, with the token of the worker that sent it."""
-    made = Receiver(Behaviour(latency_ms=10, unavailable=0.03, reset=0.01), keep=20 * EVENTS_A_ROUND * ROUNDS)
+    made = Receiver(Behaviour(latency_ms=10, unavailable=0.03, reset=0.01), keep=20 * EVENTS_A_ROUND * len(ROUNDS))
     await made.start()
     yield made
     await made.stop()
@@ -49,14 +49,14 @@ async def test_nothing_is_lost_whatever_dies(tmp_path, kafka_private, unique, re
     try:
         await fleet.begin(WORKERS)
         frozen = fleet.running[0]
-        for number in range(ROUNDS):
+        for number, kind in enumerate(ROUNDS):
             if number >= FREE_FROM:
                 await fleet.serving()
             await fleet.feed(EVENTS_A_ROUND)
             await fleet.under_way(dice.randrange(50, 250))
             if number == 0:
                 stopped = await fleet.freeze(frozen)
-            await _inflict(("kill", "term", "broker", "term")[number % 4], fleet, dice)
+            await _inflict(kind, fleet, dice)
         await eventually(lambda: time.time() >= stopped.at_s + FROZEN_S, timeout_s=FROZEN_S + 1)
         await fleet.thaw(frozen)
         account = await fleet.settled()
