@@ -152,6 +152,7 @@ def _triggered(stage: Stage, per_s: int, change: Callable[[Files], None] | None 
         fleet.start()
         with streaming(topic, per_s, STREAM_S):
             while far.counts()["requests"] < per_s * SETTLE_S:
+                fleet.check()
                 time.sleep(0.05)
             far.counts(reset=True)
             began = time.monotonic(), fleet.cpu_s()
@@ -195,6 +196,7 @@ def kills(stage: Stage) -> Iterator[Row]:
             worker = fleet.start()
             with streaming(topic, KILL_RATE, STREAM_S):
                 while far.counts()["requests"] < KILL_RATE * STREAM_S / 2:
+                    fleet.check()
                     time.sleep(0.05)
                 fleet.kill(worker)
                 fleet.start()

@@ -171,7 +171,7 @@ class Fleet:
         samples: list[Sample] = []
         moved_s = time.monotonic()
         while True:
-            self._check()
+            self.check()
             settled = self.settled()
             now_s = time.monotonic()
             if not samples or settled > samples[-1].written:
@@ -203,7 +203,8 @@ class Fleet:
     def _committed(self) -> int:
         return sum(offset for offset in self._admin.committed(self._group, [self._topic.name]).values() if offset > 0)
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise BrokerError if a worker ended by itself."""
         if any(each.poll() is not None for each in self.workers):
             raise BrokerError(f"a worker ended by itself: {self._said()}")
 
@@ -249,7 +250,7 @@ class Stage:
         group = f"{topic.name}.g{self._made}"
         files: Files = scene.documents(group, topic.name, self.bootstrap, scenario, far, self._sink.url)
         folder = self.folder / group
-        files["hookline.yaml"]["state_dir"] = str(folder.absolute() / "state")
+        files["hookline.yaml"]["state_dir"] = str(folder.absolute().with_name(f"{group}-state"))
         files["hookline.yaml"]["classes"]["properties.sent_us"] = "public"
         files["journeys/welcome.yaml"]["steps"][0]["payload"]["sent_us"] = "${event.properties.sent_us}"
         if change is not None:
