@@ -21,11 +21,14 @@ from tests.bench.measures.measures import ALL, Row
 from tests.bench.measures.stage import Stage
 from tests.support.kafka import RealKafka
 
+ROUNDS = 3
+
 
 def main() -> int:
     """Measure what is named; exit 2 without Go."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(each.name for each in ALL)}")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"of each measure, in turn (default {ROUNDS})")
     parser.add_argument("--record", action="store_true", help="write the tables to docs/benchmarks.md")
     arguments = parser.parse_args()
     unknown = set(arguments.names) - {each.name for each in ALL}
@@ -40,13 +43,15 @@ def main() -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hookline-measures-")))
         kafka = RealKafka(folder)
         stack.callback(kafka.stop)
-        stage = stack.enter_context(Stage(kafka.bootstrap, folder, Admin({"bootstrap.servers": kafka.bootstrap})))
+        stage = stack.enter_context(
+            Stage(kafka.bootstrap, folder, Admin({"bootstrap.servers": kafka.bootstrap}), arguments.rounds)
+        )
         for each in ALL:
             if arguments.names and each.name not in arguments.names:
                 continue
             sys.stderr.write(f"{each.title} ...\n")
             rows = list(each.run(stage))
-            text = f"### {each.title}\n\n{page.where(machine())}\n\n{_table(rows)}"
+            text = f"### {each.title}\n\n{page.where(machine())} Rounds: {arguments.rounds}.\n\n{_table(rows)}"
             sys.stdout.write(f"{text}\n")
             sys.stdout.flush()
             if arguments.record:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pipeline.cli.bench.figures import Round
     from tests.bench.measures.stage import Stage, Topic
 
-ROUNDS = 3
 BACKLOG = 60_000
 """Events of a measure that compares: large enough that seconds of CPU stand against a start of less than one."""
 STREAM_S = 15.0
@@ -26,7 +25,6 @@ SETTLE_S = 3.0
 """How long a stream runs before it is measured: connections are open by then."""
 KILL_RATE = 5_000
 GROUP_AGREES_S = 60.0
-START_SAMPLES = 3
 PARTITIONS_MANY = 12
 LARGE_BYTES = 10_000
 MANY = (1, 10, 100, 1_000)
@@ -83,10 +81,10 @@ def work_off(
             return over(samples, far.counts()["requests"], fleet.peak_mb())
 
 
-def in_turn(cases: dict[str, Callable[[], Round]]) -> Iterator[tuple[str, list[Round]]]:
+def in_turn(stage: Stage, cases: dict[str, Callable[[], Round]]) -> Iterator[tuple[str, list[Round]]]:
     """Run the cases in turn, several rounds, so that what else the machine does falls on all of them."""
     found: dict[str, list[Round]] = {name: [] for name in cases}
-    for _ in range(ROUNDS):
+    for _ in range(stage.rounds):
         for name, case in cases.items():
             found[name].append(case())
     yield from found.items()
@@ -104,7 +102,7 @@ def latencies(stage: Stage) -> Iterator[Row]:
         f"{each.latency_ms} ms, {each.in_flight:,} in flight": lambda each=each: work_off(stage, topic, each)  # type: ignore[misc]
         for each in scenarios
     }
-    for name, found in in_turn(cases):
+    for name, found in in_turn(stage, cases):
         yield Row(name, speed(found))
 
 
@@ -115,7 +113,7 @@ def failures(stage: Stage) -> Iterator[Row]:
     cases = {f"{share}%": lambda share=share: work_off(stage, topic, FAST, fail=share) for share in (0, 5)}  # type: ignore[misc]
     # Half of all attempts failing would open the breaker, which is another measure: here the bare retries.
     cases["50%"] = lambda: work_off(stage, topic, FAST, fail=50, change=_no_breaker)
-    for name, found in in_turn(cases):
+    for name, found in in_turn(stage, cases):
         yield Row(name, speed(found))
 
 
@@ -130,7 +128,7 @@ def processes(stage: Stage) -> Iterator[Row]:
     topic.fill(2 * BACKLOG)
     cases = {str(each): lambda each=each: work_off(stage, topic, FAST, workers=each) for each in (1, 2)}  # type: ignore[misc]
     one: list[Round] = []
-    for name, found in in_turn(cases):
+    for name, found in in_turn(stage, cases):
         one = one or found
         cost = median(mine.cpu_us / theirs.cpu_us for mine, theirs in zip(found, one, strict=True))
         gain = median(mine.per_s / theirs.per_s for mine, theirs in zip(found, one, strict=True))
@@ -173,9 +171,9 @@ def neighbours(stage: Stage) -> Iterator[Row]:
         step = files["journeys/welcome.yaml"]["steps"][0]
         files["journeys/welcome.yaml"]["steps"].append(step | {"step": "gone", "call": "dead.upsert"})
 
-    pairs = [(_triggered(stage, 1_000), _triggered(stage, 1_000, dead)) for _ in range(ROUNDS)]
+    pairs = [(_triggered(stage, 1_000), _triggered(stage, 1_000, dead)) for _ in range(stage.rounds)]
     ratio = median(float(beside["p99 ms"]) / float(alone["p99 ms"]) for alone, beside in pairs)
-    middle = sorted(pairs, key=lambda pair: float(pair[1]["p99 ms"]))[ROUNDS // 2]
+    middle = sorted(pairs, key=lambda pair: float(pair[1]["p99 ms"]))[stage.rounds // 2]
     yield Row("alone", middle[0])
     yield Row("a dead one beside it", middle[1] | {"p99 beside / alone": f"{ratio:.2f}"}, "1.2 times")
 
@@ -190,7 +188,7 @@ def backlogs(stage: Stage) -> Iterator[Row]:
 
 def kills(stage: Stage) -> Iterator[Row]:
     """`kill -9` of the one worker of a stream, and another one started."""
-    for _ in range(ROUNDS):
+    for _ in range(stage.rounds):
         topic = stage.topic()
         with Far() as far, stage.fleet(topic, far.url, FAST) as fleet:
             worker = fleet.start()
@@ -215,7 +213,7 @@ def starts(stage: Stage) -> Iterator[Row]:
     topic = stage.topic()
     topic.fill(1_000)
     seconds = []
-    for _ in range(START_SAMPLES):
+    for _ in range(stage.rounds):
         with Far() as far, stage.fleet(topic, far.url, FAST) as fleet:
             began_us = time.time_ns() // 1_000
             fleet.start()
@@ -264,7 +262,7 @@ def growth(stage: Stage) -> Iterator[Row]:
     cases["over TLS"] = lambda: work_off(stage, plain, FAST, tls=True)
     cases["every event traced"] = lambda: work_off(stage, plain, FAST, change=_all_traced)
     one: list[Round] = []
-    for name, found in in_turn(cases):
+    for name, found in in_turn(stage, cases):
         one = one or found
         cost = median(mine.cpu_us / theirs.cpu_us for mine, theirs in zip(found, one, strict=True))
         yield Row(name, speed(found) | {"of the first": f"{cost:.2f} times"})

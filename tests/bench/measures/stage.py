@@ -228,8 +228,9 @@ class Fleet:
 class Stage:
     """One Kafka and a folder; makes topics, and takes them away with everything of their groups at the end."""
 
-    def __init__(self, bootstrap: str, folder: Path, admin: Admin) -> None:
+    def __init__(self, bootstrap: str, folder: Path, admin: Admin, rounds: int) -> None:
         self.bootstrap = bootstrap
+        self.rounds = rounds
         self.folder = folder
         self.admin = admin
         self._made = 0
