@@ -7,7 +7,7 @@ delivery, see docs/decisions/0003-values.md). Those of owned.py are mutable and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from pipeline.errors import Problem as Problem  # noqa: PLC0414 - part of the vocabulary, as what follows is
 from pipeline.frozen import ABSENT as ABSENT  # noqa: PLC0414
@@ -56,7 +56,7 @@ from pipeline.prepared import Rows as Rows  # noqa: PLC0414
 from pipeline.prepared import Step as Step  # noqa: PLC0414
 from pipeline.prepared import Suppress as Suppress  # noqa: PLC0414
 from pipeline.prepared import Unsuppress as Unsuppress  # noqa: PLC0414
-from pipeline.words import FailureClass as FailureClass  # noqa: PLC0414, TC001
+from pipeline.words import FailureClass as FailureClass  # noqa: PLC0414
 from pipeline.words import Kind as Kind  # noqa: PLC0414
 from pipeline.words import LedgerReason as LedgerReason  # noqa: PLC0414
 from pipeline.words import Outcome as Outcome  # noqa: PLC0414
@@ -173,3 +173,34 @@ class Attempt:
     ended_ns: int
     status: int
     cls: str
+
+
+# -------------------------------------------------------------------------------------------- what was written of one
+
+
+class Word(Protocol):
+    """What an outcome record says of its delivery. `settled_at_ms` is Unix ms."""
+
+    __slots__ = ()
+
+    @property
+    def outcome(self) -> Outcome: ...  # noqa: D102
+
+    @property
+    def reason(self) -> str: ...  # noqa: D102
+
+    @property
+    def hop(self) -> int: ...  # noqa: D102
+
+    @property
+    def settled_at_ms(self) -> int: ...  # noqa: D102
+
+
+def last_word(row: Word) -> tuple[bool, int, bool, bool, int]:
+    """Order what was written of one delivery: the largest says how it stands.
+
+    Delivered beats all, then the later hop, in one hop a final outcome beats `retrying`, then the newest. What a replay
+    handed over beats the failure it is of: until its hop ends, it waits. core/account packs the same into an int.
+    """
+    waits = row.outcome is Outcome.RETRYING
+    return row.outcome is Outcome.DELIVERED, row.hop, waits and row.reason == REPLAYED, not waits, row.settled_at_ms

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.cli import options, screen, switching
-from pipeline.model import REPLAYED, Outcome, value
+from pipeline.model import Outcome, last_word, value
 
 if TYPE_CHECKING:
     import argparse
@@ -97,7 +97,6 @@ def _rows(config: Config, settings: Mapping[str, str], since_ms: int) -> Iterabl
 def affected(rows: Iterable[OutcomeRow], config: Config, destination: str) -> list[Affected]:
     """Return the deliveries to a destination whose last word is not that they were taken, those that expire first.
 
-    The last word: delivered beats all, then the later hop, in one hop a final one beats retrying.
     Memory: the destination's deliveries.
     """
     words: dict[tuple[str, str, int, int], OutcomeRow] = {}
@@ -106,16 +105,11 @@ def affected(rows: Iterable[OutcomeRow], config: Config, destination: str) -> li
             continue
         name = (row.delivery_id, row.topic, row.partition, row.offset)
         was = words.get(name)
-        if was is None or _weight(row) >= _weight(was):
+        if was is None or last_word(row) >= last_word(was):
             words[name] = row
     ages = _ages(config, destination)
     found = [_affected(row, ages) for row in words.values() if row.outcome in _BAD]
     return sorted(found, key=lambda each: (each.fate != WAITING, each.expires_ms, each.since_ms))
-
-
-def _weight(row: OutcomeRow) -> tuple[bool, int, bool, bool, int]:
-    final, replayed = row.outcome is not Outcome.RETRYING, row.reason == REPLAYED
-    return row.outcome is Outcome.DELIVERED, row.hop, replayed, final, row.settled_at_ms
 
 
 def _ages(config: Config, destination: str) -> dict[tuple[str, str], tuple[int, int]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from pipeline.cli import rerun, screen
 from pipeline.cli.rerun import Chosen, Kept
 from pipeline.core import replay
-from pipeline.model import Edge, Outcome, value
+from pipeline.model import Edge, Outcome, last_word, value
 
 if TYPE_CHECKING:
     import argparse
@@ -216,7 +216,7 @@ def _last(
             row = decode(record.value or b"")
             if isinstance(row, OutcomeRow) and row.delivery_id in wanted:
                 was = found.get(row.delivery_id)
-                if was is None or replay.newer(row, was):
+                if was is None or last_word(row) > last_word(was):
                     found[row.delivery_id] = row
     return found
 

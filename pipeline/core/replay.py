@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-from pipeline.model import REPLAYED, Edge, Outcome, value
+from pipeline.model import Edge, Outcome, value
 
 HOP_MAX: Final = 65_000
 """The account counts hops to a little more than this."""
@@ -31,7 +31,7 @@ HOPS: Final = "too_many_hops"
 
 
 class OutcomeLike(Protocol):
-    """What is read of an outcome row. Times are Unix ms."""
+    """What is read of an outcome row."""
 
     @property
     def outcome(self) -> Outcome:
@@ -40,10 +40,6 @@ class OutcomeLike(Protocol):
     @property
     def reason(self) -> str:
         """Why."""
-
-    @property
-    def settled_at_ms(self) -> int:
-        """When that was decided."""
 
     @property
     def hop(self) -> int:
@@ -65,16 +61,6 @@ class Target:
     any_parent: bool = False
     keeps: bool = False
     ordered: bool = False
-
-
-def newer(one: OutcomeLike, other: OutcomeLike) -> bool:
-    """Whether the first says more of a delivery than the second: delivered once is delivered."""
-    return _rank(one) > _rank(other)
-
-
-def _rank(row: OutcomeLike) -> tuple[bool, int, bool, bool, int]:
-    final, replayed = row.outcome is not Outcome.RETRYING, row.reason == REPLAYED
-    return row.outcome is Outcome.DELIVERED, row.hop, replayed, final, row.settled_at_ms
 
 
 def left_alone(  # noqa: PLR0911 - one for each reason

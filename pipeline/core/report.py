@@ -10,7 +10,7 @@ from collections import Counter
 from math import sqrt
 from typing import TYPE_CHECKING, Final, Protocol
 
-from pipeline.model import REPLAYED, Outcome, SkipReason, value
+from pipeline.model import Outcome, SkipReason, last_word, value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -154,7 +154,7 @@ class Report:
         self.beyond = [0, 0]
 
     def outcome(self, row: OutcomeLike) -> None:
-        """Take one row: delivered beats all, then the later hop counts, and in one hop final beats retrying."""
+        """Take one row; of each step the last word counts."""
         source = (row.topic, row.partition, row.offset) if row.topic != self._copies else of_copy(row.event_id)
         run = self._runs.get((row.journey, source))
         if run is None:
@@ -164,11 +164,10 @@ class Report:
             run = self._runs[row.journey, source] = _Run()
             run.id, run.at_ms = row.event_id, row.event_time_ms
             self._at.setdefault(source, []).append((row.journey, run))
-        final, replayed = row.outcome is not Outcome.RETRYING, row.reason == REPLAYED
-        weight = row.outcome is Outcome.DELIVERED, row.hop, replayed, final, row.settled_at_ms
+        word = last_word(row)
         was = run.words.get(row.step)
-        if was is None or weight >= was[0]:
-            run.words[row.step] = weight, row.outcome, row.reason
+        if was is None or word >= was[0]:
+            run.words[row.step] = word, row.outcome, row.reason
 
     def judges(self) -> bool:
         """Whether any run is to be judged by what came after it."""

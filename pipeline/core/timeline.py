@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence  # noqa: TC003 - part of this module's own protocols
 from typing import TYPE_CHECKING, Final, Protocol
 
-from pipeline.model import REPLAYED, Outcome, value
+from pipeline.model import Outcome, last_word, value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -212,7 +212,7 @@ def _undecoded(position: Position, letters: Sequence[Letter]) -> Timeline:
 
 
 def _line(rows: Sequence[OutcomeRow], letters: Sequence[Letter]) -> DeliveryLine:
-    last = max(rows, key=_weight)
+    last = max(rows, key=last_word)
     moments = [*_attempts(rows), *(_written(row) for row in rows)]
     moments += [
         Moment(
@@ -227,15 +227,6 @@ def _line(rows: Sequence[OutcomeRow], letters: Sequence[Letter]) -> DeliveryLine
         repeats=len(rows) - len({row.hop for row in rows}),
         moments=tuple(sorted(moments, key=lambda moment: (moment.at_ms, _ORDER[moment.what], moment.number))),
     )  # fmt: skip
-
-
-def _weight(row: OutcomeRow) -> tuple[bool, int, bool, bool, int]:
-    """Which row says how it ended: delivered beats all, then the later hop, in one hop a final one beats retrying.
-
-    What a replay handed over waits, whatever it failed of at that hop.
-    """
-    final, replayed = row.outcome is not Outcome.RETRYING, row.reason == REPLAYED
-    return row.outcome is Outcome.DELIVERED, row.hop, replayed, final, row.settled_at_ms
 
 
 def _attempts(rows: Sequence[OutcomeRow]) -> list[Moment]:

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.core.account import ACK_SPREAD_MS, NAMED_MAX, OVERDUE_MS, Account, Missing, Part, Report, Waiting
+from pipeline.core.account import rows as packed
 from pipeline.core.account.ranges import intersect, merge, size, subtract
-from pipeline.model import Outcome
+from pipeline.model import REPLAYED, Outcome, last_word
 
 NOW = 1_800_000_000_000
 TOPIC = "events"
@@ -255,6 +256,19 @@ def histories(draw: st.DrawFn) -> tuple[list[Row | Ledger], int]:
             first, empty = offset, []
     rows.append(Ledger(first, offset, tuple(empty)))
     return rows, offset
+
+
+words = st.builds(
+    Row, outcome=st.sampled_from(Outcome), reason=st.sampled_from(("", REPLAYED, "timeout")),
+    offset=st.just(0), hop=st.integers(0, 3), settled_at_ms=st.integers(NOW, NOW + 3),
+)  # fmt: skip
+
+
+@given(words, words)
+def test_the_word_that_counts_is_the_last_one_for_everybody(one, other):
+    ours = [packed._state(each, 0) >> packed._CODE_BITS + packed._TRIGGER_BITS for each in (one, other)]
+    theirs = [last_word(each) for each in (one, other)]
+    assert (ours[0] > ours[1], ours[0] == ours[1]) == (theirs[0] > theirs[1], theirs[0] == theirs[1])
 
 
 @given(histories(), st.randoms(use_true_random=False))

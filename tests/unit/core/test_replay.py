@@ -38,13 +38,3 @@ def test_each_reason_to_leave_one_alone() -> None:
     ordered = replay.Target("crm", "update", drops_repeats=True, suffix=b"", ordered=True)
     assert why(dead, ordered) == replay.ORDERED
     assert replay.left_alone(dead, ordered, ambiguous=False, with_ambiguous=False, out_of_order=True) == ""
-
-
-def test_what_comes_of_a_replay_counts_after_it_whenever_it_was_written() -> None:
-    failed, replayed = row(Outcome.REJECTED, 1, 1_000), row(Outcome.RETRYING, 1, 3_000, "replayed")
-    again, skipped = row(Outcome.REJECTED, 2, 2_000), row(Outcome.SKIPPED, 3, 2_500)
-    assert replay.newer(replayed, failed)
-    assert replay.newer(failed, row(Outcome.RETRYING, 1, 3_000, "timeout")), "of one hop: read again after a crash"
-    assert replay.newer(again, replayed), "a worker was faster than the command's own outcome"
-    assert replay.newer(skipped, again)
-    assert replay.newer(row(Outcome.DELIVERED), skipped)
