@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.core import switches
+from pipeline.core import crashes, switches
+from pipeline.core.crashes import Crashes
 from pipeline.core.switches import DISABLED, DROP, RELEASE, RESET, Order, Switch, Switches
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pipeline.adapters.kafka.control import ControlTopic
     from pipeline.app.modes import ModeGuard
     from pipeline.config.models import Config
+    from pipeline.core.crashes import Position
     from pipeline.core.definitions import Definitions
     from pipeline.model import Delivery, Record
     from pipeline.ports import Clock, Producer, Telemetry
@@ -45,6 +47,8 @@ class Switchboard:
         """`share` is this worker's of the fleet's rates; `definitions` and `mode` hear what the topic says of them."""
         self.applied: dict[int, int] = {}
         """By partition, the offset of the newest record that is in force here."""
+        self.crashes = Crashes()
+        """Records over which workers of the fleet died."""
         self._calls = config.calls()
         self._who = f"worker {worker_id}"
         self._topic = topic
@@ -77,6 +81,25 @@ class Switchboard:
         self._holders.append(holder)
         self._order()
 
+    def died_over(self, positions: Iterable[Position]) -> None:
+        """Tell the fleet of records over which a worker of this machine died; and forget what is long over."""
+        now_ms = self._clock() // 1_000_000
+        for position in self.crashes.over(now_ms):
+            self.survived(position)
+        for position in positions:
+            key, content = self.crashes.count(position, self._who, now_ms)
+            self._producer.produce(self._topic, key, content, [], _acked)
+            topic, partition, offset = position
+            self._telemetry.log(
+                "error", "worker_died_over_record", topic=topic, partition=partition, offset=offset,
+                crashes=self.crashes.suspects[position],
+            )  # fmt: skip
+
+    def survived(self, position: Position) -> None:
+        """Tell the fleet that a record was taken up and nobody died."""
+        self.crashes.suspects.pop(position, None)
+        self._producer.produce(self._topic, crashes.key(position), None, [], _acked)
+
     def stop_by(self, brakes: Iterable[IntakeBrake]) -> None:
         """Let what is said of intakes reach their brakes, from now on."""
         self._brakes = tuple(brakes)
@@ -92,6 +115,8 @@ class Switchboard:
         said = []
         for record in records:
             if self._definitions.note(record.key, record.value, record.timestamp_ms):
+                continue
+            if self.crashes.note(record.key, record.value):
                 continue
             if self._mode.note(record.key, record.value):
                 continue

@@ -29,6 +29,7 @@ from pipeline.app.retention import delete_settled
 from pipeline.app.share import share
 from pipeline.app.switchboard import Switchboard
 from pipeline.app.tables import CustomerTables, basis_asks, state_folder
+from pipeline.app.taking import Watched, watched
 from pipeline.config import rows, topics
 from pipeline.config.compile import compile as compile_config
 from pipeline.config.load import kafka_settings
@@ -46,6 +47,7 @@ from pipeline.run.process import Process
 from pipeline.run.rekey import Rekey
 from pipeline.run.release import Release
 from pipeline.run.settle import OwnTopics, Settlement
+from pipeline.run.suspects import Suspects
 from pipeline.run.turns import Turns
 from pipeline.run.watch import Watch
 
@@ -99,6 +101,7 @@ class Worker:
         self.misses: Misses | None = None
         self.switchboard: Switchboard | None = None
         self._control: ControlTopic | None = None
+        self._taking: Watched | None = None
         self._tables: CustomerTables | None = None
         self._rows: CustomerRows | None = None
         self._recall: Recall | None = None
@@ -127,9 +130,12 @@ class Worker:
             rotating.cancel()
             await self._close(producer)
             raise
+        cluster_id = await asyncio.to_thread(self._admin.cluster_id)
+        taking = self._taking = await asyncio.to_thread(watched, self._config, cluster_id, self.telemetry.log)
+        self.switchboard.died_over(taking.found)
         definitions = self._compiled.definitions, producer, control_topic, time.time_ns, self.switchboard.outdated
         await publish(*definitions)
-        await self._start_tables(producer)
+        await self._start_tables(producer, cluster_id)
         self._open_intakes(producer, settlement, self.switchboard)
         heartbeat = Heartbeat(self, control_topic, producer, self._worker_id)
         cleaning = asyncio.create_task(delete_settled(self.intakes, self._admin.delete_before, self.telemetry.log))
@@ -203,9 +209,8 @@ class Worker:
         self._logs = (*topics.logs(self._config).values(), *topics.removed_logs(self._config, known))
         return self._admin.max_message_bytes(own)
 
-    async def _start_tables(self, producer: KafkaProducer) -> None:
+    async def _start_tables(self, producer: KafkaProducer, cluster_id: str) -> None:
         """Wait until what is known of customers is whole."""
-        cluster_id = await asyncio.to_thread(self._admin.cluster_id)
         self._tables = CustomerTables(
             self._config, self._settings, cluster_id, self._schemas, producer, self.telemetry, self.fatal
         )
@@ -259,6 +264,10 @@ class Worker:
         log, brakes = self.telemetry.log, config.brakes.intake
         brake = BrakePolicy(brakes.share, brakes.of)
         copies = next((name for name, group in self._read.items() if group == topics.events_group(config.group)), "")
+        assert self._taking is not None
+        suspects = Suspects(
+            time.time_ns, settlement.unsettled, switchboard.crashes, self._taking.noted, switchboard.survived
+        )  # fmt: skip
         self._recall = memory.recall(config.group, compiled, self._settings, producer, log, self.fatal, copies)
         assert self._tables is not None
         self._asking.attach(self._tables.tables, self._recall, basis_asks=basis_asks(config))
@@ -266,6 +275,7 @@ class Worker:
             compiled.plan, self.lanes, settlement, self.telemetry, self._asking, self._tables.marks, self._recall,
             copies, rekeyed=compiled.rekeyed,
         )  # fmt: skip
+        process.watch(suspects)
         rekey = Rekey(copies, process.reading, settlement, producer, process.misses) if compiled.rekeyed else None
         self.misses = process.misses
         grouped = {**self._settings, "group.protocol": config.kafka.group_protocol}
@@ -285,6 +295,7 @@ class Worker:
                 source, taker, settlement, self.lanes.values(), producer, self._schemas, self.telemetry, time.time_ns,
                 self.fatal, ledger_topic=ledger, drain_s=self._drain_s, brake=brake,
                 make=TurnTracker if source.role == "ordered" else Tracker,
+                suspects=suspects,
             )  # fmt: skip
             self.intakes.append(intake)
             if source.role == "retry":
@@ -366,6 +377,8 @@ class Worker:
             await endpoint.close()
         if self._control is not None:
             await self._control.stop()
+        if self._taking is not None:
+            self._taking.close()
         if self._tables is not None:
             await self._tables.close()
         if self._rows is not None:

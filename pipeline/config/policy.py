@@ -293,8 +293,8 @@ class HooklineFile(Section):
     registry: Registry | None = Field(None, description="Where writer schemas are found; default: in `schemas/` only.")
     state_dir: Line | None = Field(
         None,
-        description="Folder on a local disk for the tables of consent and suppressions; default `$STATE_DIRECTORY`, "
-        "`$XDG_STATE_HOME/hookline` or `~/.local/state/hookline`, else a temporary one.",
+        description="Folder on a local disk for the tables of consent and suppressions, and for what crashed; "
+        "default `$STATE_DIRECTORY`, `$XDG_STATE_HOME/hookline` or `~/.local/state/hookline`, else a temporary one.",
     )
     retry_tiers: Items[Tier] = Field(
         _tiers(), min_length=1, max_length=TIERS_MAX, description="Delays of the retry topics, ascending."

@@ -13,7 +13,7 @@ from typing import Final
 
 from pipeline.model import FailureClass, value
 
-BRAKING: Final = frozenset(map(FailureClass, ("undecodable", "schema", "config", "bug")))
+BRAKING: Final = frozenset((FailureClass.UNDECODABLE, FailureClass.SCHEMA, FailureClass.CONFIG, FailureClass.BUG))
 """Failure classes that speak of a mistake in the data or on our side, never of a destination."""
 LOOK_MS: Final = 10_000
 """After so long what comes next is looked at for the first time; then after twice as long each time,"""

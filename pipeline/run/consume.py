@@ -15,7 +15,9 @@ from pipeline.ports import Assigned, Fatal, Notice, Revoked
 from pipeline.run.aside import Aside
 from pipeline.run.brake import IntakeBrake
 from pipeline.run.commits import Commits
+from pipeline.run.drain import drain
 from pipeline.run.lookup import Lookup
+from pipeline.run.suspects import Suspects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -43,8 +45,6 @@ COMMIT_S: Final = 0.5
 """How often the watermark is committed."""
 REVOKE_S: Final = 18.0
 """Longest drain for a rebalance, whatever the budget for a stop: with the last acks, before the source goes on."""
-LAST_ACKS_S: Final = 5.0
-"""What is left for acks after the drain budget ended the attempts under way."""
 
 _Key = tuple[str, int]
 
@@ -68,6 +68,7 @@ class Intake:
         drain_s: float,
         brake: BrakePolicy | None = None,
         make: type[Tracker] = Tracker,  # run/turns has one of its own
+        suspects: Suspects | None = None,
     ) -> None:
         self.source = source
         self._take, self.foretell = process.taking(source.role)
@@ -87,6 +88,7 @@ class Intake:
         self.trackers: dict[_Key, Tracker] = {}
         self._records: deque[Record] = deque()
         self._held: dict[_Key, deque[Record]] = {}
+        self._suspects = suspects or Suspects(clock, settlement.unsettled)
         self._aside = Aside(self._commits, source, telemetry, self._again)
         self._back: deque[Record] = deque()  # set aside before, to be taken up first
         self._release: Holder | None = None
@@ -194,22 +196,28 @@ class Intake:
         if self.brake.on:
             self.brake.came()
             return
-        if self._blocked():
+        if self._blocked() or (self._suspects.known and self._suspects.holds(self, (*self._back, *self._records)[0])):
             self._scheduled = True
             self._loop.call_later(BLOCKED_S, self._turn)
             return
         try:
             self._some()
         except Exception as error:  # noqa: BLE001 - our bug: it must stop the worker, uncommitted
+            self._suspects.blame()
             self._fatal(error)
             return
         self.go_on()
 
-    def _some(self) -> None:
+    def _some(self) -> None:  # noqa: C901 - calls less: the hot path
         now_ns = self._clock()
         back = len(self._back)
         number = min(TURN_RECORDS, back + len(self._records))
-        released, brake = self._release is not None, self.brake
+        suspects, take = self._suspects, self._take
+        if suspects.known:
+            queued = (*self._back, *self._records)
+            number = suspects.turn(queued, number)
+            take = suspects.how(self.source.role, queued[0], take)
+        released, brake, note, index = self._release is not None, self.brake, suspects.note, suspects.index
         for done in range(number):
             if brake.on:
                 number = done
@@ -230,9 +238,11 @@ class Intake:
                 self.source.pause(*key)  # each time: what else pauses it may have resumed it
                 continue
             brake.taken += 1
-            wanted = self._take(record, tracker, now_ns)
+            note(index.get(record.topic, 0), record.partition, record.offset)
+            wanted = take(record, tracker, now_ns)
             if wanted is not None:
                 self._wait_for(key, record, wanted)
+        note(0, 0, 0)
         if not released:
             self.source.taken(max(number - back, 0))
 
@@ -245,6 +255,7 @@ class Intake:
             self.go_on()
 
     def _wait_for(self, key: _Key, record: Record, wanted: Wanted) -> None:
+        self._suspects.not_yet(record)
         self._held[key] = deque((record,))
         self.source.pause(*key)
         self.spawn(self._find(key, wanted))
@@ -265,7 +276,12 @@ class Intake:
                 del self._held[key]
                 self.source.resume(*key)
                 return
-            more = self._take(held[0], tracker, self._clock())
+            if self._suspects.known and self._suspects.holds(self, held[0]):
+                await asyncio.sleep(BLOCKED_S)
+                continue
+            take = self._suspects.how(self.source.role, held[0], self._take)
+            with self._suspects.noting(held[0]):
+                more = take(held[0], tracker, self._clock())
             if more is not None:
                 self.spawn(self._find(key, more))
                 return
@@ -325,30 +341,10 @@ class Intake:
             done()
 
     async def _drain(self, trackers: list[Tracker], budget_s: float) -> None:
-        """Start nothing new of these partitions, let attempts end, hand the rest over, commit; one deadline for all."""
-        chosen = frozenset(map(id, trackers))
         for tracker in trackers:
             tracker.leaving = True
             self._drop_held((tracker.topic, tracker.partition))
-        deadline_s = self._loop.time() + budget_s
-        for lane in self._lanes:
-            lane.release(lambda delivery: id(delivery.run.flight.tracker) in chosen)
-        await self._settled(trackers, deadline_s)
-        if self._loop.time() >= deadline_s:
-            for lane in self._lanes:
-                lane.abort(lambda delivery: id(delivery.run.flight.tracker) in chosen)
-            await self._settled(trackers, deadline_s + LAST_ACKS_S)
-        for tracker in trackers:
-            if not tracker.closed:
-                self._commits.commit(tracker)
-        while any(not tracker.closed and tracker.unacked for tracker in trackers):
-            if self._loop.time() >= deadline_s + LAST_ACKS_S:
-                return
-            await asyncio.sleep(BLOCKED_S)
-
-    async def _settled(self, trackers: list[Tracker], deadline_s: float) -> None:
-        while any(not tracker.closed and tracker.in_flight for tracker in trackers) and self._loop.time() < deadline_s:
-            await asyncio.sleep(BLOCKED_S)
+        await drain(trackers, self._lanes, self._commits, budget_s)
 
     def _drop_held(self, key: _Key) -> None:
         """Drop what was received and not taken up: it stays open, so it is never committed from here."""

@@ -7,6 +7,7 @@ makes possible waits in a list for its turn, so that nothing is called from with
 from __future__ import annotations
 
 from collections import deque
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -40,8 +41,10 @@ from pipeline.model import (
 from pipeline.run.budget import Budgets
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
+    from pipeline.model import Record
     from pipeline.ports import Marks
     from pipeline.run.asking import Asking
     from pipeline.run.dispatch import Lane
@@ -76,6 +79,8 @@ class Follow:
         self._policy = asking.policy
         self._turns: deque[Run] = deque()
         self._turning = False
+        self.noting: Callable[[Record], AbstractContextManager[None]] = _unnoted
+        """Asked around what is done for a record outside of its turn: see run/suspects."""
         settlement.follow = self.ended
 
     def begin(
@@ -136,7 +141,9 @@ class Follow:
         self._turning = True
         try:
             while self._turns:
-                self._turn(self._turns.popleft(), now_ms)
+                run = self._turns.popleft()
+                with self.noting(run.flight.record):
+                    self._turn(run, now_ms)
         finally:
             self._turning = False
 
@@ -287,6 +294,13 @@ class Follow:
             now_ms = settlement.clock() // 1_000_000
             if not self._marks.write(event.customer_id, mark, now_ms, partial(settlement.marked, delivery)):
                 settlement.finish(delivery, Outcome.DEAD, FailureClass.INVALID_IDENTIFIER, "mark")
+
+
+_NOTHING: Final[AbstractContextManager[None]] = nullcontext()
+
+
+def _unnoted(_record: Record) -> AbstractContextManager[None]:
+    return _NOTHING
 
 
 def foretold(route: Route, datum: Datum, now_ms: int) -> FailureClass | None:

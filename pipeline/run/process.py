@@ -30,10 +30,9 @@ from pipeline.model import (
     Undecodable,
     value,
 )
-from pipeline.run import follow
+from pipeline.run import follow, resume
 from pipeline.run.misses import ONCE, TRIGGER, Misses
 from pipeline.run.reading import Read, Reading, position, unread
-from pipeline.run.resume import Resume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -47,6 +46,7 @@ if TYPE_CHECKING:
     from pipeline.run.memory import Recall
     from pipeline.run.reading import Foretell
     from pipeline.run.settle import Settlement
+    from pipeline.run.suspects import Suspects
 
 
 ORIGINS_REMEMBERED: Final = 50_000
@@ -107,7 +107,7 @@ class Process:
         self._newer = 0  # retry records of a later release, seen since that was last said
         self.misses = Misses(telemetry.log)
         self._follow = follow.Follow(lanes, settlement, self.misses, asking, marks)
-        self._resumed = Resume(self._follow, settlement, asking)
+        self._resumed = resume.Resume(self._follow, settlement, asking)
         self._asking = asking
         self._ids = gates.Window()
         self._copies = copies
@@ -122,6 +122,11 @@ class Process:
             "input": (self.record, self.foretell), "events": (self.copy, self.foretell_copy),
             "retry": (self.retry, self.foretell_run), "ordered": (self.retry, self.foretell_run),
         }[role]  # fmt: skip
+
+    def watch(self, suspects: Suspects) -> None:
+        """Have it noted what is done for a record outside of its turn, and give up what is not to be taken up."""
+        self._follow.noting = suspects.noting
+        suspects.give_up = self._give_up
 
     def learn(self, topic: str, ref: SchemaRef, schema: object | Unknown) -> None:
         """Plan for records of a writer schema on a topic; an Unknown one makes them undecodable."""
@@ -327,6 +332,21 @@ class Process:
         if topic == self._copies:
             return rekey.consumed(record) or NO_ORIGIN
         return Record(topic, partition, offset, record.key, record.value, record.headers, stamp_ms)
+
+    # ----------------------------------------------------------------------- a record that workers died over
+
+    def _give_up(self, role: str, record: Record, tracker: Tracker, now_ns: int) -> None:
+        """Put a record on the dead topic without taking it up; of a run that waited, end all deliveries."""
+        header = record.header(runstate.STATE_HEADER) if role in ("retry", "ordered") else None
+        state = runstate.decode(header)
+        if isinstance(state, runstate.Unreadable):
+            self._settlement.undecodable(unread(record, tracker, now_ns), FailureClass.BUG, resume.CRASHED)
+            return
+        # Its event is not read: what is known of it is in the state.
+        event = Event(state.event_id, "", state.started_ms, "", {})
+        trace = Trace(state.trace_id, state.link, state.sampled)
+        flight = Flight(record, tracker, state.source, event, trace, now_ns, deliveries=state.deliveries)
+        self._resumed.give_up(flight, state)
 
     # --------------------------------------------------------------------------------------- before either
 

@@ -41,6 +41,10 @@ REMOVED: Final = "step_removed"
 """Reason of a delivery whose step is not in the definition that its run is finished by."""
 
 
+CRASHED: Final = "crashed_its_worker"
+"""Reason of what was given up because workers died over its record."""
+
+
 class Resume:
     """Of one worker. Owner of the memory of hops. Nothing here waits or raises but for a bug of ours."""
 
@@ -112,6 +116,23 @@ class Resume:
             self._step(delivery, event, datum, now_ms, gone="" if step.name in known else why)
         if run.results is not None:
             self._follow.ended(run, now_ms)
+
+    def give_up(self, flight: Flight, state: runstate.RunState) -> None:
+        """End all deliveries of a run: workers died over its record."""
+        names = (*state.steps, *state.ahead)
+        self._settlement.opened(flight, len(names))
+        route = Route(state.journey, state.hash, 0, None, ())
+        run = Run(flight, route, state.started_ms, state.hop, state.parks, moving=len(names), link=state.link)
+        for name in names:
+            was, step = state.steps.get(name), removed(state, name)
+            delivery = Delivery(payload.delivery_id(state.event_id, step.id_suffix), step, run, b"", b"", 0)
+            if was is not None:
+                delivery.attempts, delivery.first_ns, delivery.status = (
+                    was.attempts,
+                    was.first_ms * 1_000_000,
+                    was.status,
+                )
+            self._settlement.finish(delivery, Outcome.DEAD, FailureClass.BUG, CRASHED)
 
     def _restore(
         self, run: Run, state: runstate.RunState, known: Mapping[str, Step], datum: Datum,

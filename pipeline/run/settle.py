@@ -132,8 +132,9 @@ class Settlement:
         flight.ledger = LedgerReason.UNDECODABLE
         self.opened(flight, 1)
         self._dead_letter(flight, deadletter.for_position(flight, cls, detail, self._clock()))
+        name = "record_undecodable" if cls is FailureClass.UNDECODABLE else "record_given_up"
         self._telemetry.log(
-            "warning", "record_undecodable", topic=flight.record.topic, partition=flight.record.partition,
+            "warning", name, topic=flight.record.topic, partition=flight.record.partition,
             offset=flight.record.offset, **{"class": cls.value}, detail=detail,
         )  # fmt: skip
         self._telemetry.position(flight, detail, self._clock())

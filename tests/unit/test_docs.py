@@ -31,7 +31,7 @@ from pipeline.config.remember import Awaited, Success
 from pipeline.config.secrets import Secrets
 from pipeline.core import deadletter, payload, runstate, verdict
 from pipeline.model import Answer, Failure, FailureClass, RetryPolicy
-from pipeline.run import brake, consume, lines, release, turns
+from pipeline.run import brake, consume, drain, lines, release, turns
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -161,7 +161,7 @@ def commands():
         ("retry records held in memory", release.HELD_BYTES // 2**20),
         ("request body", payload.BODY_BYTES_MAX // 2**20),
         ("run state in a retry record", runstate.STATE_BYTES_MAX // 2**10),
-        ("a graceful stop", int(consume.LAST_ACKS_S)),
+        ("a graceful stop", int(drain.LAST_ACKS_S)),
     ],
 )
 def test_bounds_are_those_of_the_code(what, bound):

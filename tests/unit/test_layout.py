@@ -75,6 +75,8 @@ ELSEWHERE = {
     "config/plain": ("unit/cli/test_lines.py", "what lines of JSON are made into data with"),
     "config/policy": READ_WHOLE,
     "config/section": READ_WHOLE,
+    "app/taking": ("integration/test_crashes.py", "wires real parts together"),
+    "run/drain": ("unit/run/test_consume.py", "an intake drains what is revoked"),
     "run/lookup": ("unit/run/test_consume.py", "partitions are held while it looks"),
     "run/seat": ("unit/run/test_dispatch.py", "a lane's seats: every test of a lane goes through them"),
     "testing/fakes": ("contract/test_sender.py", "a fake is proved by the contract of what it stands for"),

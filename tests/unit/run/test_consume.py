@@ -71,6 +71,7 @@ class Script:
         return None
 
     foretell_run = foretell
+    give_up = give_up_run = record
 
     def forget_unknown(self) -> None:
         self.forgot += 1

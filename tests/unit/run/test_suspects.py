@@ -1,0 +1,206 @@
+"""run/suspects: a record a worker died over is taken alone, one three died over is given up, others go on."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+
+import pytest
+
+from pipeline.core.crashes import CRASHES_MAX, GIVEN_UP_MAX, Crashes
+from pipeline.model import GatePolicy, Record
+from pipeline.run import consume, suspects
+from pipeline.run.asking import Asking
+from pipeline.run.consume import Intake
+from pipeline.run.process import Process
+from pipeline.run.release import Release
+from pipeline.run.suspects import Suspects
+from pipeline.testing.fakes import FakeEndpoint, FakeSchemas, FakeSource
+from tests.unit.run.conftest import FRAME, REF, Plans, retry_record, until
+
+PLACE = struct.Struct("=qqq")
+
+
+class Noted:
+    """Keeps what is noted, and everything that ever was."""
+
+    def __init__(self) -> None:
+        self.index = {"in": 1, "g.retry.10s": 2}
+        self.now = bytes(24)
+        self.all: list[tuple[int, int, int]] = []
+        self.blamed: tuple[int, ...] = ()
+
+    def note(self, *place: int) -> None:
+        self.now = PLACE.pack(*place)
+        self.all.append(place)
+
+    def read(self) -> bytes:
+        return self.now
+
+    def write(self, noted: bytes) -> None:
+        self.now = noted
+
+    def blame(self) -> None:
+        self.blamed = PLACE.unpack(self.now)
+
+
+@pytest.fixture
+async def scene(world, monkeypatch):
+    monkeypatch.setattr(consume, "COMMIT_S", 0.01)
+    monkeypatch.setattr(suspects, "QUIET_S", 0.05)
+    world.endpoint = FakeEndpoint(latency_s=0.02)
+    world.lane(world.endpoint, concurrency=8, queue=1_000, timeout_ms=5_000)
+    world.plans = Plans(world)
+    process = Process(world.plans, world.lanes, world.settlement, world.telemetry, Asking(GatePolicy(86_400_000)))
+    process.learn("in", REF, "known")
+    world.process = process
+    world.crashes, world.noted, world.survived = Crashes(), Noted(), []
+
+    def survived(position) -> None:
+        world.survived.append(position)
+        world.crashes.suspects.pop(position)
+
+    world.suspects = Suspects(world.clock, world.settlement.unsettled, world.crashes, world.noted, survived)
+    process.watch(world.suspects)
+    made = Intake(
+        FakeSource(), process, world.settlement, world.lanes.values(), world.producer, FakeSchemas({}),
+        world.telemetry, world.clock, world.errors.append, ledger_topic="g.outcomes", drain_s=0.3,
+        suspects=world.suspects,
+    )  # fmt: skip
+    made.start()
+    made.source.assign(("in", 0, 0))
+    yield made
+    made.stop_taking()
+    await made.stop()
+
+
+def post(intake, world, number: int, start: int = 0) -> None:
+    now_ms = world.clock() // 1_000_000
+    intake.source.post(
+        [Record("in", 0, start + n, b"k", FRAME + b"well", (), now_ms) for n in range(number)]
+    )  # fmt: skip
+
+
+def died(world, offset: int, times: int, topic: str = "in") -> None:
+    for _ in range(times):
+        world.crashes.count((topic, 0, offset), "worker a", world.clock() // 1_000_000)
+
+
+async def test_each_record_is_noted_while_it_is_taken_up_and_nothing_after(world, scene) -> None:
+    post(scene, world, 3)
+    await until(lambda: scene.source.committed.get(("in", 0)) == 3)
+    assert world.noted.all == [(1, 0, 0), (1, 0, 1), (1, 0, 2), (0, 0, 0)]
+
+
+async def test_an_exception_leaves_its_record_to_blame(world, scene) -> None:
+    world.process._plans["in", REF] = type(world.process._plans["in", REF])(
+        lambda *_: 1 / 0, world.plans._envelope, {}, None
+    )  # fmt: skip
+    post(scene, world, 3)
+    await until(lambda: bool(world.errors))
+    assert isinstance(world.errors.pop(), ZeroDivisionError)
+    assert world.noted.blamed == (1, 0, 0)
+
+
+async def test_a_suspect_over_which_an_exception_comes_did_not_survive(world, scene) -> None:
+    world.process._plans["in", REF] = type(world.process._plans["in", REF])(
+        lambda *_: 1 / 0, world.plans._envelope, {}, None
+    )  # fmt: skip
+    died(world, 0, 1)
+    post(scene, world, 1)
+    await until(lambda: bool(world.errors))
+    world.errors.clear()
+    await asyncio.sleep(2 * suspects.LOOK_S)  # in which it would have been taken for a survivor
+    assert world.survived == []
+    assert world.crashes.suspects == {("in", 0, 0): 1}
+
+
+async def test_a_suspect_is_taken_when_nothing_else_is_under_way_and_all_before_it_is_committed(world, scene) -> None:
+    died(world, 5, 1)
+    open_then: list[tuple[int, int | None]] = []
+    take = scene._take
+
+    def watched(record, tracker, now_ns):
+        if record.offset in (5, 6):
+            open_then.append((world.settlement.unsettled(), scene.source.committed.get(("in", 0))))
+        return take(record, tracker, now_ns)
+
+    scene._take = watched
+    post(scene, world, 10)
+    await until(lambda: scene.source.committed.get(("in", 0)) == 10)
+    assert open_then[0] == (0, 5)
+    assert open_then[1][0] == 0, "the next one waits until it is settled"
+    assert world.survived == [("in", 0, 5)]
+    assert len(world.outcomes()) == 10
+
+
+async def test_other_intakes_wait_meanwhile(world, scene) -> None:
+    died(world, 0, 1)
+    post(scene, world, 1)
+    other = Record("in", 0, 77, None, None, (), 0)
+    await until(lambda: world.suspects._alone is scene)
+    assert world.suspects.holds("another intake", other)
+    await until(lambda: bool(world.survived))
+    assert not world.suspects.holds("another intake", other)
+
+
+async def test_one_that_never_gets_quiet_is_taken_all_the_same(world, scene, monkeypatch) -> None:
+    monkeypatch.setattr(suspects, "ALONE_S", 0.1)
+    died(world, 5, 1)
+    world.endpoint.script = lambda _head, _body: None  # never answers
+    post(scene, world, 6)
+    await until(lambda: scene.brake.taken == 6)
+
+
+async def test_one_that_three_workers_died_over_is_given_up_and_all_others_are_delivered(world, scene) -> None:
+    died(world, 5, CRASHES_MAX)
+    post(scene, world, 10)
+    await until(lambda: scene.source.committed.get(("in", 0)) == 10)
+    (letter,) = world.producer.of("g.dead")
+    headers = dict(letter.headers)
+    assert (headers["hookline-class"], headers["hookline-detail"]) == (b"bug", b"crashed_its_worker")
+    assert letter.value == FRAME + b"well"
+    assert sorted(row.offset for row in world.outcomes()) == [0, 1, 2, 3, 4, 6, 7, 8, 9]
+    assert [fields["offset"] for _, name, fields in world.telemetry.lines if name == "record_given_up"] == [5]
+
+
+async def test_more_of_them_than_an_accident_explains_are_not_given_up(world, scene) -> None:
+    for offset in range(GIVEN_UP_MAX + 1):
+        died(world, offset, CRASHES_MAX)
+    post(scene, world, GIVEN_UP_MAX + 1)
+    record = Record("in", 0, 0, None, None, (), 0)
+    assert world.suspects.holds(scene, record)
+    world.clock.advance(3_600_001)
+    assert not world.suspects.holds(scene, record)
+
+
+async def test_a_suspect_that_waits_for_its_schema_is_one_afterwards_too(world, scene) -> None:
+    scene.lookup._schemas.known = {9: "known"}
+    scene.lookup._schemas.reachable = False
+    died(world, 0, 2)
+    now_ms = world.clock() // 1_000_000
+    scene.source.post([Record("in", 0, 0, b"k", b"\x00\x00\x00\x00\x09well", (), now_ms)])
+    await until(lambda: scene.held() == 1)
+    assert world.survived == []
+    scene.lookup._schemas.reachable = True
+    await until(lambda: scene.source.committed.get(("in", 0)) == 1)
+    await until(lambda: world.survived == [("in", 0, 0)])
+    assert (1, 0, 0) in world.noted.all
+
+
+async def test_a_run_that_waited_ends_whole_if_its_record_is_given_up(world, scene) -> None:
+    source = FakeSource("retry")
+    source.topics = ("g.retry.10s",)
+    intake = Intake(
+        source, world.process, world.settlement, world.lanes.values(), world.producer, FakeSchemas({}),
+        world.telemetry, world.clock, world.errors.append, ledger_topic=None, drain_s=0.3, suspects=world.suspects,
+    )  # fmt: skip
+    intake.start(Release({"g.retry.10s": 0}, source, world.clock, intake.due, intake.room, {}, {}))
+    source.assign(("g.retry.10s", 0, 7))
+    died(world, 7, CRASHES_MAX, "g.retry.10s")
+    source.post([retry_record(world, {"crm": (3, 0), "mail": (0, 0)})])
+    await until(lambda: source.committed.get(("g.retry.10s", 0)) == 8)
+    rows = {(row.step, row.outcome, row.reason, row.attempts, row.event_id) for row in world.outcomes()}
+    assert rows == {("crm", "dead", "bug", 3, "e-7"), ("mail", "dead", "bug", 0, "e-7")}
+    assert len(world.producer.of("g.dead")) == 2
+    await intake.stop()
