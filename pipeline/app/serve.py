@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from pipeline.adapters.kafka.admin import Admin
 from pipeline.adapters.schemas import KnownSchemas
 from pipeline.app import keys, memory
+from pipeline.app.health import HealthServer
 from pipeline.app.reload import Reload
 from pipeline.app.worker import DRAIN_S, Worker
 from pipeline.config import topics
@@ -30,10 +31,18 @@ SAME_SIGNAL_S: Final = 1.0
 """A terminal and systemd signal a whole group: the supervisor's own signal to its workers then comes second."""
 
 
-async def work(config: Config, *, index: int = 0, drain_s: float = DRAIN_S, supervised: bool = False) -> None:
+async def work(
+    config: Config,
+    *,
+    index: int = 0,
+    drain_s: float = DRAIN_S,
+    supervised: bool = False,
+    probes: tuple[str, int] | None = None,
+) -> None:
     """Run one worker until SIGTERM or SIGINT; a second one ends the process at once, uncommitted (exit 1).
 
-    SIGHUP, or a change of the configuration's files, puts a new worker in its place if that is fit to run.
+    SIGHUP, or a change of the configuration's files, puts a new worker in its place if that is fit to run. Probes are
+    answered at host and port, the latter raised by `index`. Raises ConfigError if nothing can listen there.
     """
     loop = asyncio.get_running_loop()
     worker: Worker | None = None
@@ -54,15 +63,21 @@ async def work(config: Config, *, index: int = 0, drain_s: float = DRAIN_S, supe
         if worker is not None:
             worker.stop()
 
+    health = HealthServer(lambda: worker.halts() if worker is not None and worker.intakes else None)
+    if probes is not None:
+        await health.start(probes[0], probes[1] + index)
     reload = Reload(config, partial(rehearse, log=log), log)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     loop.add_signal_handler(signal.SIGHUP, reload.ask)
     current: Config | None = config
-    while current is not None and not asked_s:
-        gc.unfreeze()
-        worker = Worker(current, worker_id=worker_identity(index), drain_s=drain_s, reload=reload)
-        current = await _until_changed(worker, reload)
+    try:
+        while current is not None and not asked_s:
+            gc.unfreeze()
+            worker = Worker(current, worker_id=worker_identity(index), drain_s=drain_s, reload=reload)
+            current = await _until_changed(worker, reload)
+    finally:
+        await health.close()
 
 
 async def _until_changed(worker: Worker, reload: Reload) -> Config | None:

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 from pipeline.adapters.taking import Taking, found
 from pipeline.app.tables import state_folder
 from pipeline.config import topics
+from pipeline.run.suspects import Suspects
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pipeline.app.switchboard import Switchboard
     from pipeline.config.models import Config
     from pipeline.core.crashes import Position
+    from pipeline.ports import Clock
+    from pipeline.run.settle import Settlement
 
 
 class Watched:
@@ -25,6 +29,10 @@ class Watched:
         self.found = found
         self.noted = noted
 
+    def suspects(self, clock: Clock, settlement: Settlement, switchboard: Switchboard) -> Suspects:
+        """Make what notes records, and knows over which ones workers of the fleet died."""
+        return Suspects(clock, settlement.unsettled, switchboard.crashes, self.noted, switchboard.survived)
+
     def close(self) -> None:
         """Leave no file behind, unless the worker ends over a record."""
         if self.noted is not None:
@@ -34,7 +42,7 @@ class Watched:
 def watched(config: Config, cluster_id: str, log: Callable[..., None]) -> Watched:
     """Open it, in the folder of the tables. Blocks on the file system. Raises ConfigError without a folder."""
     folder = state_folder(config, cluster_id)
-    consumed = (*topics.inputs(config), *topics.retry_topics(config))
+    consumed = (*topics.read(config, ()), *topics.retry_topics(config), *topics.logs(config).values())
     try:
         return Watched(found(folder), Taking(folder, consumed))
     except OSError as error:

@@ -47,7 +47,6 @@ from pipeline.run.process import Process
 from pipeline.run.rekey import Rekey
 from pipeline.run.release import Release
 from pipeline.run.settle import OwnTopics, Settlement
-from pipeline.run.suspects import Suspects
 from pipeline.run.turns import Turns
 from pipeline.run.watch import Watch
 
@@ -57,6 +56,7 @@ if TYPE_CHECKING:
     from pipeline.ports import Halt
     from pipeline.run.memory import Recall
     from pipeline.run.misses import Misses
+    from pipeline.run.suspects import Suspects
 
 DRAIN_S: Final = 20.0
 """Default of one deadline for everything a graceful stop does, acks included."""
@@ -102,6 +102,7 @@ class Worker:
         self.switchboard: Switchboard | None = None
         self._control: ControlTopic | None = None
         self._taking: Watched | None = None
+        self._suspects: Suspects | None = None
         self._tables: CustomerTables | None = None
         self._rows: CustomerRows | None = None
         self._recall: Recall | None = None
@@ -160,6 +161,7 @@ class Worker:
             rotating.cancel()
             keeping.cancel()
             await self._close(producer)
+            taking.close()
         if self._error is not None:
             raise self._error
 
@@ -265,9 +267,7 @@ class Worker:
         brake = BrakePolicy(brakes.share, brakes.of)
         copies = next((name for name, group in self._read.items() if group == topics.events_group(config.group)), "")
         assert self._taking is not None
-        suspects = Suspects(
-            time.time_ns, settlement.unsettled, switchboard.crashes, self._taking.noted, switchboard.survived
-        )  # fmt: skip
+        suspects = self._suspects = self._taking.suspects(time.time_ns, settlement, switchboard)
         self._recall = memory.recall(config.group, compiled, self._settings, producer, log, self.fatal, copies)
         assert self._tables is not None
         self._asking.attach(self._tables.tables, self._recall, basis_asks=basis_asks(config))
@@ -347,7 +347,7 @@ class Worker:
     def halts(self) -> list[Halt]:
         """Return what stands still until its cause is gone, and why. May be called in any thread."""
         braked = [halt for intake in tuple(self.intakes) if (halt := intake.brake.halt()) is not None]
-        return braked + (self._producer.halts() if self._producer is not None else [])
+        return braked + [halt for each in (self._suspects, self._producer) if each is not None for halt in each.halts()]
 
     def _share(self) -> float:
         return share(self.intakes, ordered=bool(self._logs), rekeyed=self._compiled.rekeyed)
@@ -377,8 +377,6 @@ class Worker:
             await endpoint.close()
         if self._control is not None:
             await self._control.stop()
-        if self._taking is not None:
-            self._taking.close()
         if self._tables is not None:
             await self._tables.close()
         if self._rows is not None:

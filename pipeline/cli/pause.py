@@ -23,8 +23,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="hold a destination, journey, step or intake back",
         description="From now on nothing of it is sent, in the whole fleet: its runs wait on the retry tiers, no "
         "attempt is used, and none is dead before its max_age. Attempts under way end. An intake is an input topic, "
-        "or `retry` for what the retry tiers release: nothing of it is taken up. Returns once the workers "
-        "confirm; exit code 1 if some do not.",
+        "`retry` for what the retry tiers release, or `ordered` for what journeys keep in order: nothing of it is "
+        "taken up. Returns once the workers confirm; exit code 1 if some do not.",
     )
     resuming = commands.add_parser(
         "resume",
@@ -92,7 +92,7 @@ def _names(config: Config) -> Mapping[str, list[str]]:
     from pipeline.config import topics  # noqa: PLC0415 - commands import what is heavy once they run
 
     return {
-        INTAKE: [*topics.read(config, ()), "retry"],
+        INTAKE: [*topics.read(config, ()), "retry", *(["ordered"] if topics.logs(config) else [])],
         "destination": list(config.destinations),
         "journey": list(config.journeys),
         "step": [f"{journey.name}.{step.name}" for journey in config.journeys.values() for step in journey.steps],

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pipeline.errors import ConfigError
 
 WORKERS_MAX: Final = 64
+PORT_MAX: Final = 65_535 - WORKERS_MAX
+"""Each of the workers finds a port above it."""
 DRAIN_MAX_S: Final = 50
 """Last acks and commits included, a drain ends before the supervisor loses patience after 80 s."""
 
@@ -46,8 +48,21 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="SECONDS",
         help="one deadline for a graceful stop (default: 20)",
     )
+    parser.add_argument(
+        "--health", metavar="[HOST:]PORT", type=_address, default=None,
+        help="answer probes there (default host: 127.0.0.1): GET /live and GET /health; of several workers, each one "
+        "port higher than the one before",
+    )  # fmt: skip
     parser.add_argument("--worker-index", type=int, default=None, help=argparse.SUPPRESS)  # for the supervisor
     parser.set_defaults(run=execute)
+
+
+def _address(text: str) -> tuple[str, int]:
+    """Read `[HOST:]PORT`; raises ArgumentTypeError for anything else."""
+    host, colon, port = text.rpartition(":")
+    if not port.isdecimal() or not 1 <= int(port) <= PORT_MAX or (colon and not host):
+        raise argparse.ArgumentTypeError(f"must be HOST:PORT or PORT, 1 to {PORT_MAX}")
+    return host.strip("[]") or "127.0.0.1", int(port)
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -74,7 +89,10 @@ def _work(config: Config, args: argparse.Namespace) -> int:
 
     from pipeline.app.serve import work  # noqa: PLC0415
 
-    uvloop.run(work(config, index=args.worker_index or 0, drain_s=args.drain, supervised=args.worker_index is not None))
+    supervised = args.worker_index is not None
+    uvloop.run(
+        work(config, index=args.worker_index or 0, drain_s=args.drain, supervised=supervised, probes=args.health)
+    )  # fmt: skip
     return 0
 
 
@@ -85,6 +103,7 @@ def _supervise(args: argparse.Namespace) -> int:
         return [
             sys.executable, "-m", "pipeline", "run", "--config", str(args.config), "--env", args.env,
             "--drain", str(args.drain), "--worker-index", str(index),
+            *(("--health", f"{args.health[0]}:{args.health[1]}") if args.health is not None else ()),
         ]  # fmt: skip
 
     return Supervisor(args.workers, command, lambda line: print(line, file=sys.stderr, flush=True)).run()

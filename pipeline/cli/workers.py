@@ -94,6 +94,8 @@ def halted(alive: Sequence[WorkerReport], now_ms: int) -> Iterator[str]:
 
 def _remedy(what: str) -> str:
     kind, _, name = what.partition(" ")
+    if kind == "taking":
+        return "; see: hookline dead list --class bug, and the workers' logs"
     if kind != "intake":
         return "; see: hookline topics check, and the brokers' logs"
     return (

@@ -28,7 +28,7 @@ DROP: Final = "drop"
 RESET: Final = "reset"
 INTAKE: Final = "intake"
 SCOPES: Final = ("destination", "journey", "step", INTAKE)
-"""What can be paused; a step is named JOURNEY.STEP, an intake by its input topic, that of the retry topics `retry`."""
+"""What can be paused; a step is named JOURNEY.STEP, an intake by its topic, or its role: `retry`, `ordered`."""
 TEXT_MAX: Final = 500
 """Characters kept of a reason or a name."""
 DROP_SLACK_MS: Final = 8 * 86_400_000

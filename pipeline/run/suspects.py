@@ -14,6 +14,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from pipeline.core.crashes import CRASHES_MAX, GIVEN_UP_MAX, Crashes
+from pipeline.errors import Bug
+from pipeline.ports import Halt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,10 +25,12 @@ if TYPE_CHECKING:
     from pipeline.model import Record
     from pipeline.ports import Clock
 
-ALONE_S: Final = 30.0
+ALONE_S: Final = 10.0
 """Longest wait until nothing else is under way; then the record is taken up all the same."""
 QUIET_S: Final = 1.5
 """So long nothing has been under way before: what was finished is committed by then."""
+HALT_S: Final = 5.0
+"""So long it is told that an intake waits, after it last did."""
 LOOK_S: Final = 0.05
 """How often is looked whether a record that was taken alone is settled."""
 
@@ -83,6 +87,8 @@ class Suspects:
         self._until_s = 0.0
         self._quiet_s = 0.0
         self._taken: Position | None = None
+        self._halt: Halt | None = None
+        self._halt_s = 0.0  # when that was last so
 
     def turn(self, queued: Iterable[Record], number: int) -> int:
         """Return how many of the next records make a turn: a suspect is one by itself, what is before it another."""
@@ -104,8 +110,25 @@ class Suspects:
             return True
         crashes = self.known.get(_position(record), 0)
         if crashes >= CRASHES_MAX:
-            return self._crashes.given_up(self._clock() // 1_000_000) > GIVEN_UP_MAX
+            return self._too_many(record, now_s)
         return crashes > 0 and self._waits(intake, record, now_s)
+
+    def halts(self) -> list[Halt]:
+        """Say that too many records kill workers, while an intake waits for that. May be called in any thread."""
+        return [self._halt] if self._halt is not None and self._loop.time() - self._halt_s < HALT_S else []
+
+    def _too_many(self, record: Record, now_s: float) -> bool:
+        """Whether so many were given up lately that one more is no accident of a record."""
+        now_ms = self._clock() // 1_000_000
+        given_up = self._crashes.given_up(now_ms)
+        if given_up <= GIVEN_UP_MAX:
+            self._halt = None
+            return False
+        if not self.halts():
+            why = f"workers died over {given_up} records within an hour"
+            self._halt = Halt(f"taking up {record.topic}", now_ms, why, 0)
+        self._halt_s = now_s
+        return True
 
     def _waits(self, intake: object, record: Record, now_s: float) -> bool:
         """Whether something else is under way, or has just been; if not, the record is taken up now."""

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import time
+from typing import Any
 
 from tests.support.conditions import eventually
+from tests.support.ports import free_port
 from tests.support.system import event
 from tests.support.told import joined, lines, standing
+
+
+def probe(port: int) -> tuple[int, dict[str, Any]]:
+    """Ask a worker how it is."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", "/health")
+    answer = connection.getresponse()
+    return answer.status, json.loads(answer.read())
 
 
 async def test_a_flood_of_bad_records_stops_the_intake_until_somebody_lets_it_go_on(system, receiver) -> None:
@@ -16,12 +27,15 @@ async def test_a_flood_of_bad_records_stops_the_intake_until_somebody_lets_it_go
     system.hookline["brakes"] = {"intake": {"share": "10%", "of": 100}}
     system.destination("crm", receiver.url)
     system.prepare()
-    worker = system.worker()
+    port = free_port()
+    worker = system.worker("--health", str(port))
     system.feed([event(1), *[b"no event"] * 300, event(2)])
     await eventually(lambda: bool(lines(worker, "intake_paused")))
     await standing(system, f"intake {system.topic}")
     assert len(system.dead()) == 10
     assert receiver.accepted() == 1
+    code, health = await asyncio.to_thread(probe, port)
+    assert (code, [each["what"] for each in health["halts"]]) == (503, [f"intake {system.topic}"])
     [said] = lines(worker, "intake_paused")
     assert (said["intake"], said["reason"]) == (system.topic, "10 undecodable of the last 11 positions")
     status = await asyncio.to_thread(system.run, "status")
@@ -37,6 +51,7 @@ async def test_a_flood_of_bad_records_stops_the_intake_until_somebody_lets_it_go
     assert resumed.returncode == 0, resumed.stderr
     await eventually(lambda: receiver.accepted() == 2)
     await eventually(system.settled)
+    assert await asyncio.to_thread(probe, port) == (200, {"state": "well", "halts": []})
     assert len(system.dead()) == 300
     assert (await asyncio.to_thread(system.account))["balanced"] is True
     assert [each["reason"].startswith("by ") for each in lines(worker, "intake_resumed")] == [True]

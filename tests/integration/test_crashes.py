@@ -26,18 +26,18 @@ SITE = '''
 import importlib.util
 import sys
 
-def process(module):
-    read = module.Process._read
+def reading(module):
+    read = module.Reading.read
     def deadly(self, record):
         if record.value is not None and b"POISON" in record.value:
             HOW
         return read(self, record)
-    module.Process._read = deadly
+    module.Reading.read = deadly
 
 def grouped(module):
     module.TUNING.update({"session.timeout.ms": 1500, "heartbeat.interval.ms": 300})
 
-CHANGED = {"pipeline.run.process": process, "pipeline.adapters.kafka.grouped": grouped}
+CHANGED = {"pipeline.run.reading": reading, "pipeline.adapters.kafka.grouped": grouped}
 
 class Finder:
     def find_spec(self, name, path=None, target=None):

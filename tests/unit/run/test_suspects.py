@@ -93,7 +93,7 @@ async def test_each_record_is_noted_while_it_is_taken_up_and_nothing_after(world
 
 
 async def test_an_exception_leaves_its_record_to_blame(world, scene) -> None:
-    world.process._plans["in", REF] = type(world.process._plans["in", REF])(
+    world.process.reading.plans["in", REF] = type(world.process.reading.plans["in", REF])(
         lambda *_: 1 / 0, world.plans._envelope, {}, None
     )  # fmt: skip
     post(scene, world, 3)
@@ -103,7 +103,7 @@ async def test_an_exception_leaves_its_record_to_blame(world, scene) -> None:
 
 
 async def test_a_suspect_over_which_an_exception_comes_did_not_survive(world, scene) -> None:
-    world.process._plans["in", REF] = type(world.process._plans["in", REF])(
+    world.process.reading.plans["in", REF] = type(world.process.reading.plans["in", REF])(
         lambda *_: 1 / 0, world.plans._envelope, {}, None
     )  # fmt: skip
     died(world, 0, 1)
@@ -170,8 +170,11 @@ async def test_more_of_them_than_an_accident_explains_are_not_given_up(world, sc
     post(scene, world, GIVEN_UP_MAX + 1)
     record = Record("in", 0, 0, None, None, (), 0)
     assert world.suspects.holds(scene, record)
+    (halt,) = world.suspects.halts()
+    assert (halt.what, halt.why) == ("taking up in", "workers died over 11 records within an hour")
     world.clock.advance(3_600_001)
     assert not world.suspects.holds(scene, record)
+    assert world.suspects.halts() == []
 
 
 async def test_a_suspect_that_waits_for_its_schema_is_one_afterwards_too(world, scene) -> None:
