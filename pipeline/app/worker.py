@@ -23,6 +23,7 @@ from pipeline.app.definitions import keep, publish
 from pipeline.app.endpoints import Endpoint, Rotation
 from pipeline.app.heartbeat import Heartbeat
 from pipeline.app.lookups import CustomerRows
+from pipeline.app.measures import export
 from pipeline.app.modes import ModeGuard
 from pipeline.app.reference import customer_reference
 from pipeline.app.retention import delete_settled
@@ -312,7 +313,7 @@ class Worker:
             else:
                 intake.start()
         switchboard.stop_by(intake.brake for intake in self.intakes)
-        self._measure(settlement, process.misses)
+        export(self, settlement, process.misses)
         if self._recipients.urls:
             self._open_alerts(settlement, process.misses)
 
@@ -327,22 +328,6 @@ class Worker:
         )  # fmt: skip
         settlement.failures.told = alerting.failed
         telemetry.counts(names.ALERTS, lambda: alerting.results)
-
-    def _measure(self, settlement: Settlement, misses: Misses) -> None:
-        """Export what is read in the telemetry's own thread: each dict is copied in C before it is looked through."""
-        counts = settlement.ledger_counts
-        telemetry = self.telemetry
-        telemetry.gauge(names.UNSETTLED, settlement.unsettled)
-        telemetry.gauge(names.OLDEST, settlement.oldest_ms)
-        telemetry.gauge(names.HELD, lambda: sum(intake.held() for intake in self.intakes))
-        telemetry.gauge(names.HALTED, lambda: len(self.halts()))
-        if (turns := self.turns) is not None:
-            telemetry.gauge(names.LOG_HELD, turns.held)
-            telemetry.gauge(names.LOG_STUCK, lambda: len(turns.stuck()))
-        telemetry.counts(names.LEDGER, lambda: {(reason,): count for reason, count in counts.copy().items()})
-        telemetry.counts(names.DELIVERED, lambda: settlement.outcome_counts)
-        telemetry.counts(names.CONDITIONS, lambda: misses.conditions)
-        telemetry.counts(names.MISSPELT, misses.misspelt)
 
     def halts(self) -> list[Halt]:
         """Return what stands still until its cause is gone, and why. May be called in any thread."""

@@ -75,6 +75,7 @@ ELSEWHERE = {
     "config/plain": ("unit/cli/test_lines.py", "what lines of JSON are made into data with"),
     "config/policy": READ_WHOLE,
     "config/section": READ_WHOLE,
+    "app/measures": ("integration/test_tracing.py", "a real collector gets what is exported"),
     "app/taking": ("integration/test_crashes.py", "wires real parts together"),
     "run/drain": ("unit/run/test_consume.py", "an intake drains what is revoked"),
     "run/lookup": ("unit/run/test_consume.py", "partitions are held while it looks"),
