@@ -333,20 +333,11 @@ class Process:
             return rekey.consumed(record) or NO_ORIGIN
         return Record(topic, partition, offset, record.key, record.value, record.headers, stamp_ms)
 
-    # ----------------------------------------------------------------------- a record that workers died over
-
     def _give_up(self, role: str, record: Record, tracker: Tracker, now_ns: int) -> None:
-        """Put a record on the dead topic without taking it up; of a run that waited, end all deliveries."""
-        header = record.header(runstate.STATE_HEADER) if role in ("retry", "ordered") else None
-        state = runstate.decode(header)
-        if isinstance(state, runstate.Unreadable):
-            self._settlement.undecodable(unread(record, tracker, now_ns), FailureClass.BUG, resume.CRASHED)
-            return
-        # Its event is not read: what is known of it is in the state.
-        event = Event(state.event_id, "", state.started_ms, "", {})
-        trace = Trace(state.trace_id, state.link, state.sampled)
-        flight = Flight(record, tracker, state.source, event, trace, now_ns, deliveries=state.deliveries)
-        self._resumed.give_up(flight, state)
+        """Put a record on the dead topic that workers died over; of a run that waited, end all deliveries."""
+        flight = unread(record, tracker, now_ns)
+        if role not in ("retry", "ordered") or not self._resumed.give_up(flight):
+            self._settlement.undecodable(flight, FailureClass.BUG, resume.CRASHED)
 
     # --------------------------------------------------------------------------------------- before either
 

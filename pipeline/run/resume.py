@@ -24,6 +24,7 @@ from pipeline.model import (
     Run,
     SkipReason,
     Step,
+    Trace,
     Undecodable,
 )
 
@@ -117,8 +118,17 @@ class Resume:
         if run.results is not None:
             self._follow.ended(run, now_ms)
 
-    def give_up(self, flight: Flight, state: runstate.RunState) -> None:
-        """End all deliveries of a run: workers died over its record."""
+    def give_up(self, flight: Flight) -> bool:
+        """End all deliveries of a run: workers died over its record. False: the record has no state that says which.
+
+        The event is not read: what is known of it is in the state.
+        """
+        state = runstate.decode(flight.record.header(runstate.STATE_HEADER))
+        if isinstance(state, runstate.Unreadable):
+            return False
+        flight.source, flight.deliveries = state.source, state.deliveries
+        flight.event = Event(state.event_id, "", state.started_ms, "", {})
+        flight.trace = Trace(state.trace_id, state.link, state.sampled)
         names = (*state.steps, *state.ahead)
         self._settlement.opened(flight, len(names))
         route = Route(state.journey, state.hash, 0, None, ())
@@ -133,6 +143,7 @@ class Resume:
                     was.status,
                 )
             self._settlement.finish(delivery, Outcome.DEAD, FailureClass.BUG, CRASHED)
+        return True
 
     def _restore(
         self, run: Run, state: runstate.RunState, known: Mapping[str, Step], datum: Datum,
