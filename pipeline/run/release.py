@@ -21,8 +21,7 @@ from heapq import nsmallest
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
-from pipeline.core import runstate, switches
-from pipeline.run.orders import EARLY_S, Early
+from pipeline.run.orders import EARLY_S, Awaited, Orders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -43,38 +42,18 @@ NO_ROOM_S: Final = 0.01
 _Key = tuple[str, int]
 
 
-class _Entry:
-    """One held record: when it is due (Unix ms), and what it waits for. It may be in two queues: see `gone`.
-
-    `destinations` of its steps; `parked_for` those a parked run waits for, none for others. `held`: back by hand.
-    """
-
-    __slots__ = ("began_ms", "destinations", "due_ms", "gone", "held", "ordered", "parked_for", "parks", "record")
-
-    def __init__(self, due_ms: int, record: Record) -> None:
-        self.due_ms = due_ms
-        self.record = record
-        self.destinations: tuple[str, ...] = ()
-        self.parked_for: tuple[str, ...] = ()
-        self.parks = 0
-        self.began_ms = 0
-        self.held = False
-        self.ordered = False
-        self.gone = False
-
-
 class _Held:
     """What is held of one partition, in the order it is due. `number` and `bytes` are of what has not gone."""
 
     __slots__ = ("bytes", "entries", "number", "paused")
 
     def __init__(self) -> None:
-        self.entries: deque[_Entry] = deque()
+        self.entries: deque[Awaited] = deque()
         self.number = 0
         self.bytes = 0
         self.paused = False
 
-    def head(self) -> _Entry | None:
+    def head(self) -> Awaited | None:
         """Return the first that has not gone."""
         entries = self.entries
         while entries and entries[0].gone:
@@ -112,9 +91,7 @@ class Release:
         self._parked: dict[str, int] = {}  # how many parked runs are held, by destination
         self._loop = asyncio.get_running_loop()
         self._held: dict[_Key, _Held] = {}
-        self._orders: Sequence[Order] = ()
-        self._share: Callable[[], float] = _whole
-        self._ordered: dict[tuple[str, str, int], Early[_Entry]] = {}
+        self._orders: Orders[Awaited] = Orders(lanes)
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -133,15 +110,15 @@ class Release:
             if held is None:
                 held = self._held[key] = _Held()
             # A record cannot be newer than now: a broker's clock that runs ahead must not lengthen the delay.
-            entry = _Entry(min(record.timestamp_ms, now_ms) + self._tiers_ms[record.topic], record)
-            self._look_into(entry, now_ms)
+            entry = Awaited(min(record.timestamp_ms, now_ms) + self._tiers_ms[record.topic], record)
+            entry.look(self._lanes, self._calls, now_ms)
             for name in entry.parked_for:
                 self._parked[name] = self._parked.get(name, 0) + 1
             held.entries.append(entry)
             held.number += 1
             held.bytes += _size(record)
             if self._orders:
-                self._order(entry)
+                self._orders.put(entry, self._loop.time())
             if held.number >= HELD_RECORDS or held.bytes >= HELD_BYTES:
                 held.paused = True
                 self._source.pause(*key)  # each time: what else pauses it may have resumed it
@@ -170,17 +147,8 @@ class Release:
 
         `share` is this worker's of the fleet's rates.
         """
-        self._orders, self._share = orders, share
-        for early in self._ordered.values():
-            early.entries.clear()
-        for held in self._held.values():
-            for entry in held.entries:
-                entry.ordered = False
-                if not entry.gone:
-                    self._order(entry)
-        self._ordered = {name: early for name, early in self._ordered.items() if early.entries}
-        for early in self._ordered.values():
-            early.sort()
+        waiting = [entry for held in self._held.values() for entry in held.entries if not entry.gone]
+        self._orders.follow(orders, share, waiting, self._loop.time())
         self._arm()
 
     def close(self) -> None:
@@ -189,7 +157,7 @@ class Release:
         if self._timer is not None:
             self._timer.cancel()
         self._held.clear()
-        self._ordered.clear()
+        self._orders.clear()
         self._parked.clear()
 
     def _arm(self, at_least_s: float = 0.0, at_most_s: float = 1.0) -> None:
@@ -201,7 +169,7 @@ class Release:
         heads = [head.due_ms for held in self._held.values() if (head := held.head()) is not None]
         if heads:
             wait_s = max(min(heads) - self._clock() // 1_000_000, 0) / 1000
-            if any(early.entries for early in self._ordered.values()):
+            if self._orders.waiting():
                 at_most_s = min(at_most_s, EARLY_S)
             # Never more than a second at once: the wall clock may be set while we wait.
             self._timer = self._loop.call_later(max(min(wait_s, at_most_s), at_least_s), self._fire)
@@ -212,8 +180,10 @@ class Release:
         ready = [key for key, held in self._held.items() if (head := held.head()) is not None and head.due_ms <= now_ms]
         room = self._room()
         due: list[Record] = []
-        if self._ordered:
-            self._take_ordered(room // 2 if ready else room, due)
+        for entry in self._orders.take(room // 2 if ready else room, self._loop.time()) if self._orders else ():
+            key = (entry.record.topic, entry.record.partition)
+            due.append(entry.record)
+            self._gone(key, self._held[key], entry)
         left = room - len(due)
         for number, key in enumerate(ready):
             part = left // len(ready) + (number < left % len(ready))
@@ -232,7 +202,7 @@ class Release:
             at_most -= 1
             self._gone(key, held, head)
 
-    def _gone(self, key: _Key, held: _Held, entry: _Entry) -> None:
+    def _gone(self, key: _Key, held: _Held, entry: Awaited) -> None:
         """Count an entry out. It stays in its queues until it gets to their head, but not too many do."""
         entry.gone = True
         self._uncount(entry)
@@ -246,20 +216,7 @@ class Release:
 
     # ----------------------------------------------------------------------------------------- before it is due
 
-    def _look_into(self, entry: _Entry, now_ms: int) -> None:
-        """Note what a run waits for, and whether only because destinations were not well: then how often."""
-        state = runstate.decode(entry.record.header(runstate.STATE_HEADER))
-        if not isinstance(state, runstate.RunState):
-            return
-        entry.began_ms = state.started_ms
-        entry.held = any(step.cls in switches.HELD for step in state.steps.values())
-        names = {self._calls.get((state.journey, step), "") for step in state.steps}
-        entry.destinations = tuple(sorted(names))
-        waits = any(step.due_ms > now_ms for step in state.steps.values())
-        if state.parks and not waits and names <= self._lanes.keys():
-            entry.parked_for, entry.parks = entry.destinations, state.parks
-
-    def _uncount(self, entry: _Entry) -> None:
+    def _uncount(self, entry: Awaited) -> None:
         for name in entry.parked_for:
             self._parked[name] -= 1
             if not self._parked[name]:
@@ -283,39 +240,6 @@ class Release:
                     chosen.append(entry.record)
                     self._gone(key, held, entry)
         return chosen
-
-    def _order(self, entry: _Entry) -> None:
-        """Put an entry with those that go by an order that means it."""
-        # What is held back still would be written anew at once: again and again, as long as the grace lasts.
-        late = entry.held and not any(lane.holding() for lane in map(self._lanes.get, entry.destinations) if lane)
-        order = switches.told(self._orders, entry.destinations, entry.record.timestamp_ms, entry.began_ms, held=late)
-        if order is not None:
-            entry.ordered = True
-            name = (order.verb, order.destination, order.at_ms)
-            early = self._ordered.get(name)
-            if early is None:
-                early = self._ordered[name] = Early(order, self._loop.time())
-            early.entries.append(entry)
-
-    def _take_ordered(self, room: int, due: list[Record]) -> None:
-        now_s = self._loop.time()
-        held = sum(each.number for each in self._held.values())
-        for early in self._ordered.values():
-            if len(early.entries) > 2 * held + HELD_RECORDS:  # what went when it was due, behind or before the rest
-                early.entries = deque(each for each in early.entries if not each.gone)
-            lane = self._lanes.get(early.order.destination)
-            if early.order.verb == switches.RELEASE and (lane is None or not lane.takes()):
-                early.start_over(now_s)
-                continue
-            for entry in early.take(room, now_s, self._share()):
-                key = (entry.record.topic, entry.record.partition)
-                due.append(entry.record)
-                room -= 1
-                self._gone(key, self._held[key], entry)
-
-
-def _whole() -> float:
-    return 1.0
 
 
 def _size(record: Record) -> int:

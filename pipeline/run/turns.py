@@ -298,7 +298,7 @@ class Turns:
             self._source.resume(*key)
 
     def follow(self, orders: Sequence[Order], share: Callable[[], float]) -> None:
-        """Obey these orders from now on: see run/release."""
+        """Obey these orders from now on: see run/orders."""
         self._waits.follow(orders, share, self._loop.time())
         self._arm()
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from pipeline.core import runstate, switches
-from pipeline.run.orders import Early
+from pipeline.run.orders import Awaited, Orders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pipeline.core.switches import Order
     from pipeline.model import Record
@@ -29,24 +28,14 @@ class Run(Protocol):
 R = TypeVar("R", bound=Run)
 
 
-class Wait(Generic[R]):
-    """The wait of one run; `gone` once it is over. The rest as of an entry of run/release."""
+class Wait(Awaited, Generic[R]):
+    """The wait of one run; `gone` once it is over."""
 
-    __slots__ = (
-        "began_ms", "destinations", "due_ms", "gone", "held", "ordered", "parked_for", "parks", "record", "run"
-    )  # fmt: skip
+    __slots__ = ("run",)
 
     def __init__(self, run: R, due_ms: int) -> None:
+        super().__init__(due_ms, run.record)
         self.run = run
-        self.record = run.record
-        self.due_ms = due_ms
-        self.destinations: tuple[str, ...] = ()
-        self.parked_for: tuple[str, ...] = ()
-        self.parks = 0
-        self.began_ms = 0
-        self.held = False
-        self.ordered = False
-        self.gone = False
 
 
 class Waits(Generic[R]):
@@ -60,26 +49,17 @@ class Waits(Generic[R]):
         self._due: list[tuple[int, int, Wait[R]]] = []
         self._count = 0
         self._parked: dict[Wait[R], None] = {}
-        self._orders: Sequence[Order] = ()
-        self._share: Callable[[], float] = _whole
-        self._ordered: dict[tuple[str, str, int], Early[Wait[R]]] = {}
+        self._orders: Orders[Wait[R]] = Orders(lanes)
 
     def add(self, run: R, due_ms: int, now_s: float) -> Wait[R]:
         """Let a run wait until it is due, or may go before."""
         wait = Wait(run, due_ms)
-        state = runstate.decode(run.record.header(runstate.STATE_HEADER))
-        if isinstance(state, runstate.RunState):
-            wait.began_ms = state.started_ms
-            wait.held = any(step.cls in switches.HELD for step in state.steps.values())
-            names = {self._calls.get((state.journey, step), "") for step in state.steps}
-            wait.destinations = tuple(sorted(names))
-            now_ms = self._clock() // 1_000_000
-            if state.parks and names <= self._lanes.keys() and all(s.due_ms <= now_ms for s in state.steps.values()):
-                wait.parked_for, wait.parks = wait.destinations, state.parks
-                self._parked[wait] = None
+        wait.look(self._lanes, self._calls, self._clock() // 1_000_000)
+        if wait.parked_for:
+            self._parked[wait] = None
         self._count += 1
         heapq.heappush(self._due, (due_ms, self._count, wait))
-        self._order((wait,), now_s)
+        self._orders.put(wait, now_s)
         return wait
 
     def end(self, wait: Wait[R]) -> None:
@@ -95,32 +75,11 @@ class Waits(Generic[R]):
 
     def early(self) -> bool:
         """Whether any may go before it is due: it waits for its destination, or an order means it."""
-        return bool(self._parked) or any(early.entries for early in self._ordered.values())
+        return bool(self._parked) or self._orders.waiting()
 
     def follow(self, orders: Sequence[Order], share: Callable[[], float], now_s: float) -> None:
-        """Obey these orders from now on: see run/release."""
-        self._orders, self._share = orders, share
-        self._ordered.clear()
-        waits = [wait for _, _, wait in self._due if not wait.gone]
-        for wait in waits:
-            wait.ordered = False
-        self._order(waits, now_s)
-        for early in self._ordered.values():
-            early.sort()
-
-    def _order(self, waits: Iterable[Wait[R]], now_s: float) -> None:
-        """Put those with the others of an order that means them."""
-        for wait in waits if self._orders else ():
-            late = wait.held and not any(lane.holding() for lane in map(self._lanes.get, wait.destinations) if lane)
-            order = switches.told(self._orders, wait.destinations, wait.record.timestamp_ms, wait.began_ms, held=late)
-            if order is None:
-                continue
-            wait.ordered = True
-            name = (order.verb, order.destination, order.at_ms)
-            early = self._ordered.get(name)
-            if early is None:
-                early = self._ordered[name] = Early(order, now_s)
-            early.entries.append(wait)
+        """Obey these orders from now on: see run/orders."""
+        self._orders.follow(orders, share, [wait for _, _, wait in self._due if not wait.gone], now_s)
 
     def over(self, room: int, now_s: float) -> list[R]:
         """Take out the runs that go now: those that are due, and at most `room` of those that may go before."""
@@ -129,14 +88,9 @@ class Waits(Generic[R]):
         while self.next_ms() <= now_ms:
             self._take(self._due[0][2], taken)
         left = room - len(taken)
-        for early in self._ordered.values() if left > 0 else ():
-            lane = self._lanes.get(early.order.destination)
-            if early.order.verb == switches.RELEASE and (lane is None or not lane.takes()):
-                early.start_over(now_s)
-                continue
-            for wait in early.take(left, now_s, self._share()):
-                self._take(wait, taken)
-                left -= 1
+        for wait in self._orders.take(left, now_s) if left > 0 else ():
+            self._take(wait, taken)
+            left -= 1
         if self._parked and left > 0:
             self._take_parked(left, taken)
         return taken
@@ -161,7 +115,3 @@ class Waits(Generic[R]):
     def _take(self, wait: Wait[R], taken: list[R]) -> None:
         self.end(wait)
         taken.append(wait.run)
-
-
-def _whole() -> float:
-    return 1.0

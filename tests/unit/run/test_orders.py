@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pipeline.core.switches import DROP, RELEASE, Order
 from pipeline.model import Record
-from pipeline.run.orders import SLOW_START_PER_S, Early
+from pipeline.run.orders import QUEUED, SLOW_START_PER_S, Awaited, Early
 
 
-@dataclass
-class Entry:
-    record: Record
-    gone: bool = False
+def entry(offset: int) -> Awaited:
+    return Awaited(0, Record("r", 0, offset, None, b"", (), offset))
 
 
-def early(verb: str = RELEASE, number: int = 1_000, **more) -> Early[Entry]:
-    made: Early[Entry] = Early(Order(verb, "crm", "ada", "because", 0, **more), 0.0)
-    made.entries.extend(Entry(Record("r", 0, offset, None, b"", (), offset)) for offset in range(number))
+def early(verb: str = RELEASE, number: int = 1_000, **more) -> Early[Awaited]:
+    made: Early[Awaited] = Early(Order(verb, "crm", "ada", "because", 0, **more), 0.0)
+    made.entries.extend(entry(offset) for offset in range(number))
     return made
 
 
@@ -53,3 +49,16 @@ def test_the_newest_go_first_if_so_ordered() -> None:
     made = early(DROP, number=3, newest_first=True)
     made.sort()
     assert [each.record.offset for each in made.take(9, 0.0, 1.0)] == [2, 1, 0]
+
+
+def test_what_went_otherwise_is_not_kept_and_what_waits_is() -> None:
+    made = early(number=0)
+    waiting = [entry(offset) for offset in range(QUEUED)]
+    for each in waiting:
+        made.put(each)
+    for offset in range(10 * QUEUED):
+        gone = entry(offset)
+        gone.gone = True
+        made.put(gone)
+        assert len(made.entries) <= 2 * QUEUED
+    assert [each for each in made.entries if not each.gone] == waiting

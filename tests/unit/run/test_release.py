@@ -313,5 +313,5 @@ async def test_what_went_when_it_was_due_is_not_kept_for_an_order_that_waits(ear
         early.release.hold([parked(offset, 999_000) for offset in range(first, first + bound - 1)])
         early.release._fire()
     assert early.release.count(("r.1m", 0)) == 0
-    (order,) = early.release._ordered.values()
+    (order,) = early.release._orders._queues.values()
     assert len(order.entries) <= 2 * bound

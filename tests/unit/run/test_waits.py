@@ -8,6 +8,7 @@ from math import inf
 from pipeline.core import runstate
 from pipeline.core.switches import DROP, RELEASE, Order
 from pipeline.model import Record
+from pipeline.run.orders import QUEUED, SLOW_START_PER_S
 from pipeline.run.waits import Waits
 from pipeline.testing.fakes import FakeClock
 from tests.support.logs import CALLS, state
@@ -109,3 +110,30 @@ def test_a_drop_asks_no_destination() -> None:
     waits.add(dropped := run(clock), 900_000, 0.0)
     waits.follow([Order(DROP, "crm", "ada", "because", 2_000, before_ms=5_000)], lambda: 1.0, 0.0)
     assert waits.over(10, 0.0) == [dropped]
+
+
+def test_an_order_that_was_there_goes_on_at_its_speed() -> None:
+    clock, lane = FakeClock(1_000), Lane()
+    waits: Waits[Run] = Waits(clock, {"crm": lane}, CALLS)
+    for number in range(1_000):
+        waits.add(run(clock, number), 900_000, 0.0)
+    order = Order(RELEASE, "crm", "ada", "because", 2_000)
+    waits.follow([order], lambda: 1.0, 0.0)
+    for tenth in range(30):
+        waits.over(1_000, tenth / 10)
+    waits.follow([order, Order(RELEASE, "mail", "ada", "because", 2_000)], lambda: 1.0, 3.0)
+    assert len(waits.over(1_000, 3.1)) > SLOW_START_PER_S / 10 * 2**2
+
+
+def test_what_waits_again_and_again_is_not_kept_for_an_order_that_waits() -> None:
+    clock, lane = FakeClock(1_000), Lane(well=False)
+    waits: Waits[Run] = Waits(clock, {"crm": lane}, CALLS)
+    waits.follow([Order(RELEASE, "crm", "ada", "because", 900_000_000)], lambda: 1.0, 0.0)
+    one = run(clock)
+    for number in range(3 * QUEUED):
+        waits.add(one, clock() // 1_000_000 + 1, 0.0)
+        assert waits.early(), "the order means it"
+        clock.advance(1)
+        assert waits.over(10, number / 1_000) == [one]
+    (queue,) = waits._orders._queues.values()
+    assert len(queue.entries) <= QUEUED + 1
