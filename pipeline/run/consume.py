@@ -91,7 +91,7 @@ class Intake:
         self._suspects = suspects or Suspects(clock, settlement.unsettled)
         self._aside = Aside(self._commits, source, telemetry, self._again)
         self._back: deque[Record] = deque()  # set aside before, to be taken up first
-        self._release: Holder | None = None
+        self._holder: Holder | None = None
         self._scheduled = False
         self._stopped = self._left = self._halted = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -101,9 +101,9 @@ class Intake:
         self.brake = IntakeBrake(name, brake or BrakePolicy(), self, telemetry.log, clock)
         settlement.failures.brakes.update(dict.fromkeys(source.topics, self.brake.failed))
 
-    def start(self, release: Holder | None = None) -> None:
+    def start(self, holder: Holder | None = None) -> None:
         """Begin to consume; of other roles than the input with the holder of what is not due, or not its turn, yet."""
-        self._release = release
+        self._holder = holder
         self.source.start(self._notice)
 
     def held(self) -> int:
@@ -114,7 +114,7 @@ class Intake:
 
     def _notice(self, notice: Notice) -> None:
         if type(notice) is list:
-            if self._release is not None:
+            if self._holder is not None:
                 self._hold(notice)
             else:
                 self._records.extend(notice)
@@ -127,10 +127,10 @@ class Intake:
                     if (before := self.trackers.get(key)) is not None:
                         self._forget([before])  # its drain took longer than the rebalance
                     self.trackers[key] = tracker
-                    if self._release is None:
+                    if self._holder is None:
                         self._process.assigned(*key)
                     else:
-                        self._release.assigned(tracker)
+                        self._holder.assigned(tracker)
                 self._telemetry.log(
                     "info", "partitions_assigned", role=self.source.role, partitions=_names(notice.partitions)
                 )
@@ -152,7 +152,7 @@ class Intake:
         self._hold_fresh(records)
 
     def _hold_fresh(self, records: Iterable[Record]) -> None:
-        assert self._release is not None
+        assert self._holder is not None
         fresh = []
         for record in records:
             tracker = self.trackers.get((record.topic, record.partition))
@@ -163,8 +163,8 @@ class Intake:
             if tracker.received(record.offset):
                 fresh.append(record)
             else:
-                self._release.passed(record)
-        self._release.hold(fresh)
+                self._holder.passed(record)
+        self._holder.hold(fresh)
 
     def room(self) -> int:
         """Return how many released retry records can be worked off soon."""
@@ -217,7 +217,7 @@ class Intake:
             queued = (*self._back, *self._records)
             number = suspects.turn(queued, number)
             take = suspects.how(self.source.role, queued[0], take)
-        released, brake, note, index = self._release is not None, self.brake, suspects.note, suspects.index
+        released, brake, note, index = self._holder is not None, self.brake, suspects.note, suspects.index
         for done in range(number):
             if brake.on:
                 number = done
@@ -248,7 +248,7 @@ class Intake:
 
     def _again(self, records: Iterable[Record]) -> None:
         """Take back what was set aside, ahead of what was fetched later."""
-        if self._release is not None:
+        if self._holder is not None:
             self._hold_fresh(records)
         else:
             self._back.extend(records)
@@ -291,8 +291,8 @@ class Intake:
     def upcoming(self, most: int) -> list[Record]:
         """Return the next records that would be taken up, at most so many."""
         queued = [*self._back, *self._records, *(record for held in self._held.values() for record in held)]
-        if self._release is not None:
-            queued += self._release.upcoming(most)
+        if self._holder is not None:
+            queued += self._holder.upcoming(most)
         return queued[:most]
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -324,7 +324,7 @@ class Intake:
         queued = len(self._records)
         self._records = deque(each for each in self._records if (each.topic, each.partition) not in gone)
         self._back = deque(each for each in self._back if (each.topic, each.partition) not in gone)
-        if self._release is None:
+        if self._holder is None:
             self.source.taken(queued - len(self._records))
         trackers = [self.trackers[key] for key in keys]
         if notice.lost or self._left or self._halted:
@@ -350,8 +350,8 @@ class Intake:
         """Drop what was received and not taken up: it stays open, so it is never committed from here."""
         self._held.pop(key, None)
         self._aside.forget(key)
-        if self._release is not None:
-            self._release.forget(key)
+        if self._holder is not None:
+            self._holder.forget(key)
 
     def _forget(self, trackers: Iterable[Tracker]) -> None:
         for tracker in trackers:
@@ -360,7 +360,7 @@ class Intake:
             if self.trackers.get(key) is tracker:  # and not the one of a newer assignment
                 del self.trackers[key]
                 self._drop_held(key)
-                if self._release is None:
+                if self._holder is None:
                     self._process.gone(*key)
             for lane in self._lanes:
                 lane.discard(lambda delivery: delivery.run.flight.tracker.closed)
@@ -376,8 +376,8 @@ class Intake:
         self._halted = True
         self._commits.halt()
         self._commit_timer.cancel()
-        if self._release is not None:
-            self._release.close()
+        if self._holder is not None:
+            self._holder.close()
 
     async def stop(self) -> None:
         """Drain everything within the drain budget, commit, leave the group."""
@@ -387,8 +387,8 @@ class Intake:
         self._commit_timer.cancel()
         for task in self._tasks:
             task.cancel()
-        if self._release is not None:
-            self._release.close()
+        if self._holder is not None:
+            self._holder.close()
         await self.source.stop()
 
 

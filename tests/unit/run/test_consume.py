@@ -280,11 +280,11 @@ async def test_retry_records_wait_until_due_and_are_committed(world, monkeypatch
     intake.start(Release({"r.10s": 10_000}, source, world.clock, intake.due, intake.room, {}, {}))
     source.assign(("r.10s", 0, 0))
     source.post(records(b"empty", b"empty", topic="r.10s"))
-    intake._release._fire()
-    assert intake._release.count(("r.10s", 0)) == 2
+    intake._holder._fire()
+    assert intake._holder.count(("r.10s", 0)) == 2
     assert script.seen == []
     world.clock.advance(10_000)
-    intake._release._fire()
+    intake._holder._fire()
     await until(lambda: source.committed == {("r.10s", 0): 2})
     assert world.producer.records == []
     await intake.stop()
