@@ -56,6 +56,7 @@ from pipeline.prepared import Rows as Rows  # noqa: PLC0414
 from pipeline.prepared import Step as Step  # noqa: PLC0414
 from pipeline.prepared import Suppress as Suppress  # noqa: PLC0414
 from pipeline.prepared import Unsuppress as Unsuppress  # noqa: PLC0414
+from pipeline.words import UNSENT as UNSENT  # noqa: PLC0414
 from pipeline.words import FailureClass as FailureClass  # noqa: PLC0414
 from pipeline.words import Kind as Kind  # noqa: PLC0414
 from pipeline.words import LedgerReason as LedgerReason  # noqa: PLC0414

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 
 class Kind(StrEnum):
@@ -73,6 +74,10 @@ class SkipReason(StrEnum):
     SHADOW = "shadow"  # all was done but sending: the journey is in shadow
     DRY = "dry"  # likewise: the environment's mode is dry
     ERASED = "erased"
+
+
+UNSENT: Final = (SkipReason.SHADOW, SkipReason.DRY)
+"""How deliveries end where nothing is sent: there a run goes on as if each had been delivered."""
 
 
 class LedgerReason(StrEnum):

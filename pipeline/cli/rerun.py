@@ -13,7 +13,7 @@ from dataclasses import field
 from typing import TYPE_CHECKING, Final
 
 from pipeline.core import journeys, replay, runstate
-from pipeline.model import REPLAYED, Outcome, Result, SkipReason, value
+from pipeline.model import REPLAYED, UNSENT, Outcome, Result, SkipReason, value
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from pipeline.core.runstate import RunState
 
 _ANSWERED: Final = (Outcome.DELIVERED, Outcome.DEFAULTED)
-_UNSENT: Final = (SkipReason.SHADOW, SkipReason.DRY)
-"""As in run/settle: where nothing is sent a run goes on as if the step had been delivered."""
 
 Place = tuple[int, int]
 """Partition and offset on the dead topic."""
@@ -152,7 +150,7 @@ class _Planning:
         row = self._rows.get(name)
         if row is None:
             return self._ended.get(name)
-        unsent = row.outcome is Outcome.SKIPPED and row.reason in _UNSENT
+        unsent = row.outcome is Outcome.SKIPPED and row.reason in UNSENT
         return Result(Outcome.DELIVERED if unsent else row.outcome, row.reason, row.status)
 
     def _known(self, name: str) -> bool:

@@ -13,6 +13,7 @@ from pipeline.core import deadletter, journeys, outcome, payload
 from pipeline.errors import Bug
 from pipeline.model import (
     TURN,
+    UNSENT,
     Delivery,
     FailureClass,
     Flight,
@@ -41,8 +42,6 @@ POSITION_BYTES: Final = 1_000
 """Counted for each open position and each of its deliveries beside the event's own bytes."""
 DATUM_TIMES: Final = 10
 """A decoded event is about so many times as large as its bytes: counted for each run that keeps it."""
-UNSENT: Final = (SkipReason.SHADOW, SkipReason.DRY)
-"""How deliveries end that are not sent because nothing is."""
 _FAILED: Final = (Outcome.REJECTED, Outcome.DEAD)
 
 
