@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from pipeline.adapters.kafka.compacted import Compacted
-from pipeline.adapters.schemas import FETCH_S
 from pipeline.adapters.tables import Folder, Follower
 from pipeline.adapters.tables.rows import FileRows, RowRecords
+from pipeline.app.following import Home, until
 from pipeline.config import rows
-from pipeline.ports import Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,11 +24,9 @@ if TYPE_CHECKING:
 
     from pipeline.config.lookup import Lookup
     from pipeline.config.models import Config
-    from pipeline.model import Rows, SchemaRef
-    from pipeline.ports import Found, Schemas, Unknown
+    from pipeline.model import Rows
+    from pipeline.ports import Schemas
 
-SAY_S: Final = 10.0
-"""Between two lines on why a worker does not take up events yet."""
 LEFT_S: Final = 86_400.0
 """A file that nobody followed for so long, of a look-up that is described otherwise by now, is removed."""
 
@@ -48,22 +45,16 @@ class CustomerRows:
     ) -> None:
         """`folder` is the group's, for tables. Blocks on files."""
         self._log = log
-        self._schemas = schemas
-        self._loop = asyncio.get_running_loop()
+        home = Home(schemas, fatal)
         self._followers: list[Follower] = []
         self._files: dict[str, FileRows] = {}
         self._records: list[RowRecords] = []
-
-        def bug(error: BaseException) -> None:
-            with suppress(RuntimeError):  # the loop is closed: nobody is left to be told
-                self._loop.call_soon_threadsafe(fatal, error)
-
         for name, lookup in rows.used(config).items():
             told = partial(_told, log, name)
             place = _place(folder, name, lookup)
-            records = RowRecords(rows.row(lookup), self._fetch, told)
+            records = RowRecords(rows.row(lookup), home.fetch, told)
             opened = partial(Compacted, settings, [lookup.topic])
-            self._followers.append(Follower(Folder(place), opened, records, time.time_ns, told, bug))
+            self._followers.append(Follower(Folder(place), opened, records, time.time_ns, told, home.bug))
             self._files[name] = FileRows(Folder(place), time.time_ns, told)
             self._records.append(records)
 
@@ -93,29 +84,13 @@ class CustomerRows:
         for file in self._files.values():
             file.start()
         whole = asyncio.gather(*(file.whole() for file in self._files.values()))
-        stopped = asyncio.ensure_future(stopping.wait())
-        try:
-            while not (whole.done() or stopped.done()):
-                done, _ = await asyncio.wait((whole, stopped), timeout=SAY_S, return_when=asyncio.FIRST_COMPLETED)
-                if not done:
-                    self._log("info", "lookups_awaited", behind_ms=self.stale_ms())
-        finally:
-            whole.cancel()
-            stopped.cancel()
+        await until(whole, stopping, lambda: self._log("info", "lookups_awaited", behind_ms=self.stale_ms()))
 
     async def close(self) -> None:
         """End following, so that another worker of the machine does; idempotent."""
         await asyncio.gather(*(asyncio.to_thread(each.stop) for each in self._followers))
         for file in self._files.values():
             file.close()
-
-    def _fetch(self, ref: SchemaRef) -> Found | Unknown | Unreachable:
-        """Find a schema for a follower's thread, on the loop, where schemas are kept."""
-        asked = asyncio.run_coroutine_threadsafe(self._schemas.fetch(ref), self._loop)
-        try:
-            return asked.result(2 * FETCH_S)
-        except TimeoutError:
-            return Unreachable("the worker is too busy, or stops")
 
 
 def _told(log: Callable[..., None], name: str, level: str, event: str, **fields: object) -> None:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pipeline.adapters.kafka.compacted import Compacted
-from pipeline.adapters.schemas import FETCH_S, Folders, packaged
+from pipeline.adapters.schemas import Folders, packaged
 from pipeline.adapters.tables import FileTables, Folder, FolderError, Follower, KafkaMarks, Records, place
 from pipeline.adapters.telemetry import names
+from pipeline.app.following import Home, until
 from pipeline.config import topics
 from pipeline.core import tables
 from pipeline.errors import ConfigError
-from pipeline.ports import Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,11 +22,7 @@ if TYPE_CHECKING:
 
     from pipeline.adapters.telemetry import OtelTelemetry
     from pipeline.config.models import Config
-    from pipeline.model import SchemaRef
-    from pipeline.ports import Found, Producer, Schemas, Unknown
-
-SAY_S: Final = 10.0
-"""Between two lines on why a worker does not take up events yet."""
+    from pipeline.ports import Producer, Schemas
 
 
 class CustomerTables:
@@ -45,19 +40,13 @@ class CustomerTables:
     ) -> None:
         """Make the folder. Raises ConfigError if that cannot be."""
         self._log = telemetry.log
-        self._schemas = schemas
-        self._loop = asyncio.get_running_loop()
+        home = Home(schemas, fatal)
         both = topics.tables(config.group)
         folder = state_folder(config, cluster_id)
         shipped = Folders((packaged(),)).readers
-        records = Records(both, [shipped[name] for name in tables.RECORDS], self._fetch, self._log)
-
-        def bug(error: BaseException) -> None:
-            with suppress(RuntimeError):  # the loop is closed: nobody is left to be told
-                self._loop.call_soon_threadsafe(fatal, error)
-
+        records = Records(both, [shipped[name] for name in tables.RECORDS], home.fetch, self._log)
         self._follower = Follower(
-            Folder(folder), lambda: Compacted(settings, both), records, time.time_ns, self._log, bug
+            Folder(folder), lambda: Compacted(settings, both), records, time.time_ns, self._log, home.bug
         )
         self.tables = FileTables(Folder(folder), time.time_ns, self._log)
         self.marks = KafkaMarks(producer, both, self.tables)
@@ -68,30 +57,16 @@ class CustomerTables:
         """Follow the topics, and return once the tables are whole, or the worker is to stop. Waits without bound."""
         self._follower.start()
         self.tables.start()
-        whole = asyncio.ensure_future(self.tables.whole())
-        stopped = asyncio.ensure_future(stopping.wait())
-        try:
-            while not (whole.done() or stopped.done()):
-                done, _ = await asyncio.wait((whole, stopped), timeout=SAY_S, return_when=asyncio.FIRST_COMPLETED)
-                if not done:
-                    self._log("info", "tables_awaited", behind_ms=self.tables.stale_ms())
-        finally:
-            whole.cancel()
-            stopped.cancel()
+        await until(
+            self.tables.whole(), stopping,
+            lambda: self._log("info", "tables_awaited", behind_ms=self.tables.stale_ms()),
+        )  # fmt: skip
 
     async def close(self) -> None:
         """End following, so that another worker of the machine does; idempotent. Bounded by the follower's STOP_S."""
         await asyncio.to_thread(self._follower.stop)
         self.marks.close()
         self.tables.close()
-
-    def _fetch(self, ref: SchemaRef) -> Found | Unknown | Unreachable:
-        """Find a schema for the follower's thread, on the loop, where schemas are kept."""
-        asked = asyncio.run_coroutine_threadsafe(self._schemas.fetch(ref), self._loop)
-        try:
-            return asked.result(2 * FETCH_S)
-        except TimeoutError:
-            return Unreachable("the worker is too busy, or stops")
 
 
 def basis_asks(config: Config) -> bool:
