@@ -19,8 +19,9 @@ import asyncio
 from collections import deque
 from heapq import nsmallest
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from pipeline.run.holder import AT_MOST_S, HELD_BYTES, HELD_RECORDS, NO_ROOM_S
 from pipeline.run.orders import EARLY_S, Awaited, Orders
 
 if TYPE_CHECKING:
@@ -31,13 +32,6 @@ if TYPE_CHECKING:
     from pipeline.model import Record
     from pipeline.ports import Clock, Source
     from pipeline.run.holder import Spare
-
-HELD_RECORDS: Final = 1_000
-"""Records held per partition before fetching it pauses."""
-HELD_BYTES: Final = 1_048_576
-"""Bytes held per partition before fetching it pauses. Not shared: what waits six hours would stop what waits 10 s."""
-NO_ROOM_S: Final = 0.01
-"""How soon is looked again when there was no room for all that is due."""
 
 _Key = tuple[str, int]
 
@@ -160,7 +154,7 @@ class Release:
         self._orders.clear()
         self._parked.clear()
 
-    def _arm(self, at_least_s: float = 0.0, at_most_s: float = 1.0) -> None:
+    def _arm(self, at_least_s: float = 0.0, at_most_s: float = AT_MOST_S) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -171,7 +165,6 @@ class Release:
             wait_s = max(min(heads) - self._clock() // 1_000_000, 0) / 1000
             if self._orders.waiting():
                 at_most_s = min(at_most_s, EARLY_S)
-            # Never more than a second at once: the wall clock may be set while we wait.
             self._timer = self._loop.call_later(max(min(wait_s, at_most_s), at_least_s), self._fire)
 
     def _fire(self) -> None:
@@ -193,7 +186,7 @@ class Release:
         early = self._early(room - len(due)) if self._parked and room > len(due) else []
         if due or early:
             self._pass_on(due + early)
-        self._arm(NO_ROOM_S if room <= len(due) else 0.0, EARLY_S if early else 1.0)
+        self._arm(NO_ROOM_S if room <= len(due) else 0.0, EARLY_S if early else AT_MOST_S)
 
     def _take(self, key: _Key, now_ms: int, at_most: int, due: list[Record]) -> None:
         held = self._held[key]

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 from pipeline.core import runstate
 from pipeline.core.runstate import STATE_HEADER
 from pipeline.errors import BrokerError, Bug
+from pipeline.run.holder import AT_MOST_S, HELD_BYTES, HELD_RECORDS, NO_ROOM_S
 from pipeline.run.lines import LOOK_BACK, Entry, Log, TurnTracker, weight
 from pipeline.run.orders import EARLY_S
 from pipeline.run.past import NOTE_HEADER, Past, in_state, noted
@@ -35,18 +36,10 @@ if TYPE_CHECKING:
     from pipeline.run.holder import Spare
     from pipeline.run.past import LogReader
 
-HELD_RECORDS: Final = 1_000
-"""Records held per partition, those under way among them, before fetching it pauses."""
-HELD_BYTES: Final = 1_048_576
-"""Bytes held per partition before fetching it pauses."""
 LOOKS_AT_ONCE: Final = 2
 """Partitions looked back into side by side: each takes a consumer and a thread of its own."""
 AGAIN_S: Final = 1.0
 """How soon a partition that could not be looked back into is tried again."""
-NO_ROOM_S: Final = 0.01
-"""How soon is looked again when there was no room for all whose turn it is."""
-AT_MOST_S: Final = 1.0
-"""Never more than that is waited at once: the wall clock may be set meanwhile."""
 
 _Key = tuple[str, int]
 

@@ -43,6 +43,8 @@ PARTITIONS: Final = 4
 QUIET_S: Final = 9_000.0
 """Within this all must be settled once peace has come: the longest `max_age` and some."""
 STEP_S: Final = 0.5
+COMMITTED_S: Final = 2.0
+"""Once all is settled: time for the last commits, which come twice a second."""
 REPLACED_S: Final = 1.0
 """How soon a worker that stopped by itself is replaced."""
 _INPUT: Final = "stage.0"
@@ -307,7 +309,7 @@ class World:
                 continue
             waiting = [worker.next_s() for worker in workers if worker.open()]
             if not waiting and not self._behind():
-                await asyncio.sleep(2.0)
+                await asyncio.sleep(COMMITTED_S)
                 return
             due_s = min((due_s for due_s, _ in waiting), default=0.0)
             if 1.0 < due_s - self.loop.time() < QUIET_S and not any(parked for _, parked in waiting):
