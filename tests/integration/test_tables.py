@@ -90,6 +90,12 @@ def another_follower(path: Path, kafka, topics: tuple[str, str]) -> subprocess.P
     return subprocess.Popen(argv, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])})
 
 
+def stands_still(pid: int) -> bool:
+    """Whether every thread of a process is stopped (proc(5), state T)."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/stat")
+    return all(task.read_text().rpartition(")")[2].split()[0] == "T" for task in tasks)
+
+
 def granted(worker, customer: str) -> bool | None:
     word = worker.tables.known(customer).consent.get("email")
     return None if word is None else word.granted
@@ -193,6 +199,9 @@ async def test_a_stopped_but_living_follower_is_taken_over_from_and_wakes_up_alo
         worker = await machine.worker().ready()
         file = worker.folder.current()
         other.send_signal(signal.SIGSTOP)
+        await eventually(
+            lambda: stands_still(other.pid)
+        )  # on a busy machine that takes a while
         await write(kafka, topics[0], (b"c-7", consent("denied")))
         fresh = machine.worker()  # one that starts now need not wait for the one that stands still
         await asyncio.wait_for(fresh.ready(), STILL_S + 20)
