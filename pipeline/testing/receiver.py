@@ -74,7 +74,7 @@ class Behaviour:
 
 @dataclass(slots=True)
 class Seen:
-    """One request as it came in; the last `keep` of them are kept. `status` 0 is a reset, `at_s` Unix time."""
+    """One request as it came in; the last `keep` of them are kept, in that order. `status` 0 is a reset; Unix times."""
 
     delivery_id: str
     method: str
@@ -83,6 +83,7 @@ class Seen:
     body: bytes
     status: int = 0
     at_s: float = 0.0  # of the answer
+    came_s: float = 0.0  # of the end of its body
 
 
 class Receiver:
@@ -234,7 +235,7 @@ class Receiver:
         return behaviour.answers.get(request.path, (behaviour.status, b""))[0]
 
     def _note(self, request: web.BaseRequest, delivery_id: str, body: bytes) -> Seen:
-        seen = Seen(delivery_id, request.method, request.path_qs, dict(request.headers), body)
+        seen = Seen(delivery_id, request.method, request.path_qs, dict(request.headers), body, came_s=time.time())
         self.seen.append(seen)
         return seen
 

@@ -89,7 +89,7 @@ def fleet_on(tmp_path: Path, unique: str, receiver: Receiver) -> Iterator[Callab
     """
     made: list[System] = []
 
-    def create(broker: Broker, timeout: str = "10s", **kafka: str) -> Fleet:
+    def create(broker: Broker, timeout: str = "10s", kind: type[Fleet] = Fleet, **kafka: str) -> Fleet:
         system = System(tmp_path / "config", broker, unique, partitions=PARTITIONS)
         made.append(system)
         system.hookline["kafka"] = {"bootstrap": f"env:{KAFKA_AT}", **kafka}
@@ -97,7 +97,7 @@ def fleet_on(tmp_path: Path, unique: str, receiver: Receiver) -> Iterator[Callab
         system.destination(
             "crm", receiver.url, limits={"concurrency": 8}, breaker={"open": "1s", "open_max": "2s"}, timeout=timeout
         )
-        return Fleet(system, receiver)
+        return kind(system, receiver)
 
     yield create
     for system in made:

@@ -98,11 +98,6 @@ def of(customer: str, number: int):
     return made
 
 
-def settled(system) -> bool:
-    log = f"{system.group}.ordered.welcome"
-    return system.settled() and system.broker.lag(f"{system.group}.ordered", log) == 0
-
-
 async def running(system):
     child = system.worker()
     await eventually(lambda: "worker_started" in child.log.read_text(), READY_S, "the worker started")
@@ -138,7 +133,7 @@ async def test_nobody_is_overtaken_over_failures_kill_9_and_rebalances(ordered, 
     await eventually(lambda: endpoint.taken() == CUSTOMERS * EACH, SETTLE_S, "all were taken")
     second.send(signal.SIGTERM)  # and one more, back
     await asyncio.to_thread(second.wait, READY_S)
-    await eventually(lambda: settled(ordered), SETTLE_S, "all is settled")
+    await eventually(ordered.settled, SETTLE_S, "all is settled")
     assert endpoint.overtaken() == {}
     repeats = sum(status < 300 for each in endpoint.came.values() for _, status in each) - CUSTOMERS * EACH
     assert repeats <= CUSTOMERS  # each customer's one that was under way when a worker was killed
@@ -187,7 +182,7 @@ async def test_one_stuck_customer_holds_nobody_else_back_and_goes_on_in_order(or
     await asyncio.to_thread(ordered.run, "waiting", "release", "--destination", "crm", "--reason", "mended")
     await eventually(lambda: endpoint.taken() == OTHERS + 30, SETTLE_S, "the stuck one goes on")
     assert endpoint.overtaken() == {}
-    await eventually(lambda: settled(ordered), SETTLE_S, "all is settled")
+    await eventually(ordered.settled, SETTLE_S, "all is settled")
     assert (await asyncio.to_thread(ordered.account))["deliveries"] == {"delivered": OTHERS + 30}
     again.send(signal.SIGTERM)
     assert await asyncio.to_thread(again.wait, READY_S) == 0
@@ -213,7 +208,7 @@ async def test_a_stop_between_two_steps_repeats_neither_and_keeps_the_turn(order
     mended.append(True)
     await running(ordered)
     await eventually(lambda: endpoint.taken("second") == 3, SETTLE_S, "all goes on")
-    await eventually(lambda: settled(ordered), SETTLE_S, "all is settled")
+    await eventually(ordered.settled, SETTLE_S, "all is settled")
     assert [number for number, _ in endpoint.came["upsert ann"]] == [0, 1, 2]  # each once
     assert endpoint.overtaken() == {}
     rows = await asyncio.to_thread(ordered.final)
@@ -228,7 +223,7 @@ async def test_a_replay_would_be_out_of_order_and_says_so(ordered, endpoint):
     await asyncio.to_thread(ordered.prepare)
     await running(ordered)
     await asyncio.to_thread(ordered.feed, [of("ann", number) for number in range(2)])
-    await eventually(lambda: endpoint.taken() == 1 and settled(ordered), SETTLE_S, "the second had its turn")
+    await eventually(lambda: endpoint.taken() == 1 and ordered.settled(), SETTLE_S, "the second had its turn")
     left = await asyncio.to_thread(ordered.run, "dead", "replay")
     assert "left alone, keeps_order: 1" in left.stdout
     assert "--out-of-order" in left.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from confluent_kafka import (
     OFFSET_INVALID,
@@ -23,14 +23,18 @@ if TYPE_CHECKING:
 
     from confluent_kafka import Message
 
+T = TypeVar("T")
+
 REQUEST_TIMEOUT_S = 20.0
 READ_TIMEOUT_S = 30.0
 ACK_TIMEOUT_S = 120.0
 """Longest wait for records to be acked: a broker may be down meanwhile, and starts slowly on a busy machine."""
 BATCH_RECORDS = 1_000
 LOADING = (
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.NOT_COORDINATOR
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.NOT_COORDINATOR,
+    KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE,
 )  # fmt: skip
+"""What a broker answers that has just started, until it has taken up its groups and partitions."""
 
 
 @dataclass(frozen=True)
@@ -172,9 +176,13 @@ class Broker:
     def ends(self, topic: str) -> dict[int, tuple[int, int]]:
         """First offset and the one after the last, by partition."""
         consumer = self._reader()
+
+        def of(partition: int) -> tuple[int, int]:
+            return consumer.get_watermark_offsets(Position(topic, partition), timeout=REQUEST_TIMEOUT_S)
+
         try:
             return {
-                partition: consumer.get_watermark_offsets(Position(topic, partition), timeout=REQUEST_TIMEOUT_S)
+                partition: self._once_loaded(lambda partition=partition: of(partition))
                 for partition in self.partitions(topic)
             }
         finally:
@@ -231,7 +239,7 @@ class Broker:
         except KafkaException:
             return False
 
-    def _once_loaded(self, ask: Callable[[], list[Position]]) -> list[Position]:
+    def _once_loaded(self, ask: Callable[[], T]) -> T:
         deadline = time.monotonic() + REQUEST_TIMEOUT_S
         while True:
             try:

@@ -40,6 +40,9 @@ SLACK_S = 2.5
 class Fleet:
     """Workers of one system that are told apart by the token each sends, the events fed to them, and their faults."""
 
+    role = "input"
+    """Of the consumers whose partitions are spoken of here."""
+
     def __init__(self, system: System, receiver: Receiver) -> None:
         self.system = system
         self.receiver = receiver
@@ -76,7 +79,7 @@ class Fleet:
         return child
 
     async def serving(self) -> None:
-        """Wait until every running worker was given partitions of the input."""
+        """Wait until every running worker was given partitions."""
         await eventually(
             lambda: all(
                 any(line["partitions"] for line in self._told(each, "partitions_assigned")) for each in self.running
@@ -133,22 +136,30 @@ class Fleet:
     async def left(self) -> None:
         """Wait until the group has those who run and nobody else: who ended is not waited for."""
         await eventually(
-            lambda: asyncio.to_thread(lambda: self.system.broker.members(self.system.group) == len(self.running)),
+            lambda: asyncio.to_thread(lambda: self.system.broker.members(self.reads[0]) == len(self.running)),
             LEFT_S, "who ended has left the group",
         )  # fmt: skip
 
+    @property
+    def reads(self) -> tuple[str, str]:
+        """The group and the topic of these consumers."""
+        return self.system.group, self.system.topic
+
     def committed(self) -> dict[int, int]:
-        """Next offset by input partition; read while nobody else can have the victim's: its session is still to end."""
-        found = self.system.broker.committed(self.system.group, self.system.topic)
+        """Next offset by partition; read while nobody else can have the victim's: its session is still to end."""
+        found = self.system.broker.committed(*self.reads)
         return {number: offset for number, (offset, _) in found.items()}
 
     # ---------------------------------------------------------------------------------------------- load
 
     async def feed(self, number: int) -> None:
-        """Produce events of as many customers; returns once Kafka has them."""
-        events = [event(len(self.places) + each) for each in range(number)]
+        """Produce so many events; returns once Kafka has them."""
+        events = [self._event(len(self.places) + each) for each in range(number)]
         found = await asyncio.to_thread(self.system.feed, events)
         self.places |= dict(zip((each["id"] for each in events), found, strict=True))
+
+    def _event(self, number: int) -> dict[str, Any]:
+        return event(number)  # each of another customer
 
     @contextlib.asynccontextmanager
     async def load(self, per_s: int) -> AsyncIterator[None]:
@@ -222,7 +233,7 @@ class Fleet:
 
     def _told(self, child: Child, what: str) -> Iterator[dict[str, str]]:
         for text in child.log.read_text().splitlines():
-            if text.startswith("{") and what in text and (line := json.loads(text))["role"] == "input":
+            if text.startswith("{") and what in text and (line := json.loads(text))["role"] == self.role:
                 yield line
 
 

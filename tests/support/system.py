@@ -171,9 +171,11 @@ class System:
         return self.broker.produce(self.topic, outgoing)
 
     def settled(self) -> bool:
-        """Whether every input position is committed and no run waits on a retry tier."""
+        """Whether every input position is committed, and no run waits on a retry tier or for its turn."""
         groups = [(self.group, self.topic)]
         groups += [(f"{self.group}.retry", f"{self.group}.retry.{tier}") for tier in self.tiers]
+        ordered = [name for name, journey in self.journeys.items() if journey.get("ordering") == "key"]
+        groups += [(f"{self.group}.ordered", f"{self.group}.ordered.{name}") for name in ordered]
         return all(self.broker.lag(group, topic) == 0 for group, topic in groups)
 
     # ------------------------------------------------------------------------------------------- evidence
