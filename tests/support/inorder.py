@@ -18,7 +18,7 @@ from tests.support.system import event, step
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pipeline.testing.receiver import Receiver
+    from pipeline.testing.receiver import Receiver, Seen
     from tests.support.repeats import Attribution
     from tests.support.system import System
 
@@ -90,16 +90,19 @@ class OrderedFleet(Fleet):
 
     def accepted(self) -> list[Accepted]:
         """Every request that was answered 2xx, by the event's position in the log."""
-        entries = self.entries()
+        return self._accepted(tuple(self.receiver.seen))
+
+    def _accepted(self, requests: Iterable[Seen]) -> list[Accepted]:
+        entries = self.entries()  # after the requests: what was sent lies in the log
         return [
             Accepted(seen.delivery_id, self._sender(seen), seen.at_s, *entries[seen.headers["hookline-event-id"]])
-            for seen in tuple(self.receiver.seen) if 200 <= seen.status < 300
+            for seen in requests if 200 <= seen.status < 300
         ]  # fmt: skip
 
     async def recovered(self) -> None:
         """Wait until what is accepted by now is committed in the log."""
         until: dict[int, int] = {}
-        for each in await asyncio.to_thread(self.accepted):
+        for each in await asyncio.to_thread(self._accepted, tuple(self.receiver.seen)):
             until[each.partition] = max(until.get(each.partition, 0), each.offset + 1)
 
         def committed() -> bool:
