@@ -199,9 +199,7 @@ async def test_a_stopped_but_living_follower_is_taken_over_from_and_wakes_up_alo
         worker = await machine.worker().ready()
         file = worker.folder.current()
         other.send_signal(signal.SIGSTOP)
-        await eventually(
-            lambda: stands_still(other.pid)
-        )  # on a busy machine that takes a while
+        await eventually(lambda: stands_still(other.pid))  # on a busy machine that takes a while
         await write(kafka, topics[0], (b"c-7", consent("denied")))
         fresh = machine.worker()  # one that starts now need not wait for the one that stands still
         await asyncio.wait_for(fresh.ready(), STILL_S + 20)
