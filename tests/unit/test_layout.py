@@ -89,7 +89,7 @@ ELSEWHERE = {
 }
 """Modules proved by another test: `pipeline/<key>.py` or the package's own files, the test under tests/, and why."""
 
-OF_THE_REPOSITORY = {"chaos_figures", "layout", "contracts", "docs", "compose", "deploy"}
+OF_THE_REPOSITORY = {"chaos_figures", "chaos_order", "layout", "contracts", "docs", "compose", "deploy"}
 """Unit tests directly in tests/unit that check the repository instead of a module."""
 
 
