@@ -32,6 +32,7 @@ from pipeline.config.secrets import Secrets
 from pipeline.core import deadletter, payload, runstate, verdict
 from pipeline.model import Answer, Failure, FailureClass, RetryPolicy
 from pipeline.run import brake, consume, drain, lines, release, turns
+from tests.bench.measures.measures import ALL
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -333,3 +334,12 @@ def test_what_shows_a_requirement_exists(number, shown):
     assert [each for each in files if not (ROOT / each).exists()] == []
     known = cli.parser()._subparsers._group_actions[0].choices
     assert [words[0] for words in commands if words[0] not in known] == []
+
+
+def test_what_the_bench_records_has_its_place_on_the_page() -> None:
+    page = (DOCS / "benchmarks.md").read_text()
+    places = re.findall(r"<!-- measured: (\w+) -->\n(.*?)<!-- end -->", page, re.DOTALL)
+    assert [name for name, _ in places] == ["bench", *(each.name for each in ALL)]
+    assert all("| " in text for _, text in places), "one was never recorded: see docs/benchmarks.md"
+    assert "benchmarks.svg" in page
+    assert (DOCS / "benchmarks.svg").read_text().startswith("<svg")
