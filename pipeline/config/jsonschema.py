@@ -1,6 +1,6 @@
 """Exports the JSON Schema of each kind of configuration file, for editors' completion and checks.
 
-The schema follows the models, keys of later releases left out. Editors know fewer rules than `hookline validate`.
+The schema follows the models. Editors know fewer rules than `hookline validate`.
 """
 
 from __future__ import annotations

@@ -85,7 +85,6 @@ def _file(name: str, described: set[type[Section]]) -> Iterator[str]:
     yield f"## {file}\n"
     yield f"{_summary(model)}\n"
     yield from _table(model)
-    later = list(_later(model, ""))
     for section in _sections(model):
         if section in described:
             continue
@@ -94,11 +93,6 @@ def _file(name: str, described: set[type[Section]]) -> Iterator[str]:
         yield f"### {name}: {key}\n"
         yield f"{_summary(section)}\n"
         yield from _table(section)
-        later.extend(_later(section, f" ({key})"))
-    if later:
-        yield "Keys and values of later releases, refused until then:\n"
-        yield from later
-        yield ""
 
 
 def _summary(section: type[Section]) -> str:
@@ -140,14 +134,6 @@ def _table(model: type[Section]) -> Iterator[str]:
         cells = (key, _type(field.annotation, field.metadata), _default(field), field.description or "")
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
     yield ""
-
-
-def _later(model: type[Section], where: str) -> Iterator[str]:
-    for key, later in model.later.items():
-        yield f"- `{key}`{where}: {later.why}"
-    for key, reasons in model.later_values.items():
-        for text, why in reasons.items():
-            yield f"- `{key}: {text}`{where}: {why}"
 
 
 def _type(annotation: Any, metadata: Iterable[object] = ()) -> str:

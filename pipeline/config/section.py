@@ -1,4 +1,4 @@
-"""What every part of the configuration is made of: the frozen `Section`, the keys of later releases, and field types.
+"""What every part of the configuration is made of: the frozen `Section`, and field types.
 
 Validators refuse with a message and a hint and never quote the value: it may be a secret or personal data.
 """
@@ -42,18 +42,6 @@ def refuse(message: str, hint: str = "") -> NoReturn:
     raise PydanticCustomError("refused", "{text}", {"text": message, "hint": hint})
 
 
-@dataclass(frozen=True, slots=True)
-class Later:
-    """A key of the configuration reference that this release does not have; `why` completes the sentence.
-
-    `accepted` are the values that say what this release does anyway (the reference's default): they pass unread.
-    """
-
-    why: str
-    accepted: tuple[object, ...] = ()
-    instead_of: tuple[str, ...] = ()  # keys that are not missed where this one is
-
-
 class Section(BaseModel):
     """One mapping of the configuration: frozen, every key known, values never repeated in an error."""
 
@@ -61,17 +49,11 @@ class Section(BaseModel):
         frozen=True, extra="forbid", hide_input_in_errors=True, strict=True, arbitrary_types_allowed=True
     )
 
-    later: ClassVar[Mapping[str, Later]] = {}
-    """Keys that later releases bring: refused with their reason, never ignored."""
-
-    later_values: ClassVar[Mapping[str, Mapping[str, str]]] = {}
-    """By key: values that later releases bring, each with its reason."""
-
     elsewhere: ClassVar[Mapping[str, tuple[str, tuple[str | int, ...]]]] = {}
     """By key that is none here: where it belongs, in words, and if that is below this section the path there."""
 
     unknown: ClassVar[tuple[str, str]] = ("there is no such key", "")
-    """What is said of a key that is neither a field nor comes later: message and hint."""
+    """What is said of a key that is no field: message and hint."""
 
     open_keys: ClassVar[bool] = False
     """Whether this section takes keys beyond its fields; `flaw` says which."""

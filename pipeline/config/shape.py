@@ -1,6 +1,6 @@
 """Decides whether a parsed file has the shape of its model, and says every problem in the words of its user.
 
-Three passes: keys (unknown, of a later release, without a value), then pydantic, then pydantic's errors put into words
+Three passes: keys (unknown, without a value), then pydantic, then pydantic's errors put into words
 that quote no value. What was refused in the first pass is taken out, so that nothing is reported twice.
 """
 
@@ -181,16 +181,8 @@ class _Walk:
         self.choices |= {(*path, key): _choices(fields[key].annotation) for key in fields.keys() - node.keys()}
         for key, part in node.items():
             at = (*path, key)
-            if key in fields and not self._comes_later(section, key, part, at):
+            if key in fields:
                 kept[key] = self._child(fields[key].annotation, part, at)
-            elif key in fields:
-                kept[key] = None
-                self.unread.add(at)
-            elif key in section.later:
-                later = section.later[key]
-                if part not in later.accepted:
-                    self.refuse(at, f"`{key}` is not supported in this release: {later.why}", at_key=True)
-                    self.unread.update((*path, each) for each in later.instead_of)
             elif section.open_keys:
                 flaw = section.flaw(key, part)
                 if flaw is None:
@@ -209,15 +201,6 @@ class _Walk:
                 self.unread.add((*path, meant.rpartition(" ")[2]))  # not missed: it is here, misspelt
                 self.refuse(at, message, meant or hint, at_key=True)
         return kept
-
-    def _comes_later(self, section: type[Section], key: str, part: object, path: Path) -> bool:
-        """Refuse values of later releases, in place or as the values of a mapping."""
-        reasons = section.later_values.get(key, {})
-        parts = [(path, part)] if not isinstance(part, dict) else [((*path, each), part[each]) for each in part]
-        found = [(at, each) for at, each in parts if isinstance(each, str) and each in reasons]
-        for at, each in found:
-            self.refuse(at, f"`{each}` is not supported in this release: {reasons[each]}")
-        return bool(found)
 
     def _free(self, node: object, path: Path) -> None:
         """Look for unread parts where anything goes."""

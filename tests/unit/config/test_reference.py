@@ -25,6 +25,3 @@ def test_every_key_is_described(model: type[Section]) -> None:
         for name, field in section.model_fields.items():
             assert field.description, (section, name)
             assert name in ("settings", "options") or f"| `{field.alias or name}` |" in page
-        for key, later in section.later.items():
-            assert f"- `{key}`" in page
-            assert later.why in page

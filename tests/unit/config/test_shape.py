@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping  # noqa: TC003 - pydantic reads annotations at run time
-from typing import ClassVar
 
 import pytest
 from pydantic import Field
 
 from pipeline.config.places import Places
-from pipeline.config.section import DurationMs, Items, Later, Name, Section
+from pipeline.config.section import DurationMs, Items, Name, Section
 from pipeline.config.shape import validate
 from pipeline.config.yaml import parse
 
@@ -24,9 +23,6 @@ class House(Section):
     rooms: Items[Room] = Field((), max_length=2)
     by_floor: Mapping[str, Room] = Field(default_factory=dict)
 
-    later: ClassVar[Mapping[str, Later]] = {"garden": Later("houses have none", accepted=("none",))}
-    later_values: ClassVar[Mapping[str, Mapping[str, str]]] = {"name": {"palace": "too large"}}
-
 
 def shaped(text):
     places = Places()
@@ -38,7 +34,7 @@ def shaped(text):
 
 
 def test_what_fits_is_made():
-    made, _ = shaped("name: a\nrooms: [{seats: 2, open: 5s}]\nby_floor: {first: {seats: 1}}\ngarden: none\n")
+    made, _ = shaped("name: a\nrooms: [{seats: 2, open: 5s}]\nby_floor: {first: {seats: 1}}\n")
     assert (made.rooms[0].open_ms, made.by_floor["first"].open_ms) == (5_000, 1_000)
 
 
@@ -53,8 +49,6 @@ def test_what_fits_is_made():
         ("name: a\nrooms: [{open: 5}]", "2:9: rooms[0].seats: is required"),
         ("name: a\nby_floor: {first: {seats: hunter2}}", "2:27: by_floor.first.seats: must be a whole number"),
         ("name: a\nrooms: [{seats: 1}, {seats: 1}, {seats: 1}]", "2:8: rooms: has more than 2 entries"),
-        ("name: a\ngarden: large", "2:1: garden: `garden` is not supported in this release: houses have none"),
-        ("name: palace", "1:7: name: `palace` is not supported in this release: too large"),
         ("- a", "1:1: must be a mapping (key: value)"),
     ],
 )
