@@ -16,6 +16,7 @@ import fastavro
 from fastavro import schema as avro
 
 from pipeline.model import Attempt, Outcome, value
+from pipeline.varint import varint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,17 +130,7 @@ _LONG_MIN: Final = -(1 << 63)
 _LONG_MAX: Final = (1 << 63) - 1
 
 
-@lru_cache(maxsize=4_096)
-def _varint(number: int) -> bytes:
-    """Encode a number that is not negative, seven bits a byte, lowest first."""
-    out = bytearray()
-    while number > 127:  # noqa: PLR2004 - the continuation bit
-        out.append(number & 127 | 128)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
+_varint: Final = lru_cache(maxsize=4_096)(varint)
 _LOW: Final = tuple(bytes((low & 127 | 128, low >> 7 | 128)) for low in range(1 << 14))
 _SHORT: Final = tuple(chr(length << 1) for length in range(_SHORT_MAX + 1))
 """The length byte of strings up to 63 bytes, as the character that encodes to it."""

@@ -14,6 +14,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import TYPE_CHECKING, Final
 
 from pipeline.model import value
+from pipeline.varint import varint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -91,7 +92,7 @@ def _encode(place: bytes, base: int, runs: Sequence[Run]) -> str:
         if _DEFLATE_FROM_BYTES <= len(raw) <= INFLATED_BYTES_MAX:
             candidates.append((flags | _DEFLATED, zlib.compress(raw, 9, -zlib.MAX_WBITS)))
     flags, payload = min(candidates, key=lambda each: len(each[1]))
-    head = bytes((flags, 0)) + _varint(base)  # 0: no bytes of fields to come
+    head = bytes((flags, 0)) + varint(base)  # 0: no bytes of fields to come
     body = head + _digest(place, head, payload) + payload
     return PREFIX + urlsafe_b64encode(body).decode().rstrip("=")
 
@@ -219,14 +220,14 @@ def _pack(base: int, runs: Iterable[Run]) -> bytes | None:
             literal += b"\xff" * full
         else:
             if literal:
-                out += _varint(len(literal) << 1) + literal
+                out += varint(len(literal) << 1) + literal
                 literal.clear()
-            out += _varint(full << 1 | 1)
+            out += varint(full << 1 | 1)
         group, byte = last, (1 << (end & 7)) - 1
     if byte:
         literal.append(byte)
     if literal:
-        out += _varint(len(literal) << 1) + literal
+        out += varint(len(literal) << 1) + literal
     return bytes(out)
 
 
@@ -268,16 +269,6 @@ def worst_bytes(base: int, runs: Sequence[Run], end: int) -> int:
 
 
 # ---------------------------------------------------------------------------------------------------------- varints
-
-
-def _varint(number: int) -> bytes:
-    """LEB128, unsigned: as in Protocol Buffers."""
-    out = bytearray()
-    while number > 0x7F:  # noqa: PLR2004 - see _lengths
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
 
 
 def _read_varint(content: bytes, at: int) -> tuple[int, int]:

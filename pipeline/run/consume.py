@@ -18,6 +18,7 @@ from pipeline.run.commits import Commits
 from pipeline.run.drain import drain
 from pipeline.run.lookup import Lookup
 from pipeline.run.suspects import Suspects
+from pipeline.run.tasks import Tasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -94,7 +95,7 @@ class Intake:
         self._holder: Holder | None = None
         self._scheduled = False
         self._stopped = self._left = self._halted = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(fatal)
         self._forget_s = 0.0
         self._commit_timer = self._loop.call_later(COMMIT_S, self._commit)
         name = source.topics[0] if source.role in ("input", "events") else source.role
@@ -297,14 +298,7 @@ class Intake:
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Let something go on by itself; what it raises stops the worker."""
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._fatal(error)
+        self._tasks.spawn(work)
 
     # ------------------------------------------------------------------------------------------- commits
 
@@ -385,8 +379,7 @@ class Intake:
         await self._drain(list(self.trackers.values()), self._drain_s)
         self._left = True
         self._commit_timer.cancel()
-        for task in self._tasks:
-            task.cancel()
+        self._tasks.cancel()
         if self._holder is not None:
             self._holder.close()
         await self.source.stop()

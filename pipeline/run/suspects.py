@@ -169,7 +169,7 @@ class Suspects:
         self.note(self.index.get(record.topic, 0), record.partition, record.offset)
         try:
             yield
-        except Exception:
+        except Exception:  # any of ours ends the worker: it is told which record it was over, and goes its way
             self.blame()
             raise
         finally:

@@ -24,6 +24,7 @@ from pipeline.run.holder import AT_MOST_S, HELD_BYTES, HELD_RECORDS, NO_ROOM_S
 from pipeline.run.lines import LOOK_BACK, Entry, Log, TurnTracker, weight
 from pipeline.run.orders import EARLY_S
 from pipeline.run.past import NOTE_HEADER, Past, in_state, noted
+from pipeline.run.tasks import Tasks
 from pipeline.run.waits import Waits
 
 if TYPE_CHECKING:
@@ -75,12 +76,11 @@ class Turns:
         self._room = room
         self._waits: Waits[Entry] = Waits(clock, lanes, calls)
         self._say = log
-        self._fatal = fatal
         self._loop = asyncio.get_running_loop()
         self._logs: dict[_Key, Log] = {}
         self._ready: deque[Entry] = deque()
         self._timer: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(fatal)
         self._reading = asyncio.Semaphore(LOOKS_AT_ONCE)
         self._closed = False
 
@@ -93,14 +93,7 @@ class Turns:
         key = (tracker.topic, tracker.partition)
         self.forget(key)
         log = self._logs[key] = Log(tracker)
-        task = self._loop.create_task(self._look_back(log))
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._fatal(error)
+        self._tasks.spawn(self._look_back(log))
 
     async def _look_back(self, log: Log) -> None:
         topic, partition = log.tracker.topic, log.tracker.partition
@@ -184,8 +177,7 @@ class Turns:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        for task in self._tasks:
-            task.cancel()
+        self._tasks.cancel()
         for key in tuple(self._logs):
             self.forget(key)
         self._ready.clear()

@@ -37,6 +37,7 @@ from pipeline.model import Answer, Undecodable
 from pipeline.receiver import signatures
 from pipeline.receiver.check import Check
 from pipeline.receiver.values import Accepted, Refused
+from pipeline.varint import varint
 from tests.support.parts import ROOT
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def commit_metadata(content: bytes) -> None:
     base = int.from_bytes(content[:4], "big")
     progress.decode(b"place", base, content.decode("latin-1"))
     flags, payload = content[4:5] or b"\0", content[5:]
-    head = flags[:1] + b"\0" + progress._varint(base)
+    head = flags[:1] + b"\0" + varint(base)
     text = progress.PREFIX + progress.urlsafe_b64encode(
         head + progress._digest(b"place", head, payload) + payload
     ).decode().rstrip("=")

@@ -17,6 +17,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext
 
 from pipeline.adapters.telemetry import names
+from pipeline.varint import varint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,24 +34,14 @@ _TABLE: Final = 1_024
 _INT64: Final = (1 << 64) - 1
 
 
-def _varint(number: int) -> bytes:
-    """Encode a number that is not negative, seven bits a byte, lowest first."""
-    out = bytearray()
-    while number > 127:  # noqa: PLR2004 - the continuation bit
-        out.append(number & 127 | 128)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
 class _Varints(dict[int, bytes]):
     """Encodings by number: a table for 0 to 1,023, made on the spot (and not kept) for others."""
 
     def __missing__(self, number: int) -> bytes:
-        return _varint(number)
+        return varint(number)
 
 
-_VARINTS: Final = _Varints({number: _varint(number) for number in range(_TABLE)})
+_VARINTS: Final = _Varints({number: varint(number) for number in range(_TABLE)})
 _ONE_BYTE: Final = 128
 
 # Tags: field number << 3 | wire type (0 varint, 1 eight bytes, 2 length and bytes, 5 four bytes).

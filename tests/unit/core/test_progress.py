@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.core import progress
 from pipeline.core.progress import CHARS_MAX, Ignored, decode, encode, identity, payload_bytes, worst_bytes
+from pipeline.varint import varint
 
 PLACE = identity("cluster", "topic-id", "group", 0)
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "commit-metadata.md"
@@ -69,7 +70,7 @@ def test_whatever_others_write_is_ignored_and_never_raises(text) -> None:
 
 @given(st.binary(min_size=1, max_size=200), st.sampled_from([0, 1, 2, 3]))
 def test_payloads_that_make_no_sense_are_damage_even_when_they_are_bound(payload, flags) -> None:
-    head = bytes((flags, 0)) + progress._varint(7)
+    head = bytes((flags, 0)) + varint(7)
     body = head + progress._digest(PLACE, head, payload) + payload
     found = decode(PLACE, 7, "hl1:" + urlsafe_b64encode(body).decode().rstrip("="))
     if not isinstance(found, Ignored):
@@ -97,11 +98,11 @@ def test_metadata_of_another_place_or_offset_is_ignored() -> None:
 
 def test_a_newer_version_is_ignored_and_fields_to_come_are_skipped() -> None:
     assert decode(PLACE, 5, "hl2:AAAA") == Ignored("newer")
-    head = bytes((0, 3)) + b"new" + progress._varint(5)
+    head = bytes((0, 3)) + b"new" + varint(5)
     payload = progress._lengths(5, [(6, 9)])
     body = head + progress._digest(PLACE, head, payload) + payload
     assert decode(PLACE, 5, "hl1:" + urlsafe_b64encode(body).decode().rstrip("=")) == ((6, 9),)
-    head = bytes((0x80, 0)) + progress._varint(5)
+    head = bytes((0x80, 0)) + varint(5)
     body = head + progress._digest(PLACE, head, payload) + payload
     assert decode(PLACE, 5, "hl1:" + urlsafe_b64encode(body).decode().rstrip("=")) == Ignored("newer")
 
@@ -109,7 +110,7 @@ def test_a_newer_version_is_ignored_and_fields_to_come_are_skipped() -> None:
 def test_an_inflated_bomb_is_bounded() -> None:
     packed = progress.zlib.compressobj(9, progress.zlib.DEFLATED, -15)
     bomb = packed.compress(b"\x01" * (progress.INFLATED_BYTES_MAX + 1)) + packed.flush()
-    head = bytes((2, 0)) + progress._varint(5)
+    head = bytes((2, 0)) + varint(5)
     body = head + progress._digest(PLACE, head, bomb) + bomb
     assert decode(PLACE, 5, "hl1:" + urlsafe_b64encode(body).decode().rstrip("=")) == Ignored("unproven")
 
@@ -174,5 +175,5 @@ def test_what_fits_its_payload_fits_its_characters(chars) -> None:
     room = payload_bytes(chars)
     if room <= 0:
         return
-    head = bytes((0, 0)) + progress._varint((1 << 63) - 1) + b"d" * 8
+    head = bytes((0, 0)) + varint((1 << 63) - 1) + b"d" * 8
     assert len(progress.PREFIX) + len(urlsafe_b64encode(head + b"p" * room).decode().rstrip("=")) <= chars
