@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from pipeline.adapters.tables.reading import FileTables
-from pipeline.adapters.tables.records import READERS_MAX
+from pipeline.adapters.tables.records import Writers
 from pipeline.adapters.tables.store import BusyError, DamagedError
 from pipeline.core import decode, types
-from pipeline.errors import BrokerError
 from pipeline.model import ABSENT, Broken, Undecodable
-from pipeline.ports import Found, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pipeline.adapters.tables.store import Change
     from pipeline.model import Datum, Record, SchemaRef
-    from pipeline.ports import Unknown
+    from pipeline.ports import Found, Unknown, Unreachable
 
 TABLE: Final = 0
 """A file has one look-up: its rows are table 0."""
@@ -39,54 +37,34 @@ class RowRecords:
         fetch: Callable[[SchemaRef], Found | Unknown | Unreachable],
         log: Callable[..., None],
     ) -> None:
-        self.unreadable = 0
-        """Records met that could not be read."""
         self._row = row
-        self._fetch = fetch
-        self._log = log
-        self._readers: dict[SchemaRef, Callable[[bytes, int], object]] = {}
+        self._writers = Writers(fetch, lambda _topic, schema: _plain(schema), log)
+
+    @property
+    def unreadable(self) -> int:
+        """Records met that could not be read."""
+        return self._writers.unreadable
 
     def change(self, record: Record) -> Change | None:
         """Return what a record changes; None for one whose key names no customer. Raises BrokerError, see above."""
         if not record.key:
-            self._tell(record, "names no customer")
+            self._writers.tell(record, "names no customer")
             return None
         if record.value is None:
             return record.key, TABLE, b"", None
         made = self._made(record, record.value)
         if isinstance(made, str):
-            self._tell(record, made)
+            self._writers.tell(record, made)
             return record.key, TABLE, b"", None
         return record.key, TABLE, b"", orjson.dumps(made)
 
     def _made(self, record: Record, content: bytes) -> Mapping[str, object] | str:
         """Return the row of a record, or in a word why it has none: places and kinds, never a value."""
-        found = decode.locate(content, record.headers)
-        if isinstance(found, Undecodable):
-            return found.detail
-        ref, start = found
-        read = self._readers.get(ref)
-        if read is None:
-            answer = self._fetch(ref)
-            if isinstance(answer, Unreachable):
-                raise BrokerError(f"a record of {record.topic} waits for its schema: {answer.detail}")
-            if not isinstance(answer, Found):
-                return answer.detail
-            if len(self._readers) >= READERS_MAX:
-                self._readers.clear()
-            read = self._readers[ref] = _plain(answer.schema)
-        plain = read(content, start)
+        plain = self._writers.read(record, content)
         if isinstance(plain, Undecodable):
             return plain.detail
         row = self._row(plain)
         return row.detail if isinstance(row, Broken) else row
-
-    def _tell(self, record: Record, why: str) -> None:
-        self.unreadable += 1
-        self._log(
-            "warning", "table_record_unreadable", topic=record.topic, partition=record.partition, offset=record.offset,
-            detail=why,
-        )  # fmt: skip
 
 
 def _plain(schema: object) -> Callable[[bytes, int], object]:

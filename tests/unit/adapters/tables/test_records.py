@@ -113,4 +113,4 @@ def test_readers_kept_are_bounded(log: Lines):
     read = Records(TOPICS, [schema, schema], lambda _: Found(schema), log)
     for ref in range(READERS_MAX + 10):
         assert read.change(record(decode.confluent(ref) + body)) == (b"c-1", CONSENT, b"crm", b"[]")
-    assert len(read._readers) <= READERS_MAX
+    assert len(read._writers._readers) <= READERS_MAX
