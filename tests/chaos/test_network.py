@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.conditions import eventually
 from tests.support.fleet import KAFKA_AT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PER_S = 80
 SHORT_S = 6.0
@@ -31,18 +35,23 @@ async def _passed(since_s: float, seconds: float) -> None:
     await eventually(lambda: time.time() >= since_s + seconds, seconds + 1)
 
 
+async def _trouble(fleet, way, victim, kind: str, seconds: float, begin: Callable[..., None], *how: int) -> None:
+    """Cut or slow the victim's way to Kafka for so long, then wait until it works again."""
+    await fleet.under_way()
+    fault = fleet.fault(kind, victim)
+    await asyncio.to_thread(begin, *how)
+    await _passed(fault.at_s, seconds)
+    await asyncio.to_thread(way.proxy.restore)
+    fault.until_s = time.time()
+    await fleet.recovered()
+
+
 async def test_a_worker_that_is_cut_off_for_less_than_a_session(fleet_on, way, figures) -> None:
     fleet = fleet_on(way.broker)
     victim = await _begin(fleet, way)
     async with fleet.load(PER_S):
         for cut in (way.proxy.cut, way.proxy.swallow):
-            await fleet.under_way()
-            fault = fleet.fault("cut", victim)
-            await asyncio.to_thread(cut)
-            await _passed(fault.at_s, SHORT_S)
-            await asyncio.to_thread(way.proxy.restore)
-            fault.until_s = time.time()
-            await fleet.recovered()
+            await _trouble(fleet, way, victim, "cut", SHORT_S, cut)
         await fleet.under_way()
     await figures.judge(
         fleet, f"a worker cut off from Kafka for {SHORT_S:.0f} s, once with its connections closed, once without",
@@ -55,13 +64,7 @@ async def test_a_worker_that_is_cut_off_until_its_partitions_move(fleet_on, way,
     fleet = fleet_on(way.broker, group_protocol=protocol)
     victim = await _begin(fleet, way)
     async with fleet.load(PER_S):
-        await fleet.under_way()
-        fault = fleet.fault("cut", victim)
-        await asyncio.to_thread(way.proxy.swallow)
-        await _passed(fault.at_s, LONG_S)
-        await asyncio.to_thread(way.proxy.restore)
-        fault.until_s = time.time()
-        await fleet.recovered()
+        await _trouble(fleet, way, victim, "cut", LONG_S, way.proxy.swallow)
         await fleet.under_way()
     await figures.judge(
         fleet, f"a worker cut off from Kafka for {LONG_S:.0f} s, `group_protocol: {protocol}`: its partitions move",
@@ -73,13 +76,7 @@ async def test_a_worker_whose_way_to_kafka_is_slow(fleet_on, way, figures) -> No
     fleet = fleet_on(way.broker)
     victim = await _begin(fleet, way)
     async with fleet.load(PER_S):
-        await fleet.under_way()
-        fault = fleet.fault("slow", victim)
-        await asyncio.to_thread(way.proxy.slow, 400, 200, 40)
-        await _passed(fault.at_s, SLOW_S)
-        await asyncio.to_thread(way.proxy.restore)
-        fault.until_s = time.time()
-        await fleet.recovered()
+        await _trouble(fleet, way, victim, "slow", SLOW_S, way.proxy.slow, 400, 200, 40)
         await fleet.under_way()
     await figures.judge(
         fleet, f"400 ms more each way (± 200) and 40 kB/s between a worker and Kafka, for {SLOW_S:.0f} s",

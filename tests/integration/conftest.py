@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pipeline.adapters.kafka.source import KafkaSource
 from pipeline.testing.receiver import Behaviour, Receiver
 from tests.support.apicurio import apicurio
 from tests.support.collector import Collector
+from tests.support.inbox import Inbox
 from tests.support.parts import PartMissingError, unavailable
 from tests.support.system import System
 from tests.support.zipkin import Zipkin
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from tests.support.broker import Broker
@@ -77,3 +79,21 @@ async def receiver() -> AsyncIterator[Receiver]:
     await made.start()
     yield made
     await made.stop()
+
+
+@pytest.fixture
+def open_source(kafka: Broker, unique: str) -> Iterator[Callable[..., Inbox]]:
+    """`open_source(topic, role="input", **settings)` starts a source in this test's group, and gives what it posts."""
+    made: list[KafkaSource] = []
+
+    def create(topic: str, role: str = "input", **settings: str) -> Inbox:
+        source = KafkaSource(
+            {"bootstrap.servers": kafka.bootstrap, **settings}, unique, [topic], role, lambda *_, **__: None
+        )
+        made.append(source)
+        return Inbox(source)
+
+    yield create
+    for source in made:
+        source._stopping.set()
+        source._finished.wait(30)

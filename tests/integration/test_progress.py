@@ -9,9 +9,7 @@ import pytest
 from confluent_kafka import KafkaException
 
 from pipeline.adapters.kafka.place import places
-from pipeline.adapters.kafka.source import KafkaSource
 from pipeline.core.progress import CHARS_MAX, Ignored, decode, encode, identity
-from pipeline.ports import Assigned, Revoked
 from pipeline.testing.receiver import Behaviour
 from tests.support.broker import Outgoing
 from tests.support.conditions import eventually
@@ -152,44 +150,6 @@ async def test_foreign_mirrored_and_damaged_metadata_is_ignored(tmp_path, kafka,
             assert f'"reason":"{reason}"' in log.replace('": "', '":"')
     finally:
         system.stop()
-
-
-class Inbox:
-    """Keeps what was assigned, lets revoked partitions go."""
-
-    def __init__(self, source: KafkaSource) -> None:
-        self.source = source
-        self.records = 0
-        self.stored: dict[tuple[str, int], tuple[bytes, str]] = {}
-        source.start(self)
-
-    def __call__(self, notice) -> None:
-        match notice:
-            case list():
-                self.records += len(notice)
-                self.source.taken(len(notice))
-            case Assigned():
-                self.stored |= notice.stored
-            case Revoked():
-                for key in notice.partitions:
-                    self.stored.pop(key, None)
-                notice.done()
-
-
-@pytest.fixture
-def open_source(kafka, unique):
-    made: list[KafkaSource] = []
-
-    def create(topic: str, **settings: str) -> Inbox:
-        plain = {"bootstrap.servers": kafka.bootstrap, **settings}
-        source = KafkaSource(plain, unique, [topic], "input", lambda *_, **__: None)
-        made.append(source)
-        return Inbox(source)
-
-    yield create
-    for source in made:
-        source._stopping.set()
-        source._finished.wait(30)
 
 
 @pytest.mark.parametrize("settings", [{}, CLUSTER], ids=["cooperative-sticky", "kip-848"])

@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 
-import pytest
 from confluent_kafka import KafkaError, TopicPartition
 
 from pipeline.adapters.kafka import source as source_module
@@ -20,26 +19,6 @@ from pipeline.ports import Assigned, Revoked
 from tests.support.broker import Outgoing
 from tests.support.children import Child
 from tests.support.conditions import eventually
-from tests.support.inbox import Inbox
-
-
-def _log(*_: object, **__: object) -> None:
-    """Tests look at what happens, not at logs."""
-
-
-@pytest.fixture
-def open_source(kafka, unique):
-    made: list[KafkaSource] = []
-
-    def create(topic: str, role: str = "input", **settings: str) -> Inbox:
-        source = KafkaSource({"bootstrap.servers": kafka.bootstrap, **settings}, unique, [topic], role, _log)
-        made.append(source)
-        return Inbox(source)
-
-    yield create
-    for source in made:
-        source._stopping.set()
-        source._finished.wait(30)
 
 
 async def test_records_come_in_order_from_the_beginning(kafka, topic_factory, open_source) -> None:
@@ -187,7 +166,7 @@ async def test_a_start_that_retention_deleted_is_an_error_with_a_remedy(
 
 async def test_a_revoke_waits_until_the_loop_let_go(kafka, topic_factory, unique) -> None:
     topic = topic_factory()
-    source = KafkaSource({"bootstrap.servers": kafka.bootstrap}, unique, [topic], "input", _log)
+    source = KafkaSource({"bootstrap.servers": kafka.bootstrap}, unique, [topic], "input", lambda *_, **__: None)
     notices: list[object] = []
     source.start(notices.append)
     await eventually(lambda: any(isinstance(each, Assigned) for each in notices))

@@ -5,33 +5,10 @@ from __future__ import annotations
 import math
 import time
 
-import pytest
-
 from pipeline.adapters.kafka import grouped
 from pipeline.adapters.kafka import source as source_module
-from pipeline.adapters.kafka.source import KafkaSource
 from pipeline.errors import BrokerError
 from tests.support.conditions import eventually
-from tests.support.inbox import Inbox
-
-
-def _log(*_: object, **__: object) -> None:
-    """Tests look at what happens, not at logs."""
-
-
-@pytest.fixture
-def open_source(kafka, unique):
-    made: list[KafkaSource] = []
-
-    def create(topic: str, role: str = "input", **settings: str) -> Inbox:
-        source = KafkaSource({"bootstrap.servers": kafka.bootstrap, **settings}, unique, [topic], role, _log)
-        made.append(source)
-        return Inbox(source)
-
-    yield create
-    for source in made:
-        source._stopping.set()
-        source._finished.wait(30)
 
 
 async def test_a_member_that_shares_partitions_in_another_way_is_refused_with_the_remedy(

@@ -170,8 +170,7 @@ async def test_a_killed_follower_is_replaced_and_nothing_is_read_twice(kafka, to
     other = another_follower(tmp_path, kafka, topics)
     try:
         await write(kafka, topics[0], *((b"c-%d" % each, consent("granted")) for each in range(2_000)))
-        while not (tmp_path / "current").exists():
-            await asyncio.sleep(0.05)
+        await eventually((tmp_path / "current").exists)
         worker = await machine.worker().ready()
         assert granted(worker, "c-1999")
         assert worker.log.of("tables_caught_up") == [], "the other one follows"

@@ -18,6 +18,8 @@ class Inbox:
         self.source = source
         self.records: list[Record] = []
         self.owned: set[tuple[str, int]] = set()
+        self.stored: dict[tuple[str, int], tuple[bytes, str]] = {}
+        """Place and commit metadata of each partition that is owned."""
         self.fatal: list[Exception] = []
         self.revocations: list[Revoked] = []
         self.taking = True
@@ -33,8 +35,10 @@ class Inbox:
                     self.source.taken(len(notice))
             case Assigned():
                 self.owned |= {(topic, partition) for topic, partition, _ in notice.partitions}
+                self.stored |= notice.stored
             case Revoked():
                 self.owned -= set(notice.partitions)
+                self.stored = {key: each for key, each in self.stored.items() if key in self.owned}
                 self.revocations.append(notice)
                 if self.letting_go:
                     notice.done()

@@ -185,6 +185,15 @@ class Fleet:
                 raise BrokerError(f"the fleet stands still at {settled:,}: {self._said()}")
             time.sleep(LOOK_S)
 
+    def until(self, what: Callable[[], bool]) -> None:
+        """Wait until it is so. Raises BrokerError if a worker ends meanwhile, or it takes STALLED_S."""
+        until_s = time.monotonic() + STALLED_S
+        while not what():
+            self.check()
+            if time.monotonic() > until_s:
+                raise BrokerError(f"the fleet stands still at {self.settled():,}: {self._said()}")
+            time.sleep(LOOK_S)
+
     def settled(self) -> int:
         """Records on the outcomes topic: one a delivery, and a few ledgers."""
         try:
