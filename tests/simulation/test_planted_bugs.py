@@ -14,6 +14,8 @@ from tests.simulation import planted_commits, planted_journeys
 CAUGHT_WITHIN = 150
 """Seeds; most take a few."""
 
+BROKEN = re.compile(r"\b(TypeError|AttributeError|NameError)\b")
+
 MUTANTS = [
     each
     for module in (planted_commits, planted_journeys)
@@ -42,6 +44,9 @@ def test_those_the_guarantees_name_are_there():
 def test_a_planted_bug_is_caught(simulation, monkeypatch, mutant):
     mutant(monkeypatch.setattr)
     for seed in range(CAUGHT_WITHIN):
-        if simulation.run(seed).flaws:
+        flaws = simulation.run(seed).flaws
+        broken = [each for each in flaws if BROKEN.search(each)]
+        assert not broken, "it was planted badly: what fails is the plant, and not what was promised"
+        if flaws:
             return
     pytest.fail(f"not caught by {CAUGHT_WITHIN} seeds")
