@@ -27,10 +27,12 @@ def joined(text: str) -> str:
 async def standing(system: System, what: str) -> str:
     """Wait until `status` says that something stands still; return all it says."""
 
-    async def told() -> str:
+    async def told() -> tuple[int, str] | None:
+        # A worker logs first, then tells its state: what `status` says meanwhile is of before.
         status = await asyncio.to_thread(system.run, "status")
         text = joined(status.stdout)
-        assert status.returncode == 1
-        return text if f"{what} stands still in 1 of 1 workers" in text else ""
+        return (status.returncode, text) if f"{what} stands still in 1 of 1 workers" in text else None
 
-    return await eventually(told, timeout_s=60)
+    code, text = await eventually(told, timeout_s=60)
+    assert code == 1, text
+    return text
