@@ -51,10 +51,11 @@ clean: ## remove everything these targets made, downloads included
 	@rm -rf .venv .cache site build *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	@find pipeline tests docs deploy -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Made anew when pyproject.toml or constraints.txt changed, or when its Python is gone.
+# Made anew when pyproject.toml or constraints.txt changed, or when its Python is gone. The system's Python is asked first:
+# distributions build it with profiles of real work, version managers mostly do not, and then everything takes longer.
 $(READY): pyproject.toml constraints.txt $(shell test -x $(BIN)/python || echo no-python)
 	@if ! { test -x $(BIN)/python && $(BIN)/python -c '$(SUPPORTED)'; }; then \
-		for python in $(PYTHON) python3 python3.13 python3.12 python3.11 python3.14; do \
+		for python in $(PYTHON) /usr/bin/python3 python3 python3.13 python3.12 python3.11 python3.14; do \
 			if $$python -c '$(SUPPORTED)' 2> /dev/null; then found=$$python; break; fi; \
 		done; \
 		if [ -z "$$found" ]; then \
