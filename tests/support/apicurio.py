@@ -47,7 +47,9 @@ def _fetch(folder: Path) -> None:
     build([tool("mvn"), "-q", "-B", f"{COPY}:copy", f"-DoutputDirectory={folder}", f"-Dartifact={ARTIFACT}"], folder)
     archive = next(folder.glob("*.tar.gz"))
     with tarfile.open(archive) as packed:
-        packed.extractall(folder, filter="data")
+        if hasattr(tarfile, "data_filter"):  # not in 3.11.0 to 3.11.3 (PEP 706), where what Maven checked is trusted
+            packed.extraction_filter = tarfile.data_filter
+        packed.extractall(folder)
     archive.unlink()
 
 
