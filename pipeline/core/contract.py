@@ -10,13 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import quote, unquote
 
-import jsonschema_rs
 import orjson
 
 from pipeline.model import ABSENT, Answer, Broken, Datum, FailureClass, Getter, Refused, value
+
+if TYPE_CHECKING:
+    import jsonschema_rs
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 OTHER_NAME: Final = "*"
@@ -75,6 +77,8 @@ def pointer(tokens: Sequence[str | int]) -> str:
 
 def compiled(schema: object) -> Contract | Flawed:
     """Compile a contract, or say where and why it is none."""
+    import jsonschema_rs  # noqa: PLC0415 - 8 MB, for those who have contracts
+
     if not isinstance(schema, (dict, bool)):
         return Flawed("#", "must be an object, or true or false", 'such as {"type": "object"}')
     if isinstance(schema, dict) and schema.get("$schema", DIALECT) not in (DIALECT, DIALECT + "#"):
@@ -102,6 +106,8 @@ def compiled(schema: object) -> Contract | Flawed:
 
 
 def _validator(schema: Any, registry: jsonschema_rs.Registry | None = None) -> jsonschema_rs.Draft202012Validator:
+    import jsonschema_rs  # noqa: PLC0415
+
     return jsonschema_rs.Draft202012Validator(
         schema, validate_formats=True, offline=True, registry=registry, pattern_options=jsonschema_rs.RegexOptions()
     )
@@ -109,6 +115,8 @@ def _validator(schema: Any, registry: jsonschema_rs.Registry | None = None) -> j
 
 def _schema_flaw(error: jsonschema_rs.ValidationError, schema: Any) -> Flawed:
     """Say what is wrong with a schema. It is configuration, but its words are ours all the same."""
+    import jsonschema_rs  # noqa: PLC0415
+
     if not error.schema_path:
         where = next((at for at, reference in _references(schema, ()) if _leads_nowhere(reference, schema)), ())
         return Flawed(pointer(where), "leads nowhere", "a reference is # or #/$defs/NAME, of this file")
@@ -151,6 +159,8 @@ def _check(validator: jsonschema_rs.Draft202012Validator, names: frozenset[str])
 
 def _first(validator: jsonschema_rs.Draft202012Validator, document: object, names: frozenset[str]) -> str:
     """Say what breaks the contract first. `iter_errors` would find all at once: seconds, of a large hostile answer."""
+    import jsonschema_rs  # noqa: PLC0415
+
     try:
         validator.validate(document)
     except jsonschema_rs.ValidationError as error:

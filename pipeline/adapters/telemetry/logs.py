@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import traceback
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 import orjson
-import structlog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,15 +30,8 @@ class Log:
 
     def __init__(self, level: str = "info", stream: BinaryIO | None = None) -> None:
         self._least = LEVELS[level]
-        self._logger = structlog.wrap_logger(
-            structlog.BytesLogger(stream if stream is not None else sys.stderr.buffer),
-            processors=[
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
-                structlog.processors.JSONRenderer(serializer=_serialize),
-            ],
-            wrapper_class=structlog.BoundLogger,
-            cache_logger_on_first_use=True,
-        ).bind()
+        self._stream = stream if stream is not None else sys.stderr.buffer
+        self._whole = threading.Lock()  # one line at a time
 
     def write(self, level: str, event: str, fields: Mapping[str, object]) -> None:
         """Write one line if the level is high enough; of a field that is no scalar only the name, under `withheld`."""
@@ -55,8 +49,10 @@ class Log:
                 withheld.append(name)
         if withheld:
             kept["withheld"] = ",".join(withheld)
-        kept.pop("event", None)
-        self._logger.msg(event, **kept)
+        kept |= {"event": event, "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z")}
+        with self._whole:
+            self._stream.write(_serialize(kept) + b"\n")
+            self._stream.flush()
 
 
 class Libraries(logging.Handler):
@@ -107,7 +103,7 @@ def _level_name(number: int) -> str:
     return next((name for name, least in reversed(tuple(LEVELS.items())) if number >= least), "debug")
 
 
-def _serialize(line: object, **_: object) -> bytes:
+def _serialize(line: object) -> bytes:
     # A lone surrogate in a library's text is no UTF-8: better an escaped line than none.
     try:
         return orjson.dumps(line)

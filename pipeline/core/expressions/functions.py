@@ -6,10 +6,9 @@ import re
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from hashlib import sha256 as _sha256
-from typing import Final
+from typing import Any, Final
 
 from cel_expr_python import cel  # type: ignore[import-untyped]  # its stubs are not marked as typed
-from cel_expr_python.ext import ext_math, ext_strings  # type: ignore[import-untyped]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
@@ -74,4 +73,10 @@ def _declare() -> list[cel.FunctionDecl]:
 
 
 DECLARED: Final = _declare()
-EXTENSIONS: Final = [ext_strings.ExtStrings(), ext_math.ExtMath()]
+
+
+def extensions() -> list[Any]:
+    """Return CEL's own libraries of functions on texts and numbers."""
+    from cel_expr_python.ext import ext_math, ext_strings  # type: ignore[import-untyped]  # noqa: PLC0415 - 6 MB
+
+    return [ext_strings.ExtStrings(), ext_math.ExtMath()]

@@ -62,15 +62,22 @@ def renamed(text: str, spans: Sequence[tuple[int, int, str]], names: Mapping[str
 
 @lru_cache(maxsize=PROGRAMS_MAX)
 def compiled(text: str, declared: Declared) -> tuple[str, Callable[..., Any]]:
-    """Return an expression's type, and what evaluates it. Raises RuntimeError with CEL's messages, which quote it."""
-    program = _environment(declared).compile(text)
+    """Return an expression's type, and what evaluates it. Raises RuntimeError with CEL's messages, which quote it.
+
+    What compiles without CEL's extensions means the same with them: most need none, and so load none.
+    """
+    try:
+        program = _environment(declared, extended=False).compile(text)
+    except RuntimeError:
+        program = _environment(declared, extended=True).compile(text)
     return str(program.return_type().name()).lower(), program.eval
 
 
 @lru_cache(maxsize=ENVIRONMENTS_MAX)
-def _environment(declared: Declared) -> Any:
+def _environment(declared: Declared, *, extended: bool) -> Any:
     variables = {name: declared_type(notation) for name, notation in declared}
-    return cel.NewEnv(variables=variables, extensions=functions.EXTENSIONS, functions=functions.DECLARED)
+    extensions = functions.extensions() if extended else []
+    return cel.NewEnv(variables=variables, extensions=extensions, functions=functions.DECLARED)
 
 
 def _name(notation: str, at: int) -> str:

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import deque
 from typing import Final
 
 IDS_REMEMBERED: Final = 20_000
-"""Event IDs remembered per worker, some 200 bytes each."""
+"""Event IDs remembered per worker, some 170 bytes each."""
 
 Place = tuple[str, int, int, int]
 
 
 class Window:
-    """Owner: run/process. What is older than the newest `most` IDs is no duplicate any more."""
+    """Owner: run/process. What is older than the newest `most` IDs is no duplicate any more.
 
-    __slots__ = ("_most", "_places")
+    Of a place its hash is kept, a third of its size: two places with one hash are taken for one, so that a duplicate
+    would be missed. What is no duplicate is never taken for one.
+    """
+
+    __slots__ = ("_ids", "_most", "_places")
 
     def __init__(self, most: int = IDS_REMEMBERED) -> None:
         self._most = most
-        self._places: OrderedDict[str, Place] = OrderedDict()
+        self._places: dict[str, int] = {}
+        self._ids: deque[str] = deque()  # oldest first: a dict that loses its first key is slow to find the next
 
     def repeats(self, event_id: str, place: Place) -> bool:
         """Whether another record brought this ID. The same record read again is none: its partition was away."""
-        known = self._places.setdefault(event_id, place)
-        if known is place:
-            if len(self._places) > self._most:
-                self._places.popitem(last=False)
-            return False
-        return known != place
+        known = self._places.get(event_id)
+        if known is not None:
+            return known != hash(place)
+        self._places[event_id] = hash(place)
+        self._ids.append(event_id)
+        if len(self._ids) > self._most:
+            del self._places[self._ids.popleft()]
+        return False
