@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.cli.bench.figures import FAST, Scenario, over
 from tests.bench.measures.stage import Far, Files, streaming
+from tests.bench.measures.stages import CLIENT, LOOP, POLL, Cpu, sampled
 from tests.support.tls import self_signed
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ KILL_RATE = 5_000
 GROUP_AGREES_S = 60.0
 PARTITIONS_MANY = 12
 LARGE_BYTES = 10_000
+SAMPLED = 300_000
+"""Events of the measure that looks at stages: enough to be sampled for ten seconds."""
+WARM = 30_000
 MANY = (1, 10, 100, 1_000)
 DEAD_URL = "http://127.0.0.1:9"
 """Nothing listens on the discard port: connections are refused."""
@@ -91,6 +95,32 @@ def in_turn(stage: Stage, cases: dict[str, Callable[[], Round]]) -> Iterator[tup
 
 
 # --------------------------------------------------------------------------------------------------------- situations
+
+
+def stages(stage: Stage) -> Iterator[Row]:
+    """Where the CPU of a delivery goes, in scenario A."""
+    topic = stage.topic()
+    topic.fill(SAMPLED)
+    with Far() as far, stage.fleet(topic, far.url, FAST) as fleet:
+        worker = fleet.start()
+        fleet.until(lambda: far.counts()["requests"] >= WARM)
+        before, first = Cpu.of(worker.pid), far.counts()["requests"]
+        samples = sampled(worker.pid, stage.folder)
+        used, deliveries = Cpu.of(worker.pid).since(before), far.counts()["requests"] - first
+        fleet.work_off()
+    whole_s = sum(used.threads.values())
+
+    def row(name: str, seconds: float) -> Row:
+        return Row(
+            name, {"CPU µs a delivery": f"{seconds / deliveries * 1e6:.1f}", "share": f"{seconds / whole_s:.0%}"}
+        )
+
+    for name, number in samples.most_common():
+        yield row(name, used.threads[LOOP] * number / samples.total())
+    for name in (POLL, CLIENT):
+        yield row(name, used.threads[name])
+    yield row("all", whole_s)
+    yield row("of it in the kernel", used.kernel_s)
 
 
 def latencies(stage: Stage) -> Iterator[Row]:
@@ -270,6 +300,7 @@ def _all_traced(files: Files) -> None:
 
 
 ALL = (
+    Measure("stages", "Stage by stage", stages),
     Measure("latencies", "Receivers that take time", latencies),
     Measure("failures", "Attempts that fail", failures),
     Measure("processes", "Worker processes", processes),
