@@ -28,9 +28,11 @@ KILL_RATE = 5_000
 GROUP_AGREES_S = 60.0
 PARTITIONS_MANY = 12
 LARGE_BYTES = 10_000
-SAMPLED = 300_000
-"""Events of the measure that looks at stages: enough to be sampled for ten seconds."""
+SAMPLED = 400_000
+"""Events of the measure that looks at stages: enough to be sampled for ten seconds after TIMED of them."""
 WARM = 30_000
+TIMED = 100_000
+"""Deliveries whose CPU time is taken before samples are: taking them stops the process, and costs."""
 MANY = (1, 10, 100, 1_000)
 DEAD_URL = "http://127.0.0.1:9"
 """Nothing listens on the discard port: connections are refused."""
@@ -105,8 +107,9 @@ def stages(stage: Stage) -> Iterator[Row]:
         worker = fleet.start()
         fleet.until(lambda: far.counts()["requests"] >= WARM)
         before, first = Cpu.of(worker.pid), far.counts()["requests"]
-        samples = sampled(worker.pid, stage.folder)
+        fleet.until(lambda: far.counts()["requests"] >= first + TIMED)
         used, deliveries = Cpu.of(worker.pid).since(before), far.counts()["requests"] - first
+        samples = sampled(worker.pid, stage.folder)
         fleet.work_off()
     whole_s = sum(used.threads.values())
 
