@@ -13,12 +13,13 @@ TUNING: Final[dict[str, str | int | bool]] = {
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
     "partition.assignment.strategy": "cooperative-sticky",
-    "queued.min.messages": 2_000,
+    "queued.min.messages": 500,
     "queued.max.messages.kbytes": 8_192,
     "fetch.queue.backoff.ms": 5,
     "fetch.wait.max.ms": 100,
-    # Of compressed bytes: a first fetch of 1 MB (the default) from each of 8 partitions cost 40 MB of memory.
-    "max.partition.fetch.bytes": 131_072,
+    # Of compressed bytes: a first fetch of 1 MB (the default) from each of 8 partitions cost 40 MB of memory, 128 KiB
+    # and 2,000 messages of each still 5 MB more than these.
+    "max.partition.fetch.bytes": 65_536,
     "enable.partition.eof": False,
     "isolation.level": "read_committed",
     # Heartbeats have a thread of their own in librdkafka, so a short session only means that a dead worker is missed
