@@ -23,7 +23,7 @@ def where(machine: Mapping[str, str]) -> str:
     """One line: when and on what something was measured."""
     return (
         f"{machine['date']}, {machine['processor']}, {machine['cores']} cores, {machine['python']}, "
-        f"load {machine['load']}."
+        f"a step of which takes {machine['python_step']}, load {machine['load']}."
     )
 
 

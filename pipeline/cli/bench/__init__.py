@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
 import sys
 import tempfile
 import time
@@ -30,10 +31,14 @@ EVENTS: Final = 200_000
 """Fewer, and a Python worker's start-up, imports alone a second, weighs on what is left."""
 EVENTS_MIN: Final = 1_000
 ROUNDS: Final = 3
+STEPS: Final = 50_000
+"""Of the little piece of Python that is timed: some 20 ms."""
 NOTE: Final = (
     "CPU is user and system time of the whole worker process, its start left out. Broker, receivers, worker and bench "
     "share the machine's cores, so that wall-clock rates say less than CPU time; figures are medians of the rounds."
 )
+STARTS_KAFKA: Final = Path(__file__).resolve().parents[3] / "tests" / "bench" / "run.py"
+"""There in a checkout, where it starts a real Kafka for a bench that names none."""
 PARTS: Final = ("aiohttp", "confluent-kafka", "fastavro", "cel-expr-python", "orjson", "opentelemetry-sdk", "uvloop")
 """Packages whose version bears on the figures."""
 
@@ -52,7 +57,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     parser.add_argument(
         "--bootstrap", metavar="HOST:PORT", default=os.environ.get(BOOTSTRAP, ""),
-        help=f"a real Kafka, without security (default: {BOOTSTRAP} of the environment)",
+        help=f"a real Kafka, without security (default: {BOOTSTRAP} of the environment; in a checkout one is started)",
     )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="one round of A, and the two peers with targets only")
     parser.add_argument("--no-peers", action="store_true", help="measure no peers")
@@ -78,11 +83,13 @@ def scenarios(latency_ms: int | None, in_flight: int | None, *, quick: bool = Fa
 
 def execute(args: argparse.Namespace) -> int:
     """Measure and print. Exit 0 however fast it was, 1 when it could not be measured, 2 without a broker."""
+    if not args.bootstrap and STARTS_KAFKA.is_file():
+        return _with_kafka(args)
     if not args.bootstrap:
         raise options.refuse(
             "--bootstrap",
-            f"bench needs a real Kafka: name one here or in {BOOTSTRAP}, or use `make bench`, which starts one "
-            "(the embedded one of the demo drops the oldest records of so large a backlog)",
+            f"bench needs a real Kafka: name one here or in {BOOTSTRAP} (the embedded one of the demo drops the oldest "
+            "records of so large a backlog; in a checkout one is started)",
         )
     if not Path("/proc/self/status").exists():
         raise options.refuse(
@@ -102,6 +109,14 @@ def execute(args: argparse.Namespace) -> int:
         _print(measured, events, rounds)
         beside.print(compared)
     return 0
+
+
+def _with_kafka(args: argparse.Namespace) -> int:
+    """Have the checkout start a Kafka and call us again; it is no part of the package."""
+    asked = {"--rounds": args.rounds, "--events": args.events, "--latency": args.latency, "--in-flight": args.in_flight}
+    argv = [text for name, number in asked.items() if number is not None for text in (name, str(number))]
+    argv += [name for name, on in (("--quick", args.quick), ("--no-peers", args.no_peers), ("--json", args.json)) if on]
+    return subprocess.call([sys.executable, "-m", "tests.bench.run", *argv], cwd=STARTS_KAFKA.parents[2])  # noqa: S603
 
 
 def _measure(
@@ -174,9 +189,27 @@ def machine() -> dict[str, str]:
         "load": f"{os.getloadavg()[0]:.1f} at the end",
         "system": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "python_step": f"{_step_ns()} ns",
         "hookline": version("hookline"),
         **{name: version(name) for name in PARTS},
     }
+
+
+def _step_ns() -> int:
+    """Return how long a fixed little piece of Python takes here, in ns of CPU: the best of a few.
+
+    By it figures of two machines, two days or two builds of Python can be set side by side: one built without profiles
+    of real work takes longer.
+    """
+    return min(_steps(STEPS) for _ in range(7)) // STEPS
+
+
+def _steps(number: int) -> int:
+    began_ns = time.process_time_ns()
+    seen: dict[int, bytes] = {}
+    for at in range(number):
+        seen[at & 255] = f"{at:x}-{len(seen)}".encode()
+    return time.process_time_ns() - began_ns
 
 
 def goals(measured: dict[str, tuple[Scenario, list[Round]]]) -> list[tuple[Target, str, float]]:

@@ -37,7 +37,7 @@ class Target:
 
 PER_CPU_S: Final = Target("deliveries per CPU-second", "/CPU-s", 15_000)
 PER_S: Final = Target("deliveries per second", "/s", 5_000)
-PEAK_MB: Final = Target("peak resident memory", "MB", 150, most=True)
+PEAK_MB: Final = Target("peak resident memory", "MB", 120, most=True)
 
 FAST: Final = Scenario("A", 0, 256)
 SLOW: Final = Scenario("B", 100, 1_000)
