@@ -37,12 +37,12 @@ Headers = list[tuple[str, bytes]]
 class Assigned:
     """Partitions this consumer now owns: `(topic, partition, first offset to be read or -1 if unknown)`.
 
-    `stored`: by partition, what binds commit metadata to it (core/progress), and the metadata of its last commit, which
-    anybody may have written. A partition that is left out can store none.
+    `stored`: by partition, what binds commit metadata to it (core/progress), the metadata of its last commit, which
+    anybody may have written, and where its log ends (-1 if unknown). A partition that is left out can store none.
     """
 
     partitions: tuple[tuple[str, int, int], ...]
-    stored: Mapping[tuple[str, int], tuple[bytes, str]]
+    stored: Mapping[tuple[str, int], tuple[bytes, str, int]]
 
 
 @value

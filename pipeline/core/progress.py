@@ -42,7 +42,7 @@ Run = tuple[int, int]
 
 @value
 class Ignored:
-    """Metadata that says nothing to us: `foreign`, `newer`, `moved` (another offset was committed) or `unproven`."""
+    """Metadata that says nothing to us, and why: docs/reference/commit-metadata.md has the reasons."""
 
     reason: str
 
@@ -108,6 +108,17 @@ def decode(place: bytes, base: int, text: str) -> tuple[Run, ...] | Ignored:
         return _decode(place, base, text)
     except _DamagedError as error:
         return Ignored(str(error) or "unproven")
+
+
+def within(runs: tuple[Run, ...], end: int) -> tuple[Run, ...] | Ignored:
+    """Return the runs if their log, which ends at `end` (negative: unknown), still has them; else why not.
+
+    A log is cut below what was finished when a broker becomes its leader that did not have all of it, or loses what was
+    not on disk yet. The offsets are given to new records then, and which of them were finished before cannot be told.
+    """
+    if not runs or runs[-1][1] <= end:
+        return runs
+    return Ignored("truncated" if end >= 0 else "unchecked")
 
 
 def _decode(place: bytes, base: int, text: str) -> tuple[Run, ...]:

@@ -44,19 +44,24 @@ class Commits:
     def trackers(self, assigned: Assigned) -> Iterable[Tracker]:
         """Make a tracker for each assigned partition; it knows what the last commit called finished."""
         for topic, partition, start in assigned.partitions:
-            place, metadata = assigned.stored.get((topic, partition), (b"", ""))
+            place, metadata, end = assigned.stored.get((topic, partition), (b"", "", UNKNOWN))
             restored = progress.decode(place, start, metadata) if place else ()
+            if isinstance(restored, tuple):
+                restored = progress.within(restored, end)
+            ignored = ""
             if isinstance(restored, progress.Ignored):
-                self._telemetry.log(
-                    "warning", "progress_ignored", topic=topic, partition=partition, reason=restored.reason
-                )
+                ignored = restored.reason
                 restored = ()
+                self._telemetry.log("warning", "progress_ignored", topic=topic, partition=partition, reason=ignored)
             elif restored:
                 self._telemetry.log(
                     "info", "progress_restored", topic=topic, partition=partition,
                     positions=sum(end - first for first, end in restored),
                 )  # fmt: skip
-            yield self._make(topic, partition, start, place, restored)
+            tracker = self._make(topic, partition, start, place, restored)
+            if ignored == "truncated":  # the next commit overwrites it, before the log is as long again
+                tracker.stored = (metadata,)
+            yield tracker
 
     def crowded(self, tracker: Tracker) -> bool:
         """Whether the partition must wait, or what is finished could become too long to be stored."""

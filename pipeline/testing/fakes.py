@@ -150,6 +150,8 @@ class FakeSource:
         self.topics = ("in",)
         self.committed: dict[tuple[str, int], int] = {}
         self.metadata: dict[tuple[str, int], str] = {}
+        self.ends: dict[tuple[str, int], int] = {}
+        """Where logs end, other than far beyond all that is committed; -1 if the broker does not say."""
         self.metadata_chars = CHARS_MAX
         self.paused: set[tuple[str, int]] = set()
         self.in_inbox = 0
@@ -171,8 +173,8 @@ class FakeSource:
     def assign(self, *partitions: tuple[str, int, int]) -> None:
         """Post an assignment, with the metadata that is committed for these partitions."""
         stored = {
-            (topic, number): (identity("cluster", topic, "g", number), self.metadata.get((topic, number), ""))
-            for topic, number, _ in partitions
+            key: (identity("cluster", key[0], "g", key[1]), self.metadata.get(key, ""), self.ends.get(key, 1 << 62))
+            for key in ((topic, number) for topic, number, _ in partitions)
         }
         self.post(Assigned(partitions, stored))
 

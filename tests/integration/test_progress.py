@@ -6,9 +6,10 @@ import asyncio
 from contextlib import suppress
 
 import pytest
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException, Producer
 
-from pipeline.adapters.kafka.place import places
+from pipeline.adapters.kafka import starts
+from pipeline.adapters.kafka.place import log_ends, places
 from pipeline.core.progress import CHARS_MAX, Ignored, decode, encode, identity
 from pipeline.testing.receiver import Behaviour
 from tests.support.broker import Outgoing
@@ -157,18 +158,18 @@ async def test_what_is_stored_survives_a_rebalance_and_a_restart(topic_factory, 
     topic = topic_factory(partitions=2)
     first = open_source(topic, **settings)
     await eventually(lambda: len(first.stored) == 2, timeout_s=30)
-    wanted = {key: encode(place, 0, [(1 + key[1], 50)]) for key, (place, _) in first.stored.items()}
+    wanted = {key: encode(place, 0, [(1 + key[1], 50)]) for key, (place, _, _) in first.stored.items()}
     first.source.commit([(*key, 0, text) for key, text in wanted.items()])
     second = open_source(topic, **settings)
     await eventually(lambda: len(first.stored) == 1 and len(second.stored) == 1, timeout_s=60)
-    ((key, (place, text)),) = second.stored.items()
+    ((key, (place, text, _)),) = second.stored.items()
     assert text == wanted[key]
     assert decode(place, 0, text) == ((1 + key[1], 50),)
     await first.source.stop()
     await eventually(lambda: len(second.stored) == 2, timeout_s=60)
     await second.source.stop()
     third = open_source(topic, **settings)
-    await eventually(lambda: {key: text for key, (_, text) in third.stored.items()} == wanted, timeout_s=60)
+    await eventually(lambda: {key: text for key, (_, text, _) in third.stored.items()} == wanted, timeout_s=60)
     await third.source.stop()
 
 
@@ -203,3 +204,126 @@ async def test_a_topic_made_anew_is_another_place(kafka, topic_factory) -> None:
 
     await eventually(made_anew)
     assert places(plain, "g", [(topic, 0)])[topic, 0] not in before.values()
+
+
+@pytest.mark.timeout(120)
+async def test_events_at_offsets_that_a_log_lost_are_sent_whatever_was_finished_there(
+    tmp_path, kafka, unique, receiver
+) -> None:
+    """The commit says that 3 to 19 are finished, and the log ends at 10: so it was cut, as by an unclean election."""
+    system = System(tmp_path / "config", kafka, unique, partitions=2)
+    system.destination("crm", receiver.url)
+    try:
+        system.prepare()
+        keys = [(system.topic, number) for number in range(2)]
+        found = places({"bootstrap.servers": kafka.bootstrap}, system.group, keys)
+        for partition in range(2):
+            feed(system, partition, range(10))
+        system.broker.commit(system.group, system.topic, {
+            0: (2, encode(found[keys[0]], 2, [(3, 20)])),
+            1: (2, encode(found[keys[1]], 2, [(3, 10)])),  # of this one nothing was lost
+        })  # fmt: skip
+        system.worker()
+        await eventually(lambda: receiver.accepted() == 8 + 1, timeout_s=60)
+        for partition in range(2):
+            feed(system, partition, range(10, 25))
+        await eventually(lambda: receiver.accepted() == 8 + 1 + 30, timeout_s=60)
+        await eventually(system.settled, timeout_s=60)
+        log = system.children[0].log.read_text().replace('": "', '":"')
+        assert log.count('"reason":"truncated"') == 1
+    finally:
+        system.stop()
+
+
+def feed(system, partition, numbers) -> None:
+    records = [Outgoing(event_bytes(event(100 * partition + n)), b"k", partition=partition) for n in numbers]
+    system.broker.produce(system.topic, records)
+
+
+async def test_an_own_log_that_lost_what_was_committed_goes_on_where_it_ends_now(
+    kafka, topic_factory, open_source, unique
+) -> None:
+    """From its beginning all of it would come again, up to the offset committed; and what is new there be dropped."""
+    topic = topic_factory()
+    kafka.produce(topic, [b"x"] * 3)
+    kafka.commit(unique, topic, {0: (50, "")})
+    inbox = open_source(topic, role="retry")
+    await eventually(lambda: inbox.owned)
+    assert inbox.starts == {(topic, 0): 3}
+    await eventually(lambda: kafka.committed(unique, topic) == {0: (3, "")})  # at once: offsets below 50 are new ones
+    kafka.produce(topic, [b"new"] * 2)
+    await eventually(lambda: len(inbox.records) == 2)
+    assert inbox.offsets() == [3, 4]
+    await inbox.source.stop()
+
+
+async def test_slow_answers_on_the_place_or_the_end_cost_time_not_what_is_stored(
+    kafka, topic_factory, open_source, monkeypatch
+) -> None:
+    topic = topic_factory(partitions=2)
+    first = open_source(topic)
+    await eventually(lambda: len(first.stored) == 2, timeout_s=30)
+    wanted = {key: encode(place, 0, [(1, 50)]) for key, (place, _, _) in first.stored.items()}
+    first.source.commit([(*key, 0, text) for key, text in wanted.items()])
+    await first.source.stop()
+    trouble = [TimeoutError(), KafkaException(KafkaError(KafkaError._TIMED_OUT))]
+    silent = [{}, {}]
+
+    def slow_places(*asked):
+        if trouble:
+            raise trouble.pop()
+        return places(*asked)
+
+    monkeypatch.setattr(starts, "places", slow_places)
+    monkeypatch.setattr(starts, "log_ends", lambda *asked: silent.pop() if silent else log_ends(*asked))
+    second = open_source(topic)
+    await eventually(lambda: {key: text for key, (_, text, _) in second.stored.items()} == wanted, timeout_s=60)
+    assert {end for _, _, end in second.stored.values()} == {0}
+    assert not trouble + silent
+    await second.source.stop()
+
+
+async def test_a_broker_that_never_names_the_place_delays_an_assignment_no_longer_than_the_bound(
+    topic_factory, open_source, monkeypatch
+) -> None:
+    monkeypatch.setattr(starts, "ASSIGN_S", 1.0)
+    asked = []
+
+    def never(*_):
+        asked.append(None)
+        raise TimeoutError
+
+    monkeypatch.setattr(starts, "places", never)
+    topic = topic_factory()
+    inbox = open_source(topic)
+    await eventually(lambda: inbox.owned)
+    assert inbox.stored == {}
+    assert len(asked) > 1
+    await inbox.source.stop()
+    asked.clear()
+    monkeypatch.setattr(starts, "ASSIGN_S", 3_600.0)
+
+    def refused(*_):
+        asked.append(None)
+        raise KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+
+    monkeypatch.setattr(starts, "places", refused)
+    inbox = open_source(topic)
+    await eventually(lambda: inbox.owned)
+    assert len(asked) == 1, "asking again would change nothing"
+    await inbox.source.stop()
+
+
+async def test_a_log_ends_where_no_consumer_was_given_more(kafka, topic_factory, unique) -> None:
+    topic = topic_factory(partitions=2)
+    plain = {"bootstrap.servers": kafka.bootstrap}
+    kafka.produce(topic, [Outgoing(b"x", partition=1)] * 3)
+    assert log_ends(plain, [(topic, 0), (topic, 1), (topic, 7)]) == {(topic, 0): 0, (topic, 1): 3}
+    writer = Producer({**plain, "transactional.id": unique})
+    writer.init_transactions(20)
+    writer.begin_transaction()
+    writer.produce(topic, b"not yet", partition=1)
+    assert writer.flush(20) == 0
+    assert log_ends(plain, [(topic, 1)]) == {(topic, 1): 3}
+    writer.commit_transaction(20)
+    await eventually(lambda: log_ends(plain, [(topic, 1)]) == {(topic, 1): 5})

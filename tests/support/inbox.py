@@ -18,8 +18,9 @@ class Inbox:
         self.source = source
         self.records: list[Record] = []
         self.owned: set[tuple[str, int]] = set()
-        self.stored: dict[tuple[str, int], tuple[bytes, str]] = {}
-        """Place and commit metadata of each partition that is owned."""
+        self.stored: dict[tuple[str, int], tuple[bytes, str, int]] = {}
+        """Place, commit metadata and log end of each partition that is owned."""
+        self.starts: dict[tuple[str, int], int] = {}
         self.fatal: list[Exception] = []
         self.revocations: list[Revoked] = []
         self.taking = True
@@ -35,6 +36,7 @@ class Inbox:
                     self.source.taken(len(notice))
             case Assigned():
                 self.owned |= {(topic, partition) for topic, partition, _ in notice.partitions}
+                self.starts |= {(topic, partition): start for topic, partition, start in notice.partitions}
                 self.stored |= notice.stored
             case Revoked():
                 self.owned -= set(notice.partitions)

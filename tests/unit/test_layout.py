@@ -36,6 +36,7 @@ ELSEWHERE = {
     "adapters/kafka/producer": ("contract/test_producer.py", "shares its contract with the fake"),
     "adapters/kafka/follower": ("contract/test_follower.py", "shares its contract with the fake"),
     "adapters/kafka/reader": ("integration/test_reader.py", "what it reads only a real broker can hold"),
+    "adapters/kafka/starts": ("integration/test_progress.py", "asks a real broker"),
     "adapters/kafka/source": ("integration/test_source.py", "polls a real broker"),
     "adapters/alerts": ("contract/test_notifier.py", "shares its contract with the fake"),
     "testing/notifier": ("contract/test_notifier.py", "the fake of the contract"),

@@ -27,8 +27,8 @@ from confluent_kafka import (
 from pipeline.adapters.kafka.backlog import Backlog
 from pipeline.adapters.kafka.grouped import grouped, refusal
 from pipeline.adapters.kafka.message import as_record
-from pipeline.adapters.kafka.place import places
 from pipeline.adapters.kafka.requests import Requests
+from pipeline.adapters.kafka.starts import Starts
 from pipeline.errors import BrokerError
 from pipeline.ports import Assigned, Fatal, Notice, Revoked
 
@@ -57,8 +57,6 @@ does: for the session.timeout.ms of whoever died without a word."""
 LOOK_BACK: Final = 2_000
 """Records from before the commit that the `events` role is given again, of each partition: a worker that takes it over
 knows by them what was copied already."""
-ASSIGN_S: Final = 60.0
-"""How long an assignment waits for a broker that cannot say where to start."""
 STOP_S: Final = 30.0
 """Bound on leaving the group."""
 LEAVE_S: Final = 5.0
@@ -86,9 +84,6 @@ class KafkaSource:
         """
         self.role = role
         self.topics = tuple(topics)
-        self._group = group
-        # For clients that are in no group.
-        self._plain = {key: content for key, content in settings.items() if key != "group.protocol"}
         self._log = log
         self._settings: dict[str, str | int | bool | Callable[..., None]] = {
             **grouped(settings),
@@ -106,6 +101,8 @@ class KafkaSource:
         self._last_wanted = True
         self._backlog = Backlog()
         self._requests = Requests()
+        plain = {key: content for key, content in settings.items() if key != "group.protocol"}
+        self._starts = Starts(plain, group, role, log, self._requests, self._stopping)
         # The rest belongs to the poll thread.
         self._owned: dict[_Key, int] = {}
         self._changed: set[_Key] = set()
@@ -305,9 +302,8 @@ class KafkaSource:
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._blocked = True
         try:
-            starts = self._committed(consumer, partitions) if partitions else []
+            starts, stored = self._starts.ask(consumer, partitions)
             assigned: list[tuple[str, int, int]] = []
-            stored = self._stored(starts)
             for start in starts:
                 if start.error is not None:
                     raise KafkaException(start.error)  # noqa: TRY301 - kept for the poll thread, like every other
@@ -325,28 +321,6 @@ class KafkaSource:
             self._post(Assigned(tuple(assigned), stored))
         except BaseException as error:  # noqa: BLE001 - out of a callback it would silently drop records
             self._callback_error = error
-
-    def _stored(self, starts: list[TopicPartition]) -> dict[_Key, tuple[bytes, str]]:
-        """Return the committed metadata and what it must be bound to; nothing if the broker cannot say that now."""
-        notes = {(each.topic, each.partition): each.metadata or "" for each in starts}
-        try:
-            found = places(self._plain, self._group, notes) if notes else {}
-        except (KafkaException, TimeoutError) as error:
-            self._log("warning", "progress_unbound", role=self.role, detail=type(error).__name__)
-            return {}
-        return {key: (place, notes[key]) for key, place in found.items()}
-
-    def _committed(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
-        """Ask where to start, again and again while the broker is away: without an answer there is no start."""
-        until_s = time.monotonic() + ASSIGN_S
-        while True:
-            try:
-                return consumer.committed(partitions, timeout=REQUEST_S)
-            except KafkaException as error:
-                if time.monotonic() > until_s or self._stopping.is_set():
-                    raise
-                self._log("warning", "committed_unknown", role=self.role, code=error.args[0].name())
-                self._stopping.wait(COMMIT_RETRY_S)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._blocked = True

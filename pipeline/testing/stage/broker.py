@@ -183,7 +183,8 @@ class StageSource:
             offset, metadata = self._broker.committed.get((self._group, topic, partition), (0, ""))
             self.positions[topic, partition] = offset
             new.append((topic, partition, offset))
-            stored[topic, partition] = (identity("stage", topic, self._group, partition), metadata)
+            end = self._broker.logs[topic, partition].end
+            stored[topic, partition] = (identity("stage", topic, self._group, partition), metadata, end)
         self._inbox(Assigned(tuple(new), stored))
         for place in stored:
             self.fetch(place)

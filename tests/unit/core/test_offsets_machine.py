@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from pipeline.core.offsets import Tracker
-from pipeline.core.progress import Ignored, decode, encode, identity
+from pipeline.core.progress import Ignored, decode, encode, identity, within
 from pipeline.model import LedgerReason
 
 PLACE = identity("c", "t", "g", 0)
@@ -32,6 +32,11 @@ class Partition(RuleBasedStateMachine):
         base, metadata = self.committed
         restored = decode(PLACE, base, metadata)
         assert not isinstance(restored, Ignored)
+        restored = within(restored, self.end)
+        if isinstance(restored, Ignored):
+            restored, self.committed = (), (base, "")  # run/commits says so at its next turn
+            self.done_at_commit = {each for each in self.done_at_commit if each < base}
+            self.done = set(self.done_at_commit)
         self.tracker = Tracker("t", 0, base, PLACE, restored)
         self.fetch_from = base
         self.open: set[int] = set()
@@ -94,6 +99,15 @@ class Partition(RuleBasedStateMachine):
         self.done = set(self.done_at_commit)
         self.empty &= self.done | self.accounted
         self.start()
+
+    @rule(data=st.data())
+    def crash_and_truncate(self, data) -> None:
+        """A broker leads now that did not have all of the log; the offsets it lost are those of the next records."""
+        self.end = data.draw(st.integers(self.committed[0], max(self.end, self.committed[0])))
+        self.log = [each for each in self.log if each < self.end]
+        for known in (self.done_at_commit, self.empty, self.accounted):
+            known.difference_update([each for each in known if each >= self.end])
+        self.crash()
 
     @invariant()
     def nothing_unfinished_is_below_the_watermark(self) -> None:

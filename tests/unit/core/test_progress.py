@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core import progress
-from pipeline.core.progress import CHARS_MAX, Ignored, decode, encode, identity, payload_bytes, worst_bytes
+from pipeline.core.progress import CHARS_MAX, Ignored, decode, encode, identity, payload_bytes, within, worst_bytes
 from pipeline.varint import varint
 
 PLACE = identity("cluster", "topic-id", "group", 0)
@@ -177,3 +177,12 @@ def test_what_fits_its_payload_fits_its_characters(chars) -> None:
         return
     head = bytes((0, 0)) + varint((1 << 63) - 1) + b"d" * 8
     assert len(progress.PREFIX) + len(urlsafe_b64encode(head + b"p" * room).decode().rstrip("=")) <= chars
+
+
+def test_what_lies_beyond_the_end_of_its_log_is_ignored_whole() -> None:
+    runs = ((3, 5), (8, 10))
+    assert within(runs, 10) == within(runs, 1 << 40) == runs
+    for end in range(10):
+        assert within(runs, end) == Ignored("truncated")
+    assert within(runs, -1) == Ignored("unchecked")
+    assert within((), 0) == within((), -1) == ()

@@ -25,8 +25,8 @@ class Scene:
         self.telemetry = world.telemetry
         self.commits = Commits(self.source, world.producer, world.telemetry, world.clock, "g.outcomes")
 
-    def assign(self, start=0, metadata="", place=PLACE) -> Tracker:
-        stored = {("in", 0): (place, metadata)} if place else {}
+    def assign(self, start=0, metadata="", place=PLACE, end=1 << 40) -> Tracker:
+        stored = {("in", 0): (place, metadata, end)} if place else {}
         (tracker,) = self.commits.trackers(Assigned((("in", 0, start),), stored))
         return tracker
 
@@ -126,6 +126,54 @@ async def test_metadata_that_is_not_ours_is_ignored_and_said(scene) -> None:
     assert scene.telemetry.lines == [
         ("warning", "progress_ignored", {"topic": "in", "partition": 0, "reason": "unproven"})
     ]
+
+
+async def test_new_events_at_offsets_a_log_lost_are_taken_whatever_was_finished_there(scene) -> None:
+    """Finished were 3 to 9, the broker that leads now has 5 records, and events come until there are 12."""
+    tracker = scene.assign(2, encode(PLACE, 2, [(3, 10)]), end=5)
+    assert received(tracker, *range(2, 12)) == list(range(2, 12))
+    assert scene.telemetry.lines == [
+        ("warning", "progress_ignored", {"topic": "in", "partition": 0, "reason": "truncated"})
+    ]
+    tracker.settled(4)
+    scene.commit(tracker)
+    assert scene.stored() == ((4, 5),), "the place is known, and what is finished from now on is stored"
+
+
+async def test_what_is_believed_no_more_is_overwritten_before_its_offsets_are_reached_again(scene) -> None:
+    text = encode(PLACE, 2, [(3, 10)])
+    scene.commit(scene.assign(2, text, end=UNKNOWN))
+    assert scene.source.metadata == {}, "it may well be true"
+    scene.commit(scene.assign(2, text, end=5))
+    assert scene.source.committed == {("in", 0): 2}
+    assert scene.source.metadata == {("in", 0): ""}
+
+
+async def test_what_a_log_still_has_to_its_last_record_is_restored(scene) -> None:
+    tracker = scene.assign(2, encode(PLACE, 2, [(3, 10)]), end=10)
+    assert received(tracker, *range(2, 12)) == [2, 10, 11]
+
+
+async def test_metadata_is_not_believed_while_nobody_says_where_the_log_ends(scene) -> None:
+    tracker = scene.assign(2, encode(PLACE, 2, [(3, 10)]), end=UNKNOWN)
+    assert received(tracker, 2, 3) == [2, 3]
+    assert scene.telemetry.lines[0][2]["reason"] == "unchecked"
+
+
+async def test_where_nothing_is_restored_it_does_not_matter_where_the_log_ends(scene) -> None:
+    for end in (UNKNOWN, 0, 5):
+        scene.assign(7, "", end=end)
+    assert scene.telemetry.lines == []
+
+
+async def test_a_source_in_memory_tells_where_its_logs_end(scene) -> None:
+    notices = []
+    scene.source.start(notices.append)
+    scene.source.metadata["in", 0] = encode(identity("cluster", "in", "g", 0), 2, [(3, 10)])
+    scene.source.ends["in", 0] = 5
+    scene.source.assign(("in", 0, 2))
+    (tracker,) = scene.commits.trackers(notices[0])
+    assert received(tracker, 2, 3, 4) == [2, 3, 4]
 
 
 async def test_without_a_place_only_the_watermark_is_committed(scene) -> None:

@@ -75,7 +75,7 @@ def test_the_next_source_of_the_group_starts_where_was_committed_with_the_metada
         _, notices = source(broker)
         await asyncio.sleep(1)
         assert notices[0].partitions == (("in", 0, 2),)
-        assert notices[0].stored["in", 0][1] == "kept"
+        assert notices[0].stored["in", 0][1:] == ("kept", 3), "and where the log ends"
         assert offsets(notices) == [2]
 
     loop.run_until_complete(play())
