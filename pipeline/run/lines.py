@@ -92,6 +92,12 @@ class Log:
         self.paused = False
         self.gone = False
 
+    def let_go(self) -> None:
+        """Drop what is held: entries know their log, and whoever still waits for an ack of one knows the entry."""
+        self.early.clear()
+        self.lines.clear()
+        self.under_way.clear()
+
 
 def weight(record: Record) -> int:
     """Return how many bytes a record that is held counts as."""

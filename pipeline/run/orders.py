@@ -30,7 +30,7 @@ QUEUED: Final = 1_000
 
 
 class Awaited:
-    """One held run: when it is due (Unix ms), and what it waits for. It may be in several queues: see `gone`.
+    """One held run: when it is due (Unix ms), and what it waits for. It may be in several queues: see `end`.
 
     `destinations` of its steps; `parked_for` those a parked run waits for, none for others; `parks`: how often it was.
     `held`: back by hand. `ordered`: it goes by an order.
@@ -48,6 +48,11 @@ class Awaited:
         self.held = False
         self.ordered = False
         self.gone = False
+
+    def end(self) -> None:
+        """Let go of what waited: this stays in the queues it is in until they come to it, however long that is."""
+        self.gone = True
+        del self.record
 
     def look(self, lanes: Mapping[str, Spare], calls: Mapping[tuple[str, str], str], now_ms: int) -> None:
         """Note what a run waits for, and whether only because destinations were not well: then how often.

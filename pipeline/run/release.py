@@ -133,8 +133,8 @@ class Release:
         held = self._held.pop(key, None)
         for entry in held.entries if held is not None else ():
             if not entry.gone:
-                entry.gone = True
                 self._uncount(entry)
+                entry.end()
 
     def follow(self, orders: Sequence[Order], share: Callable[[], float]) -> None:
         """Obey these orders from now on, for what is held and what comes; one that was there goes on at its speed.
@@ -197,10 +197,10 @@ class Release:
 
     def _gone(self, key: _Key, held: _Held, entry: Awaited) -> None:
         """Count an entry out. It stays in its queues until it gets to their head, but not too many do."""
-        entry.gone = True
         self._uncount(entry)
         held.number -= 1
         held.bytes -= _size(entry.record)
+        entry.end()
         if len(held.entries) > 2 * held.number + HELD_RECORDS:
             held.entries = deque(each for each in held.entries if not each.gone)
         if held.paused and held.number <= HELD_RECORDS // 2 and held.bytes <= HELD_BYTES // 2:

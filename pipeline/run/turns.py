@@ -144,7 +144,7 @@ class Turns:
 
     def upcoming(self, most: int) -> list[Record]:
         """Return the records whose turn it is, at most so many."""
-        return [entry.record for entry in islice(self._ready, most) if not entry.log.gone]
+        return [entry.record for entry in islice(self._ready, most)]
 
     def stuck(self) -> dict[_Key, tuple[int, int]]:
         """Return the partitions that wait because much is held, with how many records, and of how many customers.
@@ -168,9 +168,10 @@ class Turns:
             return
         log.gone = True
         for line in log.lines.values():
-            for entry in line:
-                if entry.wait is not None:
-                    self._waits.end(entry.wait)
+            if (wait := line[0].wait) is not None:
+                self._waits.end(wait)
+        self._ready = deque(entry for entry in self._ready if entry.log is not log)
+        log.let_go()
 
     def close(self) -> None:
         """Give nobody a turn any more."""
@@ -314,9 +315,8 @@ class Turns:
         taken: list[Record] = []
         while self._ready and len(taken) < room:
             entry = self._ready.popleft()
-            if not entry.log.gone:
-                entry.log.under_way[entry.record.offset] = entry
-                taken.append(entry.record)
+            entry.log.under_way[entry.record.offset] = entry
+            taken.append(entry.record)
         if taken:
             self._pass_on(taken)
         self._arm(NO_ROOM_S if self._ready else 0.0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from pipeline.run.orders import Awaited, Orders
+from pipeline.run.orders import QUEUED, Awaited, Orders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +37,11 @@ class Wait(Awaited, Generic[R]):
         super().__init__(due_ms, run.record)
         self.run = run
 
+    def end(self) -> None:
+        """Let go of the run, too, and so of all that is held with it."""
+        super().end()
+        del self.run
+
 
 class Waits(Generic[R]):
     """Of one worker. Nothing here waits or raises; times in Unix ms, but `now_s`: the loop's seconds."""
@@ -46,8 +51,9 @@ class Waits(Generic[R]):
         self._clock = clock
         self._lanes = lanes
         self._calls = calls
-        self._due: list[tuple[int, int, Wait[R]]] = []
+        self._due: list[tuple[int, int, Wait[R]]] = []  # a heap; what is over stays in it, but not too much does
         self._count = 0
+        self._live = 0
         self._parked: dict[Wait[R], None] = {}
         self._orders: Orders[Wait[R]] = Orders(lanes)
 
@@ -58,14 +64,19 @@ class Waits(Generic[R]):
         if wait.parked_for:
             self._parked[wait] = None
         self._count += 1
+        self._live += 1
         heapq.heappush(self._due, (due_ms, self._count, wait))
         self._orders.put(wait, now_s)
         return wait
 
     def end(self, wait: Wait[R]) -> None:
         """Forget a wait: it is over, or its partition is not ours any more."""
-        wait.gone = True
+        wait.end()
+        self._live -= 1
         self._parked.pop(wait, None)
+        if len(self._due) > max(2 * self._live, QUEUED):
+            self._due = [each for each in self._due if not each[2].gone]
+            heapq.heapify(self._due)
 
     def next_ms(self) -> float:
         """Return when the next run is due; inf if none waits."""
@@ -113,5 +124,5 @@ class Waits(Generic[R]):
                 self._take(wait, taken)
 
     def _take(self, wait: Wait[R], taken: list[R]) -> None:
-        self.end(wait)
         taken.append(wait.run)
+        self.end(wait)

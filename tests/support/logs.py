@@ -82,11 +82,11 @@ class Log:
         self.refusals.append((why, acked))
 
     async def read(self, topic, partition, first, note) -> None:
-        assert (topic, partition) == (TOPIC, 0)
+        assert topic == TOPIC
         if self.unreadable:
             self.unreadable -= 1
             raise BrokerError("away")
-        for record in self.records[first:]:
+        for record in self.records[first:] if partition == 0 else ():
             note(record)
 
 

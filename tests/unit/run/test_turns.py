@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from pipeline.core import runstate
 from pipeline.core.switches import RELEASE, Order
+from pipeline.model import Record
+from pipeline.run import lines
 from pipeline.run import turns as turns_module
-from tests.support.logs import Log, Owner, state
+from tests.support.logs import TOPIC, Log, Owner, state
 from tests.unit.run.conftest import until
 
 
@@ -227,6 +231,40 @@ async def test_a_partition_that_is_given_up_starts_nothing_and_keeps_what_its_ru
     assert other.offsets() == [1, 2]
     assert other.started[1].header(runstate.STATE_HEADER) == later
     other.end()
+
+
+async def test_partitions_that_come_and_go_leave_nothing_behind_whoever_waits_longer(log) -> None:
+    def logs() -> int:
+        return sum(type(each) is lines.Log for each in gc.get_objects())
+
+    now_ms = log.clock() // 1_000_000
+    log.event("a", 0, due_ms=now_ms + 60_000)
+    owner = Owner(log)
+    await owner.fetch()
+    gc.collect()
+    gc.disable()  # what is in a circle lasts until much else has come and gone
+    before = logs()
+    try:
+        for waits in (True, False) * 5:
+            tracker = lines.TurnTracker(TOPIC, 1, 0, b"p", ())
+            owner.turns.assigned(tracker)
+            assert tracker.received(0)
+            header = state(1, due_ms=now_ms + 600_000 if waits else 0)
+            owner.room = 0
+            owner.turns.hold([Record(TOPIC, 1, 0, b"b", b"v", ((runstate.STATE_HEADER, header),), now_ms)])
+            await owner.go()
+            assert len(owner.turns.upcoming(9)) == (not waits)
+            owner.turns.forget((TOPIC, 1))
+            del tracker
+            await owner.go()
+        assert (logs(), owner.turns.upcoming(9)) == (before, [])
+    finally:
+        gc.enable()
+    owner.room = 1
+    log.clock.advance(60_000)
+    await owner.go()
+    assert owner.offsets() == [0]
+    owner.end()
 
 
 async def test_a_note_that_the_broker_refuses_closes_nothing_until_it_takes_it(log) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from math import inf
 
@@ -63,6 +64,27 @@ def test_what_was_given_up_does_not_go() -> None:
     waits.end(waits.add(run(clock, parks=1), 2_000, 0.0))
     clock.advance(5_000)
     assert (waits.over(10, 0.0), waits.next_ms(), waits.early()) == ([], inf, False)
+
+
+def test_what_is_over_is_let_go_of_whoever_waits_before_it() -> None:
+    clock = FakeClock(1_000)
+    waits: Waits[Run] = Waits(clock, {"crm": (lane := Lane(well=False))}, CALLS)
+    waits.follow([Order(RELEASE, "crm", "ada", "because", 900_000_000)], lambda: 1.0, 0.0)
+    waits.add(first := run(clock), 10_000, 0.0)
+    for number in range(3 * QUEUED):
+        given_up = run(clock, number)
+        waits.end(waits.add(given_up, 900_000, 0.0))
+        gone = weakref.ref(given_up)
+        del given_up
+        assert gone() is None
+    waits.follow([], lambda: 1.0, 0.0)
+    lane.room = 1
+    for number in range(3 * QUEUED):
+        waits.add(parked := run(clock, number, parks=1), 900_000, 0.0)
+        assert waits.over(1, 0.0) == [parked]
+    assert len(waits._due) <= QUEUED + 1
+    clock.advance(9_000)
+    assert waits.over(10, 0.0) == [first]
 
 
 def test_parked_ones_go_as_far_as_their_destination_has_room_those_that_wait_longest_first() -> None:
