@@ -67,7 +67,11 @@ class Past:
         self.seen: dict[int, int] = {}
         """Identities of entries that are over, and the offset of each."""
         self.notes: dict[int, tuple[int, bytes, int]] = {}
-        """By offset of the record: hop, state and time (Unix ms) of the newest note on it."""
+        """By offset of the record: hop, state and time (Unix ms) of the newest note on it.
+
+        Of a state that only a later release can read the hop is the lowest it can be: one more than was known before.
+        """
+        self._unread: set[int] = set()  # on which the newest note is of a later release
         self._overs: set[int] = set()  # open as of the last commit, and over all the same
         self._start = start
         self._finished = finished
@@ -87,12 +91,18 @@ class Past:
             self._overs.add(about)
             return
         state = runstate.decode(header)
-        if not isinstance(state, runstate.RunState):
-            return
         known = self.notes.get(about)
+        if isinstance(state, runstate.Unreadable):
+            # What ended since the note before it is known to later releases only: it is theirs to go on with.
+            if state.newer:
+                hop = known[0] if known is not None else runstate.FIRST_HOP
+                self.notes[about] = (hop + 1, header, record.timestamp_ms)
+                self._unread.add(about)
+            return
         # A worker that lost the partition may have written behind the one that has it.
-        if known is None or state.hop >= known[0]:
+        if known is None or state.hop >= known[0] + (about in self._unread):
             self.notes[about] = (state.hop, header, record.timestamp_ms)
+            self._unread.discard(about)
 
     def see(self, record: Record) -> bool:
         """Take note of an entry; say whether it is a copy of one before it."""
@@ -120,4 +130,5 @@ class Past:
         """Return an entry as it is taken up first here: in the state of the newest note on it."""
         entry = keyed_as_input(record)
         note = self.notes.pop(record.offset, None)
+        self._unread.discard(record.offset)
         return entry if note is None else in_state(entry, *note[1:])

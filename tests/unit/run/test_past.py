@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import pytest
 
 from pipeline.core import runstate
@@ -65,5 +67,49 @@ def test_of_what_is_committed_only_the_identities_count_and_of_what_is_not_the_n
     assert set(past.notes) == {11, 14, 21}
     assert past.over(111)
     assert not past.over(11)
-    past.note(record(32, (NOTE_HEADER, b"11"), (runstate.STATE_HEADER, b"damaged")))
+    past.note(record(32, (NOTE_HEADER, b"11"), (runstate.STATE_HEADER, b"\x02damaged")))
     assert past.notes[11][0] == 2
+
+
+def newer(number: int) -> bytes:
+    """A state as a later release writes it: this one cannot read on."""
+    content = b"what nobody knows yet, of " + str(number).encode()
+    return bytes((runstate.STATE_VERSION + 1,)) + zlib.crc32(content).to_bytes(4, "big") + content
+
+
+THIS, NEXT = range(2)
+
+
+@pytest.mark.parametrize(
+    ("notes", "newest"),
+    [
+        ([NEXT], 0),
+        ([(THIS, 2), NEXT], 1),
+        ([NEXT, (THIS, 2)], 0),  # the same hop, of a worker that had lost the partition by then
+        ([NEXT, (THIS, 3)], 1),  # what the later release got to next needs nothing that it alone can read
+        ([(THIS, 2), NEXT, (THIS, 2)], 1),
+        ([(THIS, 2), NEXT, (THIS, 3)], 1),
+        ([(THIS, 2), NEXT, (THIS, 4)], 2),
+        ([(THIS, 2), NEXT, NEXT, (THIS, 4)], 2),
+        ([(THIS, 2), NEXT, NEXT, (THIS, 5)], 3),
+        ([(THIS, 2), NEXT, (THIS, 4), (THIS, 4)], 3),
+        ([(THIS, 2), NEXT, (THIS, 4), NEXT], 3),
+    ],
+)
+def test_a_note_of_a_later_release_is_newer_than_all_before_it_and_older_than_what_came_of_it(notes, newest) -> None:
+    headers = [newer(number) if each is NEXT else state(1, hop=each[1], due_ms=number)
+               for number, each in enumerate(notes)]  # fmt: skip
+    past = Past(0, (), 10)
+    past.note(entry(0, 1))
+    for number, header in enumerate(headers):
+        past.note(record(number + 1, (NOTE_HEADER, b"0"), (runstate.STATE_HEADER, header)))
+    taken = past.newest(entry(0, 1))
+    assert taken.header(runstate.STATE_HEADER) == headers[newest]
+    assert past.notes == {}
+
+
+def test_a_run_of_a_later_release_that_is_over_is_over() -> None:
+    past = Past(0, (), 10)
+    past.note(record(1, (NOTE_HEADER, b"0"), (runstate.STATE_HEADER, newer(0))))
+    past.note(record(2, (NOTE_HEADER, b"0")))
+    assert past.over(0)
