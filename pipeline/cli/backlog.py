@@ -107,19 +107,23 @@ def in_logs(
 
 
 def unfinished(records: Iterable[Record]) -> list[tuple[Record, runstate.RunState]]:
-    """Return the entries of a log that are not over, each with its newest state and the record that brought it."""
+    """Return the entries of a log that are not over, each with its newest state and the record that brought it.
+
+    Of what a later release wrote down the state before that is told: nobody else can read on, and it is not over.
+    """
     found: dict[tuple[int, int], tuple[Record, runstate.RunState]] = {}
     seen: set[int] = set()
     for record in records:
-        state = runstate.decode(record.header(runstate.STATE_HEADER))
+        header = record.header(runstate.STATE_HEADER)
+        state = runstate.decode(header)
         about = noted(record)
         place = (record.partition, record.offset if about is None else about)
         if about is None and isinstance(state, runstate.RunState):
             if (name := runstate.entry_identity(state)) not in seen:
                 found[place] = record, state
             seen.add(name)
-        elif place in found and not isinstance(state, runstate.RunState):
-            del found[place]
+        elif about is not None and header is None:
+            found.pop(place, None)
         elif place in found and isinstance(state, runstate.RunState) and state.hop >= found[place][1].hop:
             found[place] = record, state
     return list(found.values())
