@@ -113,6 +113,10 @@ class Tracker:
         """Return how many offsets are received and not settled."""
         return len(self._open)
 
+    def has(self, offset: int) -> bool:
+        """Whether an offset is received and not settled."""
+        return offset in self._open
+
     def finished(self) -> list[Run]:
         """Return what is finished at or above the watermark: ascending runs that do not touch. O(open and restored).
 

@@ -21,7 +21,7 @@ from pipeline.run.suspects import Suspects
 from pipeline.run.tasks import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
 
     from pipeline.model import Record
     from pipeline.ports import Clock, Producer, Schemas, Source, Telemetry
@@ -347,10 +347,11 @@ class Intake:
         if self._holder is not None:
             self._holder.forget(key)
 
-    def _forget(self, trackers: Iterable[Tracker]) -> None:
+    def _forget(self, trackers: Sequence[Tracker]) -> None:
+        going = [tracker for tracker in trackers if not tracker.closed]
+        self._process.forget(going, [flight for each in going for flight in self._settlement.forget(each)])
         for tracker in trackers:
             key = (tracker.topic, tracker.partition)
-            self._settlement.forget(tracker)
             if self.trackers.get(key) is tracker:  # and not the one of a newer assignment
                 del self.trackers[key]
                 self._drop_held(key)

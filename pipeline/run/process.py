@@ -33,6 +33,7 @@ from pipeline.model import (
 from pipeline.run import follow, resume
 from pipeline.run.misses import ONCE, TRIGGER, Misses
 from pipeline.run.reading import Read, Reading, position, unread
+from pipeline.run.seen import Seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -49,8 +50,6 @@ if TYPE_CHECKING:
     from pipeline.run.suspects import Suspects
 
 
-ORIGINS_REMEMBERED: Final = 50_000
-"""Copies of events whose origins are remembered, to tell second ones: about 15 MB in a worker that takes copies."""
 NO_EVENT: Final = Undecodable("run without its event")
 NO_ORIGIN: Final = Undecodable("a run without what its event was copied from")
 UNMAPPED: Final = "no mapping for this record any more"
@@ -109,10 +108,10 @@ class Process:
         self._follow = follow.Follow(lanes, settlement, self.misses, asking, marks)
         self._resumed = resume.Resume(self._follow, settlement, asking)
         self._asking = asking
-        self._ids = gates.Window()
+        self._seen = Seen(copies)
+        self.forget = self._seen.forget  # of partitions that go, what is open there
         self._copies = copies
         self._rekeyed = rekeyed
-        self._origins = gates.Window(ORIGINS_REMEMBERED)
         self.told: Callable[[str, int, int, bool], Order | None] | None = None
         """`(destination, waiting since, begun, held back by hand)`, Unix ms, to the order that means such a step."""
 
@@ -186,16 +185,14 @@ class Process:
             self._undecodable(record, tracker, "a copy without what it was copied from", now_ns)
             return None
         record = rekey.taken(record, original)
-        where = position(record)
-        if self._origins.repeats(rekey.name(original), where):
-            self._settlement.empty(tracker, record.offset, LedgerReason.COPIED_TWICE)
-            return None
         read = self._read(original)
         if isinstance(read, (int, bytes)):
             return original.topic, read
-        if isinstance(read, tuple):
-            if (partition := self._unready(read, where)) is not None:
-                return Unread(partition)
+        if isinstance(read, tuple) and (partition := self._unready(read, position(record))) is not None:
+            return Unread(partition)
+        if self._seen.copy(original, record):
+            self._settlement.empty(tracker, record.offset, LedgerReason.COPIED_TWICE)
+        elif isinstance(read, tuple):
             self._event(record, tracker, read, now_ns)
         elif isinstance(read, LedgerReason):
             self._settlement.empty(tracker, record.offset, read)
@@ -207,7 +204,7 @@ class Process:
         """Note what is not taken up again: of a copy its origin, so that a second one is known."""
         original = rekey.consumed(record) if record.topic == self._copies else None
         if original is not None:
-            self._origins.repeats(rekey.name(original), position(rekey.taken(record, original)))
+            self._seen.copy(original, rekey.taken(record, original))
 
     def _unready(self, read: Read, source: tuple[str, int, int, int]) -> int | None:
         """Return the partition of the memory topic that must be read before an event can be asked about, if any."""
@@ -243,7 +240,7 @@ class Process:
             self._recall.notice(flight, signs, datum, now_ms, self._settlement.write)
         asking = self._asking
         known = asking.known(event, flight) if asking.looks or asking.tables.erasures else NOTHING
-        duplicate = SkipReason.DUPLICATE if self._ids.repeats(event.id, flight.source) else None
+        duplicate = SkipReason.DUPLICATE if self._seen.event(event.id, flight.source) else None
         for route, refused in matched:
             refusal, place = refused or duplicate, TRIGGER
             if refusal is None and (route.rollout < 1.0 or route.holdout):
@@ -297,7 +294,7 @@ class Process:
         if route == definitions.LATER:
             self._newer += 1
             self._settlement.pass_on(unread(record, tracker, now_ns))
-        elif self._resumed.repeated(state, record):
+        elif self._seen.hop(state, record):
             self._settlement.dropped(tracker, record.offset)
         elif isinstance(read, tuple):
             _, event, datum = read

@@ -106,6 +106,9 @@ class Rekey:
     def gone(self, topic: str, partition: int) -> None:
         """See `assigned`."""
 
+    def forget(self, trackers: object, flights: object) -> None:
+        """Do nothing: a record that is copied twice is told by its copies."""
+
     async def read(self, wanted: object) -> None:
         """Never asked for: nothing of what is remembered is needed here."""
         raise AssertionError(wanted)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from pipeline.core import gates, journeys, outcome, payload, runstate, switches
@@ -16,7 +15,6 @@ from pipeline.model import (
     Flight,
     Kind,
     Outcome,
-    Record,
     Refused,
     Result,
     RetryPolicy,
@@ -36,8 +34,6 @@ if TYPE_CHECKING:
     from pipeline.run.follow import Follow
     from pipeline.run.settle import Settlement
 
-HOPS_REMEMBERED: Final = 20_000
-"""Hand-overs remembered per worker, to drop the copies a crash between two writes leaves behind."""
 REMOVED: Final = "step_removed"
 """Reason of a delivery whose step is not in the definition that its run is finished by."""
 
@@ -47,25 +43,12 @@ CRASHED: Final = "crashed_its_worker"
 
 
 class Resume:
-    """Of one worker. Owner of the memory of hops. Nothing here waits or raises but for a bug of ours."""
+    """Of one worker. Nothing here waits or raises but for a bug of ours."""
 
     def __init__(self, follow: Follow, settlement: Settlement, asking: Asking) -> None:
         self._follow = follow
         self._settlement = settlement
         self._asking = asking
-        self._hops: OrderedDict[int, tuple[str, int, int]] = OrderedDict()
-
-    def repeated(self, state: runstate.RunState, record: Record) -> bool:
-        """Whether another record brought this hop. The same record again does not repeat: its partition was away."""
-        hop = runstate.identity(state)
-        place = record.topic, record.partition, record.offset
-        known = self._hops.get(hop)
-        if known is not None:
-            return known != place
-        self._hops[hop] = place
-        if len(self._hops) > HOPS_REMEMBERED:
-            self._hops.popitem(last=False)
-        return False
 
     def go_on(
         self,

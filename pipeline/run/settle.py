@@ -120,11 +120,13 @@ class Settlement:
         flight.open += 1
         return partial(self._acked, flight)
 
-    def forget(self, tracker: Tracker) -> None:
-        """Close a tracker whose partition is gone: acks that still come change nothing any more."""
+    def forget(self, tracker: Tracker) -> list[Flight]:
+        """Close a tracker whose partition is gone, and return what is open: acks that still come change nothing."""
         tracker.closed = True
-        self._flights = {flight: size for flight, size in self._flights.items() if flight.tracker is not tracker}
-        self.unsettled_bytes = sum(self._flights.values())
+        gone = [flight for flight in self._flights if flight.tracker is tracker]
+        for flight in gone:
+            self.unsettled_bytes -= self._flights.pop(flight)
+        return gone
 
     def undecodable(self, flight: Flight, cls: FailureClass, detail: str) -> None:
         """Put a record that is no event on the dead topic; its position is in the ledger once that is acked."""

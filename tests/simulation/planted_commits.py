@@ -18,7 +18,7 @@ from pipeline.run.commits import Commits
 from pipeline.run.consume import Intake
 from pipeline.run.dispatch import Lane
 from pipeline.run.release import Release
-from pipeline.run.resume import Resume
+from pipeline.run.seen import Seen
 from pipeline.run.settle import Settlement
 
 
@@ -113,7 +113,7 @@ def commits_what_it_lost(patch):
 
 def knows_the_old_assignment(patch):
     """PC 909: what was left of an old assignment stood for records of the new one."""
-    patch(Settlement, "forget", lambda *_: None)
+    patch(Settlement, "forget", lambda *_: [])
 
 
 def leaves_without_draining(patch):
@@ -188,12 +188,12 @@ def ends_what_is_over_once_more(patch):
 
 
 def drops_every_run_as_repeated(patch):
-    patch(Resume, "repeated", lambda *_: True)
+    patch(Seen, "hop", lambda *_: True)
 
 
 def loses_what_waits_when_partitions_go(patch):
     patch(Lane, "release", lambda *_: None)
-    patch(Settlement, "forget", lambda *_: None)
+    patch(Settlement, "forget", lambda *_: [])
 
 
 def forgets_what_is_parked(patch):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 IDS_REMEMBERED: Final = 20_000
 """Event IDs remembered per worker, some 170 bytes each."""
@@ -12,7 +15,7 @@ Place = tuple[str, int, int, int]
 
 
 class Window:
-    """Owner: run/process. What is older than the newest `most` IDs is no duplicate any more.
+    """Owner: run/seen. What is older than the newest `most` IDs is no duplicate any more.
 
     Of a place its hash is kept, a third of its size: two places with one hash are taken for one, so that a duplicate
     would be missed. What is no duplicate is never taken for one.
@@ -35,3 +38,11 @@ class Window:
         if len(self._ids) > self._most:
             del self._places[self._ids.popleft()]
         return False
+
+    def forget(self, records: Iterable[tuple[str, Place]]) -> None:
+        """Forget IDs as far as they were read at these places. O(all that are remembered), unless none is."""
+        gone = [event_id for event_id, place in records if self._places.get(event_id) == hash(place)]
+        for event_id in gone:
+            self._places.pop(event_id, None)
+        if gone:
+            self._ids = deque(each for each in self._ids if each in self._places)

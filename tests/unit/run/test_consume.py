@@ -35,6 +35,9 @@ class Script:
     def passed_over(self, _record) -> None:
         return
 
+    def forget(self, trackers, flights) -> None:
+        return
+
     def assigned(self, topic, partition) -> None:
         self.owned.append(partition)
 
