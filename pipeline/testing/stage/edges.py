@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pipeline.config.cases import Scripted, merged
 from pipeline.config.plain import NoEventError
 from pipeline.model import Answer, Failure, FailureClass, Outcome, value
-from pipeline.testing.stage import declared
+from pipeline.testing.stage import declared, invented
 from pipeline.testing.stage.endpoints import Reply
 from pipeline.testing.stage.perform import UNDRAWN, Arrival, Events, Performance, unix_ms
 from pipeline.testing.stage.play import reply, step_of
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from pipeline.config.models import Config, JourneyConfig
+    from pipeline.model import Rows
     from pipeline.testing.stage.endpoints import Request, Script
     from pipeline.testing.stage.explain import Ended
 
@@ -45,18 +46,19 @@ class Checked:
 
 
 class Edges:
-    """Plays the edge cases of one journey, around its first case that delivers something."""
+    """Plays the edge cases of one journey, around its first case that delivers something, or an event made up."""
 
     def __init__(self, config: Config, readers: Mapping[str, Any], journey: str) -> None:
         """Compile. Raises ConfigError for what `hookline validate` would refuse.
 
-        Raises KeyError for a journey none of whose cases delivers anything.
+        Raises KeyError for a journey none of whose cases delivers anything, and no event that was made up for it.
         """
         self._config = config
         self._journey: JourneyConfig = config.journeys[journey]
         self._events = Events(config, readers, [journey], UNDRAWN)
         self._performer = self._events.performer()
         self._answers: Mapping[str, Any] = {}
+        self._rows: Rows = declared.rows(config)
         self._event = self._base()
         self._now_ms = unix_ms(self._event["time"]) + LATER_MS
         self._good = self._perform([self._event])
@@ -66,11 +68,19 @@ class Edges:
         for file in self._config.cases.values():
             for case in file.cases if file.journey == self._journey.name else ():
                 if any(outcome == "delivered" for outcome in case.expect.outcomes.values()):
-                    self._answers = case.answers
+                    self._answers, self._rows = case.answers, case.given.lookups
                     event = merged(file.event, case.event)
                     event["consent"] = {**case.given.consent, **event.get("consent", {})}
                     return {"id": str(uuid.uuid5(_NAMESPACE, self._journey.name)), **event}
-        raise KeyError(self._journey.name)
+        made = invented.event(self._config, self._journey, self._events.shape, self._tried)
+        if made is None:
+            raise KeyError(self._journey.name)
+        return made
+
+    def _tried(self, event: Mapping[str, Any]) -> Mapping[str, Ended]:
+        arrival = Arrival(unix_ms(event["time"]) + LATER_MS, [self._events.record(event)])
+        performed = self._performer.perform([arrival], self._script(), rows=self._rows)
+        return performed.ended(event["id"], self._journey.name)
 
     def play(self) -> Iterator[Checked]:
         """Play all of them; blocks for each."""
@@ -213,7 +223,7 @@ class Edges:
 
     def _perform(self, events: list[dict[str, Any]], script: Script | None = None, at_ms: int = 0) -> Performance:
         arrival = Arrival(at_ms or self._now_ms, [self._events.record(each) for each in events])
-        return self._performer.perform([arrival], script or self._script())
+        return self._performer.perform([arrival], script or self._script(), rows=self._rows)
 
     def _try(
         self, events: list[dict[str, Any]], script: Script | None = None, *, at_ms: int = 0

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pipeline.config.models import Config
+    from pipeline.config.staged import Shape
     from pipeline.core.outcome import OutcomeRow
     from pipeline.model import Plan, Rows, SchemaRef
     from pipeline.testing.stage.broker import Members
@@ -182,6 +183,10 @@ class Events:
         """
         self._staged = stage(config if journeys is None else live(config, journeys, shares), readers)
         self._wires = {shape.topic: wire(shape.schema) for shape in self._staged.shapes}
+
+    def shape(self, event_type: str) -> Shape | None:
+        """Return what events of a type look like, or None if no mapping makes them."""
+        return self._staged.shape(event_type)
 
     def performer(self) -> Performer:
         """Compile. Raises ConfigError for what `hookline validate` would refuse."""

@@ -48,12 +48,6 @@ def test_a_journey_that_keeps_order_holds_too(folder, edges, monkeypatch):
     assert [each for each in ordered.play() if each.flaws] == []
 
 
-def test_a_journey_without_a_case_that_delivers_has_no_edges(folder):
-    config, readers = load(folder, None), dict(Folders((packaged(), folder / "schemas")).readers)
-    with pytest.raises(KeyError):
-        Edges(config, readers, "thanks")
-
-
 def test_what_stops_a_worker_is_told(edges, monkeypatch):
     def broken(*_: object) -> None:
         raise ZeroDivisionError
