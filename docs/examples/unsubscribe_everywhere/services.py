@@ -23,9 +23,10 @@ def mailed(asked: dict[str, Any], _request: object) -> tuple[str, None]:
     return f"{asked['template']} to {asked['to']}", None
 
 
-def opted_out(_asked: dict[str, Any], request: Any) -> tuple[str, None]:
-    """Note it in the contact."""
-    return f"{request.match_info['contact']} opted out", None
+def opted_out(asked: dict[str, Any], request: Any) -> tuple[str, dict[str, Any]]:
+    """Note it in the contact, and say how the contact is now."""
+    contact = request.match_info["contact"]
+    return f"{contact} opted out", {"contact": contact, "opted_out": asked["opted_out"]}
 
 
 def removed(asked: dict[str, Any], _request: object) -> tuple[str, None]:
@@ -41,7 +42,7 @@ def noted(asked: dict[str, Any], _request: object) -> tuple[str, None]:
 if __name__ == "__main__":
     serve(
         System("mail", {("POST", "/v1/messages"): mailed, ("POST", "/v1/suppressions"): suppressed}),
-        System("crm", {("PATCH", "/v3/contacts/{contact}"): opted_out}),
+        System("crm", {("PATCH", "/v3/contacts/{contact}"): opted_out}, remembers=False),
         System("ads_audience", {("POST", "/v1/audience/remove"): removed}),
         System("warehouse", {("POST", "/touchpoints"): noted}),
     )
