@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.cli.pages import MARK
+from pipeline.cli.pages import MARK, kept
 from pipeline.config import units
 from pipeline.model import value
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 USUAL: Final = ("delivered", "defaulted")
 """Outcomes that `after: NAME` means; a diagram leaves them out."""
+OWN: Final = "What Hookline itself keeps"
+"""Heading, and by it the link from the pages of journeys."""
 CHARS_MAX: Final = 300
 """How much of an expression a table shows."""
 
@@ -47,7 +49,9 @@ def index(known: Known) -> str:
         *_table(("journey", "status", "goal", "owner", "category", "basis"), journeys),
         "## Destinations\n",
         *_table(("destination", "owner", "may receive", "region", "kept"), destinations),
-        "The topics: [AsyncAPI](topics.asyncapi.json).\n",
+        f"## {OWN}\n",
+        *_table(kept.HEAD, kept.rows(config)),
+        "The topics as a contract: [AsyncAPI](topics.asyncapi.json).\n",
     )
 
 
@@ -83,6 +87,7 @@ def journey(known: Known, name: str) -> str:
         ),
         "## What is sent\n",
         *_table(("step", "to", "field", "from", "class", "region", "kept"), sends),
+        f"Events and outcomes stay in our own topics, too: [{OWN}](../index.md#{OWN.lower().replace(' ', '-')}).\n",
     )
 
 

@@ -44,7 +44,10 @@ def test_links_lead_to_pages(config: pathlib.Path, tmp_path: pathlib.Path) -> No
     found = 0
     for page in (tmp_path / "pages").rglob("*.md"):
         for link in re.findall(r"\]\(([^)]+)\)", page.read_text()):
-            assert (page.parent / link).exists(), (page.name, link)
+            file, _, anchor = link.partition("#")
+            assert (page.parent / file).exists(), (page.name, link)
+            heads = re.findall(r"^#+ (.*)$", (page.parent / file).read_text(), re.MULTILINE) if anchor else []
+            assert not anchor or anchor in [each.lower().replace(" ", "-") for each in heads], (page.name, link)
             found += 1
     assert found > 5
 

@@ -130,3 +130,25 @@ def test_the_first_page(known: text.Known) -> None:
     assert ["[end](journeys/end.md)", "live", "Show every kind of edge \\| and mark", "lifecycle@shop.example",
             "service", "consent"] in rows(page)  # fmt: skip
     assert ["[crm](destinations/crm.md)", "sales@shop.example", "identifier", "eu", "730d"] in rows(page)
+
+
+def test_what_hookline_itself_keeps_is_said_as_the_configuration_has_it(known: text.Known, tmp_path) -> None:
+    page = text.index(known)
+    kept = {row[0]: row[2] for row in rows(page.partition("## What Hookline itself keeps")[2])}
+    group = known.config.group
+    assert kept[f"`{group}.dead`"] == "14d (`retention.dead`)"
+    assert kept[f"`{group}.outcomes`"] == "30d (`retention.outcomes`)"
+    assert kept[f"`{group}.retry.*`"] == "until settled, at most 2h (`max_age`)"
+    assert f"`{group}.memory`" not in kept  # nothing is remembered here
+    assert "](../index.md#what-hookline-itself-keeps)" in text.journey(known, "end")
+    main = tmp_path / "hookline.yaml"
+    main.write_text(main.read_text() + "retention: {dead: 3d, outcomes: 90d, memory: 100d}\n")
+    journey = tmp_path / "journeys/end.yaml"
+    once = 'max_age: 2h, once: {key: "${event.type}", per: 1d}}\nordering: key'
+    journey.write_text(journey.read_text().replace("max_age: 2h}", once).replace("kind: record", "kind: update"))
+    changed = text.Known(load(tmp_path, None), known.trees, known.sent)
+    kept = {row[0]: row[2] for row in rows(text.index(changed).partition("## What Hookline itself keeps")[2])}
+    assert kept[f"`{group}.dead`"] == "3d (`retention.dead`)"
+    assert kept[f"`{group}.outcomes`"] == "90d (`retention.outcomes`)"
+    assert kept[f"`{group}.memory`"] == "until superseded, at most 100d (`retention.memory`)"
+    assert kept[f"`{group}.ordered.end`"].startswith("until settled")

@@ -74,6 +74,19 @@ def test_every_destination_says_where_and_how_long_it_keeps_what_it_gets(name: s
         assert each.data.retention
 
 
+def test_its_pages_say_of_every_field_sent_how_long_it_is_kept(name: str, tmp_path: pathlib.Path) -> None:
+    assert main(["pages", str(tmp_path / "pages"), "--config", str(EXAMPLES / name / "config")]) == 0
+    for page in (tmp_path / "pages/journeys").iterdir():
+        head, _, *fields = [
+            line.split("|")[1:-1]
+            for line in page.read_text().partition("## What is sent")[2].splitlines()
+            if "|" in line
+        ]
+        assert [each.strip() for each in head][-2:] == ["region", "kept"]
+        assert fields
+        assert all(each[-1].strip().endswith("d") for each in fields)
+
+
 @pytest.mark.parametrize(
     ("example", "operation", "handler"),
     [
