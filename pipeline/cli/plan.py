@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pipeline.cli.backlog import WaitingStep
     from pipeline.config.difference import Difference, Kind, Side
+    from pipeline.config.models import Config
 
 OK: Final = 0
 REVIEW: Final = 1
@@ -33,8 +34,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "plan",
         help="what a change of the configuration does",
         description="Compare two configurations: what was added, removed and changed, which values are newly sent "
-        "where, which destinations are affected, and with --live how many runs wait that a change touches. Exit code 1 "
-        "if personal data goes to a destination that did not get it before, so that a review can be demanded.",
+        "where, which destinations are affected, and with --live how many runs wait that the change touches, and why. "
+        "Exit code 1 if personal data goes to a destination that did not get it before, so that a review can be "
+        "demanded.",
     )
     parser.add_argument("old", metavar="OLD", help="configuration folder, or a Git revision of NEW's repository")
     parser.add_argument("new", metavar="NEW", type=Path, nargs="?", default=Path(), help="folder (default: .)")
@@ -53,7 +55,7 @@ def execute(args: argparse.Namespace) -> int:
         old = _side(folder, args.env, strict=False)
     found = difference(old, new)
     waiting = _waiting(args, old, new) if args.live else None
-    in_flight = None if waiting is None else touched(waiting, found)
+    in_flight = None if waiting is None else touched(waiting, found, old.config)
     if args.json:
         screen.print_json(document(found, in_flight))
     else:
@@ -131,25 +133,33 @@ def _waiting(args: argparse.Namespace, old: Side, new: Side) -> list[WaitingStep
     return waiting(old.config, settings, Admin(settings))
 
 
-def touched(waiting: Sequence[WaitingStep], found: Difference) -> list[dict[str, Any]]:
-    """Count deliveries and runs that wait, by journey and tier, of journeys that the change touches."""
-    what = dict.fromkeys(found.journeys.removed, "removed") | dict.fromkeys(found.journeys.changed, "changed")
-    deliveries: Counter[tuple[str, str]] = Counter()
-    runs: dict[tuple[str, str], set[str]] = {}
+def touched(waiting: Sequence[WaitingStep], found: Difference, old: Config) -> list[dict[str, Any]]:
+    """Count deliveries and runs that wait and that the change touches, by journey, tier and reasons.
+
+    A run is counted once in each tier where it waits for the same reasons.
+    """
+    from pipeline.config import touching  # noqa: PLC0415
+
+    why = touching.reasons(old, found)
+    deliveries: Counter[tuple[str, str, tuple[str, ...]]] = Counter()
+    runs: dict[tuple[str, str, tuple[str, ...]], set[str]] = {}
     for each in waiting:
-        if each.journey in what:
-            name = (each.journey, each.topic)
+        reasons = why.get((each.journey, each.step)) or touching.of_journey(found, each.journey)
+        if reasons:
+            name = (each.journey, each.topic, reasons)
             deliveries[name] += 1
             runs.setdefault(name, set()).add(each.event_id)
+    what = dict.fromkeys(found.journeys.removed, "removed") | dict.fromkeys(found.journeys.changed, "changed")
     return [
         {
             "journey": journey,
-            "what": what[journey],
+            "what": what.get(journey, "unchanged"),
+            "why": list(reasons),
             "tier": topic,
-            "runs": len(runs[journey, topic]),
+            "runs": len(runs[journey, topic, reasons]),
             "deliveries": count,
         }
-        for (journey, topic), count in sorted(deliveries.items())
+        for (journey, topic, reasons), count in sorted(deliveries.items())
     ]
 
 
@@ -223,11 +233,11 @@ def _print_in_flight(rows: Sequence[Mapping[str, Any]]) -> None:
     if not rows:
         out.print("no run waits that this touches")
         return
-    shown = screen.table("journey", "", "waits in", "runs", "deliveries", right=("runs", "deliveries"))
+    shown = screen.table("journey", "waits in", "runs", "deliveries", "why", right=("runs", "deliveries"))
     for row in rows:
         shown.add_row(
-            screen.cell(row["journey"]), row["what"], screen.cell(row["tier"]), screen.count(row["runs"]),
-            screen.count(row["deliveries"]),
+            screen.cell(row["journey"]), screen.cell(row["tier"]), screen.count(row["runs"]),
+            screen.count(row["deliveries"]), screen.cell("; ".join(row["why"])),
         )  # fmt: skip
     out.print(shown)
 

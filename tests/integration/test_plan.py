@@ -40,6 +40,14 @@ async def test_runs_that_wait_are_counted_by_journey_and_tier(system, receiver, 
         ("welcome", "changed", 3, 3)
     ]
     assert said["in_flight"][0]["tier"].startswith(f"{system.group}.retry.")
+    assert said["in_flight"][0]["why"] == ["journey welcome changed"]
+    system.destination("crm", receiver.url, retry={"max_attempts": 9})
+    system.write()
+    said = await asyncio.to_thread(plan, old, system)
+    assert [(each["journey"], each["what"], each["why"], each["runs"]) for each in said["in_flight"]] == [
+        ("other", "unchanged", ["destination crm changed"], 2),
+        ("welcome", "changed", ["journey welcome changed", "destination crm changed"], 3),
+    ]
     (system.folder / "journeys/other.yaml").unlink()
     said = await asyncio.to_thread(plan, old, system)
     assert [(each["journey"], each["what"], each["runs"]) for each in said["in_flight"]] == [

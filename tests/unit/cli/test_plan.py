@@ -144,8 +144,12 @@ def test_runs_that_wait_are_counted_where_a_change_touches_them() -> None:
         waits("gone", "g.retry.1m", "e1"), waits("gone", "g.retry.1m", "e1"), waits("gone", "g.retry.1h", "e2"),
         waits("other", "g.retry.1m", "e1"), waits("same", "g.retry.1m", "e1"),
     ]  # fmt: skip
-    assert plan.touched(waiting, found) == [
-        {"journey": "gone", "what": "removed", "tier": "g.retry.1h", "runs": 1, "deliveries": 1},
-        {"journey": "gone", "what": "removed", "tier": "g.retry.1m", "runs": 1, "deliveries": 2},
-        {"journey": "other", "what": "changed", "tier": "g.retry.1m", "runs": 1, "deliveries": 1},
+    gone, other = (
+        {"what": "removed", "why": ["journey gone removed"]},
+        {"what": "changed", "why": ["journey other changed"]},
+    )
+    assert plan.touched(waiting, found, load(CDNOW, None)) == [
+        {"journey": "gone", **gone, "tier": "g.retry.1h", "runs": 1, "deliveries": 1},
+        {"journey": "gone", **gone, "tier": "g.retry.1m", "runs": 1, "deliveries": 2},
+        {"journey": "other", **other, "tier": "g.retry.1m", "runs": 1, "deliveries": 1},
     ]
