@@ -179,7 +179,13 @@ class _Erasing:
         roles |= dict.fromkeys(topics.logs(config).values(), "ordered")
         roles.setdefault(topics.events(group), "events")
         roles |= {topics.dead(group): "dead", topics.outcomes(group): "outcomes", topics.memory(group): "memory"}
-        roles[topics.suppressions(group)] = "table"
+        roles |= {topics.suppressions(group): "table", topics.consent(group): "consent"}
+        for name in (each.topic for each in config.lookups.values()):
+            roles.setdefault(name, "lookup")
+        # Tiers and logs that the configuration has no more, but Kafka has.
+        known = self._admin.partitions()
+        roles |= dict.fromkeys(topics.removed_retry_topics(config, known), "retry")
+        roles |= dict.fromkeys(topics.removed_logs(config, known), "ordered")
         states = self._admin.topics(roles)
         configs = {name: state.configs for name, state in states.items()}
         longest_ms = max((each.trigger.max_age_ms for each in config.journeys.values()), default=0)

@@ -64,6 +64,19 @@ def test_what_would_have_come_of_it(backtest, kafka, unique):
     assert kafka.committed(unique, f"{unique}.events") == {}
 
 
+def test_who_was_erased_meanwhile_is_denied(backtest, tmp_path):
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    consented = {"time": now, "consent": {"email": "granted"}, "properties": {"note": "x"}}
+    events = [EVENT | consented | {"customer": {"id": f"c-{number}"}} for number in range(5)]
+    _, before = backtest(events, [])
+    outcomes = {each["journey"]: each["outcomes"] for each in before["steps"]}
+    assert outcomes == {"welcome": {"delivered": 5}, "news": {"delivered": 5}}
+    assert main(["erase", "c-3", "--config", str(tmp_path / "shop")]) == 0
+    _, after = backtest([], [])
+    outcomes = {each["journey"]: each["outcomes"] for each in after["steps"]}
+    assert outcomes == {name: {"delivered": 4, "skipped(erased)": 1} for name in ("welcome", "news")}
+
+
 def test_only_one_journey_and_nothing_that_starts_it(backtest):
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     code, report = backtest([EVENT | {"time": now, "type": "other.happened"}], [], "--journey", "news")

@@ -12,6 +12,7 @@ import pytest
 from pipeline.core import tables
 from pipeline.core.tables import CONSENT
 from pipeline.model import ConsentSaid, Suppress
+from pipeline.testing.receiver import Behaviour
 from tests.support.broker import Outgoing
 from tests.support.conditions import eventually
 from tests.support.system import event, step
@@ -64,7 +65,39 @@ async def test_all_there_is_of_a_customer_is_taken_away_and_nobody_elses(prepare
     assert held["dead"] == 14 * 86_400_000
     assert held["outcomes"] == 30 * 86_400_000
     assert held["suppressions"] == -1
+    assert held["consent"] == 3_600_000 + 86_400_000  # the old values until compaction, tombstones a day more
     assert {"events", "retry.1s"} <= held.keys()
+
+
+async def test_topics_of_look_ups_and_of_tiers_that_are_gone_are_listed_too(prepared):
+    ids = f"{prepared.group}-ids"
+    prepared.broker.create_topic(ids, 1, cleanup_policy="compact")
+    prepared.hookline["lookups"] = {"ids": {"topic": ids, "fields": {"crm": {"at": "/crm", "type": "string"}}}}
+    prepared.tiers = ["2s"]
+    prepared.write()
+    held = {each["topic"]: each for each in (await erase(prepared, "c-1"))["may_still_hold"]}
+    assert (held[ids]["for_ms"], "owner" in held[ids]["what"]) == (-1, True)
+    assert f"{prepared.group}.retry.1s" in held
+
+
+async def test_a_dead_letter_that_is_replayed_is_denied(prepared, receiver):
+    receiver.behaviour = Behaviour(answers={"/upsert": (422, b"")})
+    prepared.worker()
+    gone, stays = event(1), event(2)
+    prepared.feed([gone, stays])
+    await eventually(lambda: len(prepared.dead()) == 2 and prepared.settled(), 60)
+    receiver.behaviour = Behaviour()
+    await erase(prepared, "c-1")
+    await eventually(lambda: len(receiver.seen) == 3 and prepared.settled(), 60, "other systems are told")
+    sent = len(receiver.seen)
+    done = await asyncio.to_thread(prepared.run, "dead", "replay", "--json")
+    assert json.loads(done.stdout)["count"] == 2, done.stdout + done.stderr
+    await eventually(lambda: prepared.settled() and len(receiver.seen) > sent, 60)
+    ends = {row.event_id: (str(row.outcome), row.reason) for row in prepared.final().values()}
+    assert ends[gone["id"]] == ("skipped", "erased")
+    assert ends[stays["id"]] == ("delivered", "")
+    assert [json.loads(each.body)["customer_id"] for each in list(receiver.seen)[sent:]] == ["c-2"]
+    assert (await asyncio.to_thread(prepared.account))["balanced"]
 
 
 async def test_an_erasure_may_be_repeated_and_tells_with_one_id(prepared):

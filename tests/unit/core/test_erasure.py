@@ -32,3 +32,18 @@ def test_a_broker_that_tells_no_settings_leaves_it_open():
     assert (found.until_ms, found.what) == (FOREVER, "events that could not be delivered")
     (found,) = holdings({"g.dead": "dead"}, {"g.dead": {"retention.ms": "unheard of"}}, 0)
     assert found.until_ms == FOREVER
+
+
+def test_consent_that_was_taken_away_stays_until_compaction_and_its_tombstone_a_while_longer():
+    configs = {"cleanup.policy": "compact", "max.compaction.lag.ms": "3600000", "delete.retention.ms": "86400000"}
+    (found,) = holdings({"g.consent": "consent"}, {"g.consent": configs}, 0)
+    assert found.until_ms == 3_600_000 + 86_400_000
+    for unbounded in ({"max.compaction.lag.ms": str(2**63 - 1)}, {"max.compaction.lag.ms": "-1"}):
+        (found,) = holdings({"g.consent": "consent"}, {"g.consent": configs | unbounded}, 0)
+        assert found.until_ms == FOREVER
+
+
+def test_a_look_up_keeps_a_row_until_its_owner_takes_it_away():
+    (found,) = holdings({"crm.ids": "lookup"}, {"crm.ids": {"cleanup.policy": "compact"}}, 0)
+    assert found.until_ms == FOREVER
+    assert "owner" in found.what
