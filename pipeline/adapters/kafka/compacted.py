@@ -5,7 +5,6 @@ For one thread, blocking, without a group and without commits: who reads keeps t
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
@@ -15,6 +14,7 @@ from pipeline.adapters.kafka.message import as_record
 from pipeline.adapters.kafka.place import topic_ids
 from pipeline.adapters.kafka.trouble import Trouble
 from pipeline.adapters.kafka.ungrouped import UNGROUPED
+from pipeline.adapters.kafka.watermarks import watermarks
 from pipeline.errors import BrokerError, TopicMissing
 
 if TYPE_CHECKING:
@@ -34,9 +34,6 @@ GATHER_S: Final = 0.002
 """How long a batch is gathered once its first record is there."""
 BATCH_RECORDS: Final = 1_000
 """Records taken at once."""
-AGAIN_S: Final = 0.2
-"""Between two questions about a partition whose leader is not known yet."""
-_MOVING: Final = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 
 TUNING: Final[dict[str, Any]] = {
     **UNGROUPED,
@@ -145,19 +142,7 @@ class Compacted:
             raise self._said(error) from error
 
     def _watermarks(self, key: Key, reach_s: float) -> tuple[int, int]:
-        until_s = time.monotonic() + reach_s
-        while True:
-            try:
-                found = self._consumer.get_watermark_offsets(TopicPartition(*key), timeout=reach_s)
-            except KafkaException as error:
-                # A partition made a moment ago, or one whose leader moved: the broker asked does not know yet.
-                if error.args[0].code() not in _MOVING or time.monotonic() > until_s:
-                    raise
-                time.sleep(AGAIN_S)
-                continue
-            if found is None:
-                raise BrokerError(f"Kafka did not tell the end of {key[0]}/{key[1]} within {reach_s:.0f} s")
-            return found
+        return watermarks(self._consumer, *key, reach_s)
 
     def _said(self, error: BaseException) -> BaseException:
         if isinstance(error, KafkaException):

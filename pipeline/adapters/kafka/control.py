@@ -16,6 +16,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from pipeline.adapters.kafka.trouble import Trouble
 from pipeline.adapters.kafka.ungrouped import UNGROUPED
+from pipeline.adapters.kafka.watermarks import watermarks
 from pipeline.errors import BrokerError, TopicMissing
 from pipeline.model import Record
 
@@ -132,11 +133,9 @@ class ControlTopic:
             raise TopicMissing((self._topic,))
         ends = {}
         for partition in metadata.partitions:
-            found = consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=REACH_S)
-            if found is None:
-                raise BrokerError(f"Kafka did not tell the offsets of {self._topic} within {REACH_S:.0f} s")
-            if found[1] > found[0]:
-                ends[partition] = found[1]
+            low, high = watermarks(consumer, self._topic, partition, REACH_S)
+            if high > low:
+                ends[partition] = high
         consumer.assign([TopicPartition(self._topic, each, OFFSET_BEGINNING) for each in metadata.partitions])
         return ends
 

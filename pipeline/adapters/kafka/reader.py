@@ -6,7 +6,6 @@ record at or past its end or by the broker's end-of-partition event, never by co
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any, Final
 
 from confluent_kafka import (
@@ -23,6 +22,7 @@ from pipeline.adapters.kafka.embedded import is_embedded
 from pipeline.adapters.kafka.message import as_record
 from pipeline.adapters.kafka.trouble import Trouble
 from pipeline.adapters.kafka.ungrouped import UNGROUPED
+from pipeline.adapters.kafka.watermarks import watermarks
 from pipeline.errors import BrokerError, TopicMissing
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from pipeline.model import Record
 
-AGAIN_S: Final = 0.1
-"""Between two questions about a partition whose leader is not known yet."""
 REACH_S: Final = 10.0
 """Bound on every single question to the broker."""
 BATCH_RECORDS: Final = 500
@@ -105,7 +103,7 @@ class _Reading:
         for partition in metadata.partitions:
             if end is not None and partition not in end:
                 continue
-            low, high = self._watermarks(partition)
+            low, high = watermarks(self._consumer, self._topic, partition, REACH_S)
             if end is not None:
                 high = min(high, end[partition])
             first = min(max(begin.get(partition, low), low), high)
@@ -116,23 +114,6 @@ class _Reading:
         self._at = dict(self._start)
         self._total = sum(self._end[partition] - start for partition, start in self._start.items())
         self._consumer.assign([TopicPartition(self._topic, *each) for each in self._start.items()])
-
-    def _watermarks(self, partition: int) -> tuple[int, int]:
-        until_s = time.monotonic() + REACH_S
-        while True:
-            try:
-                found = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), timeout=REACH_S)
-                break
-            except KafkaException as error:
-                # A partition made a moment ago, or one whose leader moved: the broker asked does not know yet.
-                passes = error.args[0].code() in (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
-                if not passes or time.monotonic() > until_s:
-                    raise
-                time.sleep(AGAIN_S)
-        if found is None:
-            raise BrokerError(f"Kafka did not tell the offsets of {self._topic}/{partition} within {REACH_S:.0f} s")
-        low, high = found
-        return low, high
 
     def _skip_to(self, since_ms: int) -> None:
         asked = [TopicPartition(self._topic, partition, since_ms) for partition in self._start]
