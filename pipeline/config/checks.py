@@ -66,7 +66,7 @@ def class_problem(
     """Refuse a value that the destination of `call` must not be sent; None if it may.
 
     `file` and `path` say where the value is written; `field_class` is the class of the event field it sends, from the
-    Avro schema or `Config.class_of`, and None if the field has none; `in_url` says that it is part of path or query.
+    Avro schema or hookline.yaml, and None if the field has none; `in_url` says that it is part of path or query.
     `named_in` is where a class could be named, if not in hookline.yaml.
     """
     destination = config.destinations[call.partition(".")[0]]

@@ -66,6 +66,10 @@ class Conformance:
 
     def _built(self, where: _Tokens, schema: dict[str, Any], node: object, path: Path) -> Iterator[Problem]:
         kind, allowed = _kind(node), schema.get("type")
+        if _is_one_value(node) and (wanted := _whole(schema)):
+            hint = f"{self._name} wants {wanted}: write {'each, as, item' if wanted != 'an object' else 'its keys'}"
+            yield self._places.problem(self._file, path, "is one value, and whole objects are not sent", hint)
+            return
         allowed = [allowed] if isinstance(allowed, str) else allowed
         if kind and isinstance(allowed, list) and kind not in allowed:
             hint = f"{self._name} wants {' or '.join(map(str, allowed))}"
@@ -128,6 +132,19 @@ def _kind(node: object) -> str:
         return "array"
     cut = pieces(node) if isinstance(node, str) else ()
     return "string" if not isinstance(cut, int) and len(cut) > 1 else ""
+
+
+def _is_one_value(node: object) -> bool:
+    """Whether a payload's node is one `${…}` that reads more than the configuration's own tables."""
+    cut = pieces(node) if isinstance(node, str) else ()
+    return not isinstance(cut, int) and len(cut) == 1 and cut[0].expression and "tables." not in cut[0].text
+
+
+def _whole(schema: dict[str, Any]) -> str:
+    """Return what of objects a schema wants and nothing else, "" if it may be content with less."""
+    items = schema.get("items")
+    listed = schema.get("type") == "array" and isinstance(items, dict) and items.get("type") == "object"
+    return "a list of objects" if listed else "an object" if schema.get("type") == "object" else ""
 
 
 def _constant(node: object) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping  # noqa: TC003 - pydantic reads annotations at run time
+from dataclasses import replace
 from functools import cache
 from typing import Annotated, Final, Literal
 
@@ -83,7 +84,7 @@ class Identifiers:
             get_json, get_cel = identity.getters(found.get_json, _email(), identity.plain_email)
         else:
             get_json, get_cel = identity.getters(found.get_json, _phone(self._region))
-        return Variable(found.path, found.cel, get_cel, get_json, text=found.text, cls=found.cls, refuses=True)
+        return replace(found, get_cel=get_cel, get_json=get_json, refuses=True, leaf=True, parts=False, get_sent=None)
 
 
 _email = cache(identity.email)

@@ -109,14 +109,3 @@ class Config(HooklineFile):
                 if named == wanted:
                     return index
         return None
-
-    def class_of(self, field: str) -> str | None:
-        """Return the personal-data class that `classes:` gives an event field such as `customer.email`, or None.
-
-        A class of `properties.address` also holds for what is in it.
-        """
-        while field:
-            if field in self.classes:
-                return self.classes[field]
-            field = field.rpartition(".")[0]
-        return None

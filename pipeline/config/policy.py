@@ -303,8 +303,8 @@ class HooklineFile(Section):
     events: Items[EventMapping] = Field(min_length=1, max_length=EVENTS_MAX, description="What becomes an event.")
     classes: Mapping[FieldPath, DataClass] = Field(
         default={},
-        description="Personal-data class by event field, also of all below it; wins over the Avro attribute "
-        "`hookline.class`. `public` is not personal.",
+        description="Personal-data class by event field, also of all below it; for the field itself it wins over the "
+        "Avro attribute `hookline.class`, parts of it have both. `public` is not personal.",
     )
     lookups: Mapping[Name, Lookup] = Field(
         default={}, max_length=LOOKUPS_MAX, description="What other systems know of customers, by name."

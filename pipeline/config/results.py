@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from pipeline.config.classes import PUBLIC
 from pipeline.config.graph import ancestors, ends
 from pipeline.config.salvage import UNREAD
-from pipeline.config.scope import PUBLIC, Listed, Scope
 from pipeline.core import moment, types
 from pipeline.core.expressions import Unknown, Variable
 from pipeline.model import ABSENT, RESULTS, Datum, FailureClass, Getter, Result, SkipReason
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pipeline.config.models import JourneyConfig, Operation, StepConfig
     from pipeline.config.operation import ResponseField
+    from pipeline.config.scope import Listed, Scope
 
 FACTS: Final = ("outcome", "class", "status", "response")
 """What can be read of a step."""
@@ -90,7 +91,7 @@ class StepScope:
             return Unknown(2, f"`{step.name}` keeps no response: only enrich and decide do", FACTS[:3])
         if len(names) == 3:  # noqa: PLR2004 - the whole response
             whole = _of_response(step.name, dict)
-            return Variable(path, "map(string, dyn)", whole, whole, leaf=False, text=True)
+            return Variable(path, "map(string, dyn)", whole, whole, leaf=False, text=True, parts=True)
         if names[3] not in fields:
             return Unknown(3, f"the response of {step.call} has no `{names[3]}`", tuple(fields))
         field = fields[names[3]]
@@ -116,12 +117,15 @@ def answered(
     field: ResponseField, path: str,
 ) -> Variable:  # fmt: skip
     """Make the variable of a declared field, and of what is `below` one that is a map; `of` reads what has it."""
-    closed = bool(field.one_of)
+    closed, parts = bool(field.one_of), field.type in ("list", "map")
     cls = field.cls or (PUBLIC if closed else "")
     if below:
         get = of(lambda response: _below(response.get(name), below))
         plain = _converted(get, types.plain_json)
-        return Variable(path, "dyn", _converted(get, types.plain_cel), plain, text=True, cls=cls)
+        sent = _converted(get, types.plain_sent)
+        return Variable(
+            path, "dyn", _converted(get, types.plain_cel), plain, text=True, cls=cls, parts=True, get_sent=sent
+        )  # fmt: skip
     get = of(lambda response: _present(response.get(name)))
     to_cel, to_json = _FORMS.get(field.type, (None, None))
     text = field.type in ("string", "list", "map") and not closed
@@ -131,10 +135,11 @@ def answered(
         _CEL[field.type],
         get if to_cel is None else _converted(get, to_cel),
         get if to_json is None else _converted(get, to_json),
-        leaf=field.type != "map",
+        leaf=not parts,
         text=text,
         cls=cls,
         symbols=symbols,
+        parts=parts,
     )
 
 

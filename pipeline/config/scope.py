@@ -5,9 +5,12 @@ A scope is made for one entry and one schema. Without a schema (None) every path
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
+from pipeline.config import classes
+from pipeline.config.classes import PUBLIC
 from pipeline.config.identity import Identifiers
 from pipeline.core import expressions, types
 from pipeline.core.envelope import POSITION
@@ -15,21 +18,21 @@ from pipeline.core.expressions import Expression, Flaw, Unknown, Variable
 from pipeline.model import ABSENT, Datum, Getter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pipeline.config.models import Config, EventMapping, Path
 
 PARTS: Final = ("id", "type", "time", "customer", "consent", "source", "properties")
 """What an event consists of, in the order of the configuration."""
 
-PUBLIC: Final = "public"
-_FACTS: Final = frozenset({"id", "type", "time", "source"})
-"""Parts that say no more about a person than a request's headers do; `source` says nothing by definition."""
+_FACTS: Final = frozenset({"id", "type", "time"})
+"""Parts that say no more about a person than a request's headers do."""
 
 _ELSEWHERE: Final = {
     "steps": "only a step can read the steps before it",
     "trigger": "only a `match` knows the event that started the run as `trigger`; elsewhere it is `event`",
 }
+Judge: TypeAlias = "Callable[[tuple[str, ...]], tuple[str, ...]]"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -57,34 +60,45 @@ class RecordScope:
             return Unknown(0, "here only `record` and `now` are known") if names[0] == "event" else None
         return self.find(names[1:], names)
 
-    def find(self, names: tuple[str, ...], written: tuple[str, ...], cls: str = "") -> Variable | Unknown:
-        """Find `names` in the record; `written` is the path as the configuration has it, with the same last names."""
+    def find(
+        self, names: tuple[str, ...], written: tuple[str, ...], judged: tuple[str, ...] | None = None
+    ) -> Variable | Unknown:
+        """Find `names` in the record; `written` is the path as the configuration has it, with the same last names.
+
+        `judged` are its classes, if hookline.yaml may know more than the record's schema.
+        """
         found = types.find(self.tree, names)
         if isinstance(found, types.Missing):
             at = len(written) - len(names) + found.at
             if self.strict:
                 return Unknown(max(at, 0), f"there is no field `{names[found.at]}`", found.known)
-            return Variable(".".join(written), "dyn", _absent, _absent, cls=cls)
+            return Variable(".".join(written), "dyn", _absent, _absent, cls=judged[0] if judged else "")
         if types.ambiguous(found.type):
             return Unknown(len(written) - 1, "the branches of this union cannot be told apart once decoded")
-        return variable(found, ".".join(written), cls or found.cls, strict=self.strict)
+        if judged is None:
+            judged = classes.judged(("", 0), (), self.tree, names)
+        return variable(found, ".".join(written), judged, strict=self.strict)
 
 
-def variable(found: types.Found, path: str, cls: str, *, strict: bool) -> Variable:
+def variable(found: types.Found, path: str, judged: tuple[str, ...], *, strict: bool) -> Variable:
     """Make the variable of a field. Not strict: its CEL type is dyn (but a timestamp's), so that values decide."""
     plain = types.solid(found.type)
     cel = types.cel_type(found.type)
     if not strict and cel != "timestamp":
         cel = "dyn"
+    leaf, parts = not types.is_whole(found.type), types.may_hold_objects(found.type)
     return Variable(
         path,
         cel,
         types.getter(found, types.DYN if cel == "dyn" else types.CEL),
         types.getter(found, types.JSON),
-        leaf=not isinstance(plain, (types.RecordOf, types.MapOf)),
+        leaf=leaf,
         text=types.is_text(found.type),
-        cls=cls,
+        cls=judged[0],
         symbols=plain.symbols if strict and isinstance(plain, types.Scalar) else (),
+        parts=parts,
+        inner=judged[1:],
+        get_sent=types.getter(found, types.SENT) if leaf and parts else None,
     )
 
 
@@ -152,26 +166,50 @@ class EventScope:
             return Unknown(len(names) - 1, "names a whole object", tuple(node))
         if node is None:
             return Variable("event.id", "string", _position, _position, cls=PUBLIC)
-        cls = self._class(names) or next((each.cls for each in node.variables if each.cls), "")
-        text = any(each.text for each in node.variables) and node.type in ("string", "dyn")
-        return Variable(".".join(names), node.type, node.evaluate, node.get, text=text, cls=cls)
+        return self._computed(node, names)
+
+    def _computed(self, node: Expression, names: tuple[str, ...]) -> Variable:
+        """Make the variable of what the entry itself computes, or writes."""
+        judged = classes.computed(self._class(names), node.variables)
+        text = any(each.text for each in node.variables)
+        cel = node.type.replace("<", "(").replace(">", ")")
+        return Variable(
+            ".".join(names), cel, node.evaluate, node.get, leaf=not node.whole, text=text, cls=judged[0],
+            parts=node.parts, inner=judged[1:], get_sent=unless_whole(node.get) if node.parts else None,
+        )  # fmt: skip
 
     def _reach(self, node: Reach, names: tuple[str, ...], index: int) -> Variable | Unknown:
-        return self.record.find((*node.names, *names[index:]), names, self._class(names))
+        at = (*node.names, *names[index:])
+        found = self.record.find(at, names, self._judged(names, at))
+        if isinstance(found, Variable) and classes.inside(self._config.classes, names[1:]):
+            return replace(found, leaf=False)  # its fields have classes: it is an object, or a list of objects
+        return found
 
     def listed(self, names: tuple[str, ...]) -> Listed | None:
         """Find the list at a path that leads into the record; None otherwise."""
         node: Any = self.nodes if names[0] == "event" else None
         for index, name in enumerate(names[1:], 1):
             if isinstance(node, Reach):
-                return _listed(types.find(self.record.tree, (*node.names, *names[index:]), self._class(names)))
+                return self._listed(names, (*node.names, *names[index:]))
             node = node.get(name) if isinstance(node, dict) else None
-        if isinstance(node, Reach):
-            return _listed(types.find(self.record.tree, node.names, self._class(names)))
-        return None
+        return self._listed(names, node.names) if isinstance(node, Reach) else None
 
-    def _class(self, names: tuple[str, ...]) -> str:
-        return self._config.class_of(".".join(names[1:])) or (PUBLIC if names[1:2] and names[1] in _FACTS else "")
+    def _listed(self, names: tuple[str, ...], at: tuple[str, ...]) -> Listed | None:
+        def judge(below: tuple[str, ...]) -> tuple[str, ...]:
+            return self._judged((*names, *below), (*at, *below))
+
+        return _listed(types.find(self.record.tree, at), judge)
+
+    def _judged(self, names: tuple[str, ...], at: tuple[str, ...]) -> tuple[str, ...]:
+        within = classes.inside(self._config.classes, names[1:])
+        return classes.judged(self._class(names), within, self.record.tree, at)
+
+    def _class(self, names: tuple[str, ...]) -> tuple[str, int]:
+        found = classes.named(self._config.classes, names[1:])
+        if found[0] or len(names) == 1:
+            return found
+        # `source` says nothing of a person by definition, unless the entry puts something there that does.
+        return (PUBLIC, 0) if names[1] in _FACTS else (PUBLIC, len(names) - 1) if names[1] == "source" else found
 
 
 class ItemScope:
@@ -189,7 +227,8 @@ class ItemScope:
     def __call__(self, names: tuple[str, ...]) -> Variable | Unknown | None:
         """Find a path; see expressions.Scope."""
         if names[0] == self._name:
-            inner = RecordScope(self._listed.items, strict=self._strict).find(names[1:], names, self._listed.cls)
+            judged = self._listed.judge(names[1:])
+            inner = RecordScope(self._listed.items, strict=self._strict).find(names[1:], names, judged)
             return _of(inner, 1) if isinstance(inner, Variable) else inner
         found = self._outer(names)
         return _of(found, 0) if isinstance(found, Variable) else found
@@ -197,20 +236,21 @@ class ItemScope:
     def listed(self, names: tuple[str, ...]) -> Listed | None:
         """Find the list at a path, with its items as the datum has them; None if it is none by its schema."""
         if names[0] == self._name:
-            return _listed(types.find(self._listed.items, names[1:], self._listed.cls), 1)
+            below = names[1:]
+            return _listed(types.find(self._listed.items, below), lambda more: self._listed.judge(below + more), 1)
         found = self._outer.listed(names)
-        return found and Listed(_at(found.get, 0), found.items, found.cls)
+        return found and Listed(_at(found.get, 0), found.items, found.judge)
 
 
 class Listed:
-    """A list to be mapped: how it is read, what its items are, and their personal-data class."""
+    """A list to be mapped: how it is read, what its items are, and what says the classes of a path in an item."""
 
-    __slots__ = ("cls", "get", "items")
+    __slots__ = ("get", "items", "judge")
 
-    def __init__(self, get: Getter, items: types.Type, cls: str) -> None:
+    def __init__(self, get: Getter, items: types.Type, judge: Judge) -> None:
         self.get = get
         self.items = items
-        self.cls = cls
+        self.judge = judge
 
 
 class Scope(Protocol):
@@ -223,7 +263,7 @@ class Scope(Protocol):
         """Find the list at a path."""
 
 
-def _listed(found: types.Found | types.Missing, index: int | None = None) -> Listed | None:
+def _listed(found: types.Found | types.Missing, judge: Judge, index: int | None = None) -> Listed | None:
     if isinstance(found, types.Missing):
         return None
     plain = types.solid(found.type)
@@ -232,18 +272,26 @@ def _listed(found: types.Found | types.Missing, index: int | None = None) -> Lis
     if len(lists) != 1:
         return None
     get = types.getter(found, types.RAW)
-    return Listed(get if index is None else _at(get, index), lists[0].items, found.cls)
+    return Listed(get if index is None else _at(get, index), lists[0].items, judge)
 
 
 def _of(found: Variable, index: int) -> Variable:
-    return Variable(
-        found.path, found.cel, _at(found.get_cel, index), _at(found.get_json, index), found.leaf, found.text, found.cls,
-        found.symbols, found.refuses,
-    )  # fmt: skip
+    sent = None if found.get_sent is None else _at(found.get_sent, index)
+    return replace(found, get_cel=_at(found.get_cel, index), get_json=_at(found.get_json, index), get_sent=sent)
 
 
 def _at(get: Getter, index: int) -> Getter:
     return lambda pair, now_ms: get(pair[index], now_ms)
+
+
+def unless_whole(get: Getter) -> Getter:
+    """Read a value for a payload, which sends no whole object: see types.WHOLE."""
+
+    def sent(datum: Datum, now_ms: int) -> object:
+        found = get(datum, now_ms)
+        return types.WHOLE if types.holds_object(found) else found
+
+    return sent
 
 
 def _constant(given: object) -> Expression:

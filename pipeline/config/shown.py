@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.config.scope import PUBLIC, EventScope
+from pipeline.config import classes
+from pipeline.config.classes import PUBLIC
+from pipeline.config.scope import EventScope
 from pipeline.core import expressions, types
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ class Masking:
             made = expressions.template(text, self._scope)
             self._known[text] = isinstance(made, str) or (
                 not isinstance(made, tuple)
-                and all((each.cls or ("" if each.text else PUBLIC)) == PUBLIC for each in made.variables)
+                and all(cls == PUBLIC for each in made.variables for cls in classes.of(each))
             )
         return self._known[text]
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from pipeline.config import defaults, marking, remember, rows
+from pipeline.config import classes, defaults, marking, remember, rows
 from pipeline.config.checks import class_problem
 from pipeline.config.operation import METADATA_KEY
 from pipeline.config.results import StepScope
-from pipeline.config.scope import PUBLIC, ItemScope, Listed, Scope
+from pipeline.config.scope import ItemScope, Listed, Scope, unless_whole
 from pipeline.config.sent import UNCLASSIFIED, Sent
 from pipeline.core import expressions, payload, types, urltext
 from pipeline.core.expressions import Expression, Flaw, Test, Unknown, Variable
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _WRITERS: Final[dict[str, Callable[[Any], bytes | Refused]]] = {
     "json": orjson.dumps, "ndjson": payload.json_line, "form": urltext.form, "none": orjson.dumps,
 }  # fmt: skip
+
+
+_EACH: Final = 'map it, and name what is needed of an item: {each: LIST, as: line, item: {sku: "${line.sku}"}}'
 
 
 @value
@@ -256,7 +259,9 @@ class JourneyCompiler:
             return payload.refused(spot.field)
         if not self._may_send(made, text, spot):
             return payload.refused(spot.field)
-        return payload.leaf(made.get, spot.field) if made.bare is None else made.get
+        if made.bare is not None:
+            return made.bare.get_sent or made.get
+        return payload.leaf(unless_whole(made.get) if made.parts else made.get, spot.field)
 
     def _each(self, given: Any, spot: Spot, scope: Scope) -> payload.Constant | payload.Build:
         text, field = given["each"], spot.field
@@ -270,8 +275,8 @@ class JourneyCompiler:
             if made.type != "dyn" and not made.type.startswith("list"):
                 self._flawed(at.file, at.path, text, [Flaw(0, f"must be a list, this is {made.type}")])
                 return payload.refused(field)
-            cls = next((each.cls for each in made.variables if each.cls), "")
-            listed = Listed(made.get, types.ANYTHING, cls)
+            judged = classes.computed(("", 0), made.variables)
+            listed = Listed(made.get, types.ANYTHING, lambda _below: judged)
         inner = ItemScope(scope, str(given["as"]), listed, strict=self._strict)
         item = self._part(given["item"], spot.below("item", f"{field}[]"), inner)
         return payload.each(listed.get, item, field)
@@ -282,23 +287,21 @@ class JourneyCompiler:
         before = len(self.problems)
         for each in made.variables:
             name = (self._journey.name, self._sender, spot.call, spot.field)
-            self.sent.append(Sent(*name, each.path, _class(each) or UNCLASSIFIED))
-        if made.bare is not None and not made.bare.leaf and not made.bare.path.startswith("tables."):
-            hint = "name the fields that are needed, one by one"
-            self._flawed(spot.file, spot.path, text, [Flaw(0, f"`{made.bare.path}` is a whole object", hint)])
-        elif made.bare is None and made.type.startswith("map"):
-            self._flawed(spot.file, spot.path, text, [Flaw(0, "makes a whole object", "write its keys as YAML")])
-        elif spot.flat and made.type.startswith(("list", "map")):
+            self.sent += [Sent(*name, each.path, cls or UNCLASSIFIED) for cls in classes.of(each)]
+        if spot.flat and made.type.startswith("list"):
             where = "a URL" if spot.in_url else "a form"
             self._flawed(spot.file, spot.path, text, [Flaw(0, f"is a list, which {where} cannot say")])
+        elif made.whole:
+            self._flawed(spot.file, spot.path, text, [_whole(made)])
         elif self._classes:
             for variable in made.variables:
-                refused = class_problem(
-                    self._config, spot.call, spot.file, spot.path, _class(variable), in_url=spot.in_url,
-                    named_in=self._named_in(variable),
-                )  # fmt: skip
-                if refused is not None:
-                    self.problems.append(refused)
+                for cls in classes.of(variable):
+                    refused = class_problem(
+                        self._config, spot.call, spot.file, spot.path, cls, in_url=spot.in_url,
+                        named_in=self._named_in(variable),
+                    )  # fmt: skip
+                    if refused is not None:
+                        self.problems.append(refused)
         return len(self.problems) == before
 
     def _named_in(self, variable: Variable) -> str:
@@ -311,9 +314,17 @@ class JourneyCompiler:
         return f"`class` of the field in destinations/{called[0]}.yaml" if called else ""
 
 
-def _class(variable: Variable) -> str | None:
-    """Return the class to check, None for text of no class, or PUBLIC for numbers and the like of no class."""
-    return variable.cls or (None if variable.text else PUBLIC)
+def _whole(made: Expression) -> Flaw:
+    """Say that an expression sends more than what it names."""
+    if made.bare is None:
+        if made.type.startswith("map"):
+            return Flaw(0, "makes a whole object", "write its keys as YAML")
+        return Flaw(0, "makes a list that may hold whole objects", _EACH)
+    path = made.bare.path
+    if "list" in made.type:
+        return Flaw(0, f"`{path}` is a list of whole objects, or of what nobody knows", _EACH)
+    hint = "name the fields that are needed, one by one"
+    return Flaw(0, f"`{path}` is a whole object", hint if "map" in made.type else f"{hint}; of a list: {_EACH}")
 
 
 def _errs(_datum: Datum, _now_ms: int) -> bool | None:

@@ -35,6 +35,8 @@ class Promotions:
         return f"{cart}: {answer['code'] or 'no incentive'}", answer
 
     def _decide(self, asked: dict[str, Any]) -> dict[str, Any]:
+        if any(line.keys() != {"sku", "qty"} for line in asked["lines"]):
+            raise ValueError("a line says more than it should")
         margins = [MARGIN.get(line["sku"], 0.0) for line in asked["lines"]]
         if asked["customer_id"] in self._had or min(margins, default=0.0) < MARGIN_MIN:
             return {"code": "", "expires_at": None}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from typing import Any, Final, TypeAlias
@@ -38,7 +39,9 @@ Test: TypeAlias = Callable[[Datum, int], bool | None]
 class Variable:
     """What a path stands for. `cel` is its CEL type, as `list(timestamp)`.
 
-    `leaf` is false for a record or a map; `text` says whether it may hold a person's words; `cls` is its data class.
+    `leaf` is false for a record, a map or a list of such; `text` says whether it may hold a person's words; `cls` is
+    its data class, and `inner` are others of what it holds. `parts`: it may hold objects, as far as its type says;
+    `get_sent` is then what a payload reads, which gives a Refused for them.
     `refuses`: `get_json` may give a Refused, for an identifier that is none; `get_cel` gives ABSENT for it.
     """
 
@@ -51,6 +54,9 @@ class Variable:
     cls: str = ""
     symbols: tuple[str, ...] = ()
     refuses: bool = False
+    parts: bool = False
+    inner: tuple[str, ...] = ()
+    get_sent: Getter | None = None
 
 
 @value
@@ -91,6 +97,18 @@ class Expression:
     variables: tuple[Variable, ...]
     bare: Variable | None = None
     refuses: bool = False
+
+    @property
+    def parts(self) -> bool:
+        """Whether the result may be an object of the event's or a response's, or a list with one in it."""
+        return ("dyn" in self.type or "map" in self.type) and any(each.parts for each in self.variables)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the result is an object, or a list of which nobody knows that it holds none."""
+        if self.bare is not None:
+            return not self.bare.leaf
+        return "map" in self.type or (self.type.startswith("list") and self.parts)
 
 
 def expression(text: str, scope: Scope) -> Expression | tuple[Flaw, ...]:
@@ -141,7 +159,7 @@ def _unrefused(evaluate: Getter) -> Getter:
 
 def _wordless(read: Variable) -> Variable:
     """Return the variable as one of whose words none get through, as in `size(event.comment)`; its class stays."""
-    return Variable(read.path, read.cel, read.get_cel, read.get_json, cls=read.cls, symbols=read.symbols)
+    return replace(read, text=False)
 
 
 def condition(text: str, scope: Scope) -> tuple[Test, tuple[Variable, ...]] | tuple[Flaw, ...]:
@@ -212,8 +230,15 @@ def _compile(text: str, names: Sequence[scan.Chain], scope: Scope) -> _Compiled 
         evaluate,
         tuple((names_[path], found.get_cel) for path, found in variables.items()),
         tuple((names_[name], found.get_cel) for name, found in present.items()),
-        list({id(found): found for found in (*variables.values(), *present.values())}.values()),
+        _read(names, variables, present),
     )
+
+
+def _read(chains: Sequence[scan.Chain], variables: dict[str, Variable], present: dict[str, Variable]) -> list[Variable]:
+    """Return what an expression reads. It reads nothing inside of what it counts, or asks whether it is there."""
+    looked_into = {".".join(chain.names) for chain in chains if chain.has is None and not chain.counted}
+    read = variables | {path: each for name, each in present.items() if (path := name[len("has_.") :]) not in variables}
+    return [each if path in looked_into else replace(each, parts=False, inner=()) for path, each in read.items()]
 
 
 def _unknown(chain: scan.Chain, unknown: Unknown) -> Flaw:

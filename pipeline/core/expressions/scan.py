@@ -41,13 +41,17 @@ class Token:
 
 @value
 class Chain:
-    """A dotted path that begins a primary expression. `has` is the span of the `has(…)` around it, if any."""
+    """A dotted path that begins a primary expression. `has` is the span of the `has(…)` around it, if any.
+
+    `counted` says that no more than its `size` is asked for.
+    """
 
     names: tuple[str, ...]
     starts: tuple[int, ...]
     end: int
     has: tuple[int, int] | None
     constants: tuple[tuple[int, str], ...]  # text constants it is compared with, by offset
+    counted: bool = False
 
 
 def tokens(text: str, start: int = 0) -> Iterator[Token]:
@@ -122,7 +126,16 @@ def _chain(all_: Sequence[Token], first: int, last: int) -> Chain:
         all_[last].end,
         has,
         tuple(_constants(all_, first, last)),
+        _is_counted(all_, first, last),
     )
+
+
+def _is_counted(all_: Sequence[Token], first: int, last: int) -> bool:
+    """Whether a path stands in `size(…)` alone, or before `.size()`."""
+    if _is(all_, last + 1, ".") and last + 2 < len(all_) and all_[last + 2].text == "size":
+        return _is(all_, last + 3, "(") and _is(all_, last + 4, ")")
+    inside = first >= 2 and all_[first - 2].text == "size" and not _is(all_, first - 3, ".")  # noqa: PLR2004
+    return inside and _is(all_, first - 1, "(") and _is(all_, last + 1, ")")
 
 
 def _constants(all_: Sequence[Token], first: int, last: int) -> Iterator[tuple[int, str]]:

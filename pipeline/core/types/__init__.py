@@ -10,7 +10,20 @@ since cel-expr-python takes datetimes only where a timestamp is declared.
 
 from __future__ import annotations
 
-from pipeline.core.types.getters import CEL, DYN, JSON, RAW, conversion, getter, plain_cel, plain_json
+from pipeline.core.types.getters import (
+    CEL,
+    DYN,
+    JSON,
+    RAW,
+    SENT,
+    WHOLE,
+    conversion,
+    getter,
+    holds_object,
+    plain_cel,
+    plain_json,
+    plain_sent,
+)
 from pipeline.core.types.scalars import Form, Scalar, rfc3339
 from pipeline.core.types.tree import (
     ANYTHING,
@@ -28,12 +41,17 @@ from pipeline.core.types.tree import (
     cel_type,
     find,
     is_text,
+    is_whole,
+    may_hold_objects,
+    named,
     solid,
     tree,
+    within,
 )
 
 __all__ = [
-    "ANYTHING", "CEL", "CLASS_ATTRIBUTE", "DYN", "JSON", "RAW", "Anything", "Field", "Form", "Found", "ListOf", "MapOf",
-    "Missing", "RecordOf", "Scalar", "Type", "UnionOf", "ambiguous", "cel_type", "conversion", "find", "getter",
-    "is_text", "plain_cel", "plain_json", "rfc3339", "solid", "tree",
+    "ANYTHING", "CEL", "CLASS_ATTRIBUTE", "DYN", "JSON", "RAW", "SENT", "WHOLE", "Anything", "Field", "Form",
+    "Found", "ListOf", "MapOf", "Missing", "RecordOf", "Scalar", "Type", "UnionOf", "ambiguous", "cel_type",
+    "conversion", "find", "getter", "holds_object", "is_text", "is_whole", "may_hold_objects", "named", "plain_cel",
+    "plain_json", "plain_sent", "rfc3339", "solid", "tree", "within",
 ]  # fmt: skip

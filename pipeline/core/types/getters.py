@@ -6,8 +6,19 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pipeline.core.types.scalars import Form, Scalar
-from pipeline.core.types.tree import Anything, Found, ListOf, MapOf, Type, UnionOf, ambiguous, solid
-from pipeline.model import ABSENT, Datum, Getter
+from pipeline.core.types.tree import (
+    Anything,
+    Found,
+    ListOf,
+    MapOf,
+    RecordOf,
+    Type,
+    UnionOf,
+    ambiguous,
+    may_hold_objects,
+    solid,
+)
+from pipeline.model import ABSENT, Datum, FailureClass, Getter, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,12 +27,17 @@ JSON: Final = "json"
 CEL: Final = "cel"
 DYN: Final = "dyn"
 RAW: Final = "raw"
+SENT: Final = "sent"
+"""JSON, but for objects and lists that hold any: those are WHOLE."""
+
+WHOLE: Final = Refused(FailureClass.SCHEMA, "")
+"""What is there instead of a whole object, where a payload names one value."""
 
 _Forms: TypeAlias = dict[tuple[int, str], Form]
 
 
 def getter(found: Found, form: str = JSON) -> Getter:
-    """Compile the accessor of a path. `form` is JSON, CEL (as `cel_type` declares it), DYN or RAW (as in the datum).
+    """Compile the accessor of a path. `form` is JSON, SENT, CEL (as `cel_type` has it), DYN or RAW (as in the datum).
 
     The accessor never raises on a datum of the schema the path was found in; null anywhere on the way is ABSENT.
     """
@@ -117,13 +133,16 @@ def conversion(type_: Type, form: str) -> Form:
     return _conversion(solid(type_), form, {})
 
 
-def _conversion(type_: Type, form: str, under_way: _Forms) -> Form:
+def _conversion(type_: Type, form: str, under_way: _Forms) -> Form:  # noqa: PLR0911 - one for each kind of type
     if isinstance(type_, Scalar):
-        return type_.json if form == JSON else type_.to_cel if form == CEL else type_.dyn
+        return type_.json if form in (JSON, SENT) else type_.to_cel if form == CEL else type_.dyn
     if isinstance(type_, Anything):
-        return plain_json if form == JSON else plain_cel
+        return _PLAIN[form]
+    if form == SENT and isinstance(type_, (RecordOf, MapOf)):
+        return _whole_object
     if isinstance(type_, ListOf):
-        return _list(_conversion(solid(type_.items), form, under_way))
+        to_list = _list(_conversion(solid(type_.items), form, under_way))
+        return _unless_whole(to_list) if form == SENT and may_hold_objects(type_.items) else to_list
     if isinstance(type_, MapOf):
         return _map(_conversion(solid(type_.values), form, under_way))
     inner = DYN if form == CEL else form
@@ -145,6 +164,11 @@ def _list(convert: Form) -> Form:
         return [None if item is ABSENT else item for item in converted]
 
     return to_list
+
+
+def _unless_whole(convert: Form) -> Form:
+    """Convert a list in which only values tell whether there is an object."""
+    return lambda items: WHOLE if holds_object(items) else items if convert is None else convert(items)
 
 
 def _map(convert: Form) -> Form:
@@ -186,7 +210,7 @@ def _union(type_: UnionOf, form: str, under_way: _Forms) -> Form:
             return convert
         else:
             # Two branches that are both dicts: names decide, so the forms are made by what each value is.
-            by_python[dict] = (plain_json if form == JSON else plain_cel) if dict in by_python else convert
+            by_python[dict] = _PLAIN[form] if dict in by_python else convert
     if not any(by_python.values()):
         return None
 
@@ -211,6 +235,20 @@ def plain_json(found: Any) -> object:
     return found
 
 
+def plain_sent(found: Any) -> object:
+    """Return the JSON form of a value of unknown schema, or WHOLE if it is an object or a list that holds one."""
+    return WHOLE if holds_object(found) else plain_json(found)
+
+
+def holds_object(found: object) -> bool:
+    """Whether a value is an object, or a list with one in it."""
+    return isinstance(found, dict) or (isinstance(found, list) and any(map(holds_object, found)))
+
+
+def _whole_object(_found: Any) -> object:
+    return WHOLE
+
+
 def plain_cel(found: Any) -> object:
     """Return the CEL form of a value of unknown schema: null entries of maps left out."""
     if isinstance(found, list):
@@ -218,3 +256,6 @@ def plain_cel(found: Any) -> object:
     if isinstance(found, dict):
         return {name: plain_cel(item) for name, item in found.items() if item is not None}
     return found
+
+
+_PLAIN: Final = {JSON: plain_json, SENT: plain_sent, CEL: plain_cel, DYN: plain_cel}

@@ -204,6 +204,65 @@ def is_text(type_: Type) -> bool:
     return True
 
 
+def may_hold_objects(type_: Type) -> bool:
+    """Whether a value may be an object, or a list with one in it."""
+    type_ = solid(type_)
+    if isinstance(type_, ListOf):
+        return may_hold_objects(type_.items)
+    if isinstance(type_, UnionOf):
+        return any(may_hold_objects(branch) for branch in type_.branches)
+    return not isinstance(type_, Scalar)
+
+
+def is_whole(type_: Type) -> bool:
+    """Whether every value is an object, or a list that may hold one. Of Anything only the value tells."""
+    type_ = solid(type_)
+    if isinstance(type_, ListOf):
+        return may_hold_objects(type_.items)
+    if isinstance(type_, UnionOf):
+        return all(is_whole(branch) for branch in type_.branches)
+    return isinstance(type_, (RecordOf, MapOf))
+
+
+def named(root: Type, names: tuple[str, ...]) -> tuple[tuple[str, ...], Type]:
+    """Return the class that the schema gives each name of a path, "" for none, and what is at its end.
+
+    The names of a list are those of its items. Where the path leads nowhere it goes on as Anything.
+    """
+    here, classes = root, []
+    for name in names:
+        found, _ = _children(_item(here), name)
+        classes.append(next((field.cls for field in found if field.cls), ""))
+        here = _merged(tuple(field.type for field in found)) if found else ANYTHING
+    return tuple(classes), here
+
+
+def within(type_: Type) -> frozenset[str]:
+    """Return every class that the schema names below a type."""
+    found: set[str] = set()
+    seen: set[int] = set()
+    waiting = [type_]
+    while waiting:
+        here = waiting.pop()
+        if isinstance(here, RecordOf) and id(here) not in seen:  # a record may stand inside itself
+            seen.add(id(here))
+            found |= {field.cls for field in here.fields.values()}
+            waiting += [field.type for field in here.fields.values()]
+        elif isinstance(here, UnionOf):
+            waiting += here.branches
+        elif isinstance(here, (ListOf, MapOf)):
+            waiting.append(here.items if isinstance(here, ListOf) else here.values)
+    return frozenset(found - {""})
+
+
+def _item(type_: Type) -> Type:
+    """Return what a path goes on in: of a list its items, however deep."""
+    type_ = solid(type_)
+    if isinstance(type_, ListOf):
+        return _item(type_.items)
+    return UnionOf(tuple(map(_item, type_.branches)), nullable=True) if isinstance(type_, UnionOf) else type_
+
+
 def cel_type(type_: Type) -> str:
     """Return the CEL type in the notation of cel-expr-python, `list(timestamp)`; unions and records are dyn inside."""
     type_ = solid(type_)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.config.checks import class_problem, known_types
+from pipeline.config.classes import named
 
 if TYPE_CHECKING:
     from tests.unit.config.conftest import Folder
@@ -212,9 +213,9 @@ PLACE = ("steps", 0, "payload", "customer")
 
 def test_classes(folder: Folder) -> None:
     config = folder.write("hookline.yaml", MAPPED).load()
-    assert config.class_of("customer.id") == "identifier"
-    assert config.class_of("properties.address.street") == "contact"
-    assert config.class_of("properties.note") is None
+    assert named(config.classes, ("customer", "id")) == ("identifier", 0)
+    assert named(config.classes, ("properties", "address", "street")) == ("contact", 1)
+    assert named(config.classes, ("properties", "note")) == ("", 0)
     journey = config.journeys["welcome"]
     assert class_problem(config, "crm.note", journey.file, PLACE, "identifier") is None
     assert class_problem(config, "crm.note", journey.file, PLACE, "public") is None

@@ -10,7 +10,7 @@ import pytest
 from pipeline.config.scope import EventScope
 from pipeline.config.steps import JourneyCompiler
 from pipeline.core import types
-from pipeline.model import ABSENT, RESULTS, Outcome, Refused, Result
+from pipeline.model import ABSENT, RESULTS, FailureClass, Outcome, Refused, Result
 from tests.unit.config.conftest import PLACED
 
 WELCOME, CRM = "journeys/welcome.yaml", "destinations/crm.yaml"
@@ -84,7 +84,6 @@ def sent(orders, value):
         ("${steps.ask.response.ok}", True),
         ("${steps.ask.response.until}", "2026-11-23T10:00:00.000Z"),
         ('${steps.ask.response.until + duration("1h")}', "2026-11-23T11:00:00.000Z"),
-        ("${steps.ask.response.items}", [{"a": 1}, None]),
         ("${size(steps.ask.response.items)}", 2),
         ("${steps.ask.response.more.x.y}", "z"),
         ("${has(steps.ask.response.note)}", False),
@@ -174,6 +173,7 @@ def test_an_update_keeps_no_response(orders):
         ),
         ("${steps.ask.response.mail}", "sends a field of class contact, which crm does not receive"),
         ("${steps.ask.response.more}", "`steps.ask.response.more` is a whole object"),
+        ("${steps.ask.response.items}", "`steps.ask.response.items` is a list of whole objects, or of what nobody"),
     ],
 )
 def test_an_answer_is_sent_on_by_its_class(orders, value, problem):
@@ -188,6 +188,16 @@ def test_items_of_an_answer_are_mapped(orders):
     parts, problems = compiled(orders, f"step: b, after: ask, call: crm.note, kind: update, payload: {{a: {item}}}")
     assert problems == []
     assert parts.steps[1].render(delivered(items=[{"a": 1}]), 0) == b'{"a":[{"a":1}]}'
+
+
+def test_items_of_an_answer_that_are_objects_do_not_go_whole(orders):
+    item = "{each: steps.ask.response.items, as: one, item: '${one}'}"
+    parts, problems = compiled(orders, f"step: b, after: ask, call: crm.note, kind: update, payload: {{a: {item}}}")
+    assert problems == []
+    assert parts.steps[1].render(delivered(items=["x", 1]), 0) == b'{"a":["x",1]}'
+    assert parts.steps[1].render(delivered(items=[{"a": 1}]), 0) == Refused(FailureClass.SCHEMA, "a[]")
+    note = "step: b, after: ask, call: crm.note, kind: update, payload: {a: '${steps.ask.response.more.x}'}"
+    assert compiled(orders, note)[0].steps[1].render(delivered(), 0) == Refused(FailureClass.SCHEMA, "a")
 
 
 def test_a_deadline_is_read_from_an_answer_and_may_be_absent(orders):
