@@ -196,8 +196,11 @@ def test_items_of_an_answer_that_are_objects_do_not_go_whole(orders):
     assert problems == []
     assert parts.steps[1].render(delivered(items=["x", 1]), 0) == b'{"a":["x",1]}'
     assert parts.steps[1].render(delivered(items=[{"a": 1}]), 0) == Refused(FailureClass.SCHEMA, "a[]")
-    note = "step: b, after: ask, call: crm.note, kind: update, payload: {a: '${steps.ask.response.more.x}'}"
-    assert compiled(orders, note)[0].steps[1].render(delivered(), 0) == Refused(FailureClass.SCHEMA, "a")
+
+
+def test_an_object_in_an_answer_does_not_go_whole(orders):
+    assert sent(orders, "${steps.ask.response.more.x}")(delivered()) == Refused(FailureClass.SCHEMA, "a")
+
 
 
 def test_a_deadline_is_read_from_an_answer_and_may_be_absent(orders):
