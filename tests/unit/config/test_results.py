@@ -202,7 +202,6 @@ def test_an_object_in_an_answer_does_not_go_whole(orders):
     assert sent(orders, "${steps.ask.response.more.x}")(delivered()) == Refused(FailureClass.SCHEMA, "a")
 
 
-
 def test_a_deadline_is_read_from_an_answer_and_may_be_absent(orders):
     step = "step: b, after: ask, deadline: '${steps.ask.response.until}', call: crm.note, kind: update, payload: {a: 1}"
     parts, problems = compiled(orders, step)
