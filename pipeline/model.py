@@ -35,8 +35,11 @@ from pipeline.owned import Delivery as Delivery  # noqa: PLC0414
 from pipeline.owned import Flight as Flight  # noqa: PLC0414
 from pipeline.owned import Run as Run  # noqa: PLC0414
 from pipeline.owned import Waiting as Waiting  # noqa: PLC0414
+from pipeline.prepared import INT_MAX as INT_MAX  # noqa: PLC0414
+from pipeline.prepared import INT_MIN as INT_MIN  # noqa: PLC0414
 from pipeline.prepared import RESULTS as RESULTS  # noqa: PLC0414
 from pipeline.prepared import ROWS as ROWS  # noqa: PLC0414
+from pipeline.prepared import Ask as Ask  # noqa: PLC0414
 from pipeline.prepared import BatchPolicy as BatchPolicy  # noqa: PLC0414
 from pipeline.prepared import BreakerPolicy as BreakerPolicy  # noqa: PLC0414
 from pipeline.prepared import Broken as Broken  # noqa: PLC0414
@@ -45,7 +48,6 @@ from pipeline.prepared import Credentials as Credentials  # noqa: PLC0414
 from pipeline.prepared import Destination as Destination  # noqa: PLC0414
 from pipeline.prepared import Edge as Edge  # noqa: PLC0414
 from pipeline.prepared import Mark as Mark  # noqa: PLC0414
-from pipeline.prepared import Only as Only  # noqa: PLC0414
 from pipeline.prepared import Plan as Plan  # noqa: PLC0414
 from pipeline.prepared import Proxy as Proxy  # noqa: PLC0414
 from pipeline.prepared import Refused as Refused  # noqa: PLC0414

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pipeline.frozen import value
 
@@ -169,13 +169,25 @@ class BatchPolicy:
     read: Callable[[bytes, Sequence[str]], list[Answer | Failure] | None] | None = None
 
 
+INT_MIN: Final = -(2**63)
+INT_MAX: Final = 2**63 - 1
+"""The least and the greatest int there are to CEL."""
+
+
 @value
-class Only:
-    """What a condition asks of an event at least: the field at `path`, which `get` reads, is this text."""
+class Ask:
+    """What a condition asks of an event at least; see core/expressions/sieve.
+
+    `get` reads what is at `path`. Of a value of that `kind` (an int: of 64 bits) `holds` or the condition is false,
+    of any other CEL says what it means. `literals` are the values it names: of all that lie between two of them, or of
+    all other texts, the same holds.
+    """
 
     path: str
     get: Callable[[Datum, int], object]
-    text: str
+    kind: type[Any]
+    holds: Callable[[Any], bool]
+    literals: tuple[Any, ...]
 
 
 @value
@@ -194,7 +206,7 @@ class Route:
     holdout: float = 0.0  # share of those who are left out to compare with
     once: Once | None = None
     cancel_on: tuple[CancelOn, ...] = ()
-    only: Only | None = None  # of its condition; see core/routes
+    asks: tuple[Ask, ...] = ()  # of its condition; see core/routes
     ordered: bool = False  # a customer's events one after the other, by the journey's log
 
 

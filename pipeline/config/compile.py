@@ -315,7 +315,7 @@ class _Plans:
             journey.name, hash_, journey.trigger.max_age_ms, parts.condition, made, category=journey.category,
             shares=journey.first_name, once=parts.once, cancel_on=parts.cancel_on,
             status=modes.status_of(self._config, journey.status), rollout=journey.rollout, holdout=journey.holdout,
-            only=parts.only, ordered=journey.ordered,
+            asks=parts.asks, ordered=journey.ordered,
         )  # fmt: skip
 
     def _request(self, journey: JourneyConfig, step: StepConfig) -> Request:

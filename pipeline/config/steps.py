@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pipeline.config.models import Config, JourneyConfig, Operation, Path, StepConfig
     from pipeline.core.contract import Check
-    from pipeline.model import Only, Problem
+    from pipeline.model import Ask, Problem
 
 
 _WRITERS: Final[dict[str, Callable[[Any], bytes | Refused]]] = {
@@ -53,7 +53,7 @@ class JourneyParts:
     steps: tuple[StepParts, ...]
     once: Once | None = None
     cancel_on: tuple[CancelOn, ...] = ()
-    only: Only | None = None
+    asks: tuple[Ask, ...] = ()
 
 
 @value
@@ -99,8 +99,9 @@ class JourneyCompiler:
         """Compile all; `problems` then holds all that is wrong. What is wrong errs or is absent when run."""
         condition = self._test(self._journey.trigger.when, ("trigger", "when"), self._scope)
         steps = tuple(self._step(index) for index in range(len(self._journey.steps)))
-        only = expressions.only(self._journey.trigger.when or "", self._scope)
-        return JourneyParts(condition, steps, self._once(), tuple(self._cancel_on()), only)
+        sound = condition is not None and condition is not _errs  # what always errs is never false
+        asks = expressions.asks(self._journey.trigger.when or "", self._scope) if sound else ()
+        return JourneyParts(condition, steps, self._once(), tuple(self._cancel_on()), asks)
 
     def _once(self) -> Once | None:
         given = self._journey.trigger.once

@@ -17,10 +17,10 @@ from pipeline.core.expressions.cel import (
     suggestion,
 )
 from pipeline.core.expressions.scan import pieces
-from pipeline.core.expressions.sieve import condition, only
+from pipeline.core.expressions.sieve import asks, condition
 from pipeline.core.expressions.template import as_text, template
 
 __all__ = [
-    "Expression", "Flaw", "Scope", "Test", "Unknown", "Variable", "as_text", "condition", "expression", "only",
+    "Expression", "Flaw", "Scope", "Test", "Unknown", "Variable", "as_text", "asks", "condition", "expression",
     "pieces", "suggestion", "template",
 ]  # fmt: skip
