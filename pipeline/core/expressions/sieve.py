@@ -64,11 +64,12 @@ def condition(text: str, scope: Scope) -> tuple[Test, tuple[Variable, ...]] | tu
     made = cel.condition(text, scope)
     if isinstance(made[0], Flaw):
         return made
-    parts = _parts(text, scope)
+    test, variables = made
+    read = {each.path: each for each in variables}
+    parts = _parts(text, lambda names: read.get(".".join(names)))
     found = tuple(each for each in parts if each is not None)
     if not found:
         return made
-    test, variables = made
     return (_one if len(found) == 1 else _several)(found, test, alone=len(found) == len(parts)), variables
 
 
