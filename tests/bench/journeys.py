@@ -30,14 +30,7 @@ def write(root: pathlib.Path, count: int) -> None:
         shutil.rmtree(root / folder)
     (root / "journeys").mkdir()
     yaml = YAML(typ="safe", pure=True)
-    whole = yaml.load(root / "hookline.yaml")
-    for key in ("brakes", "caps", "quiet_hours"):
-        whole.pop(key, None)
-    yaml.dump(whole, root / "hookline.yaml")
     journey = yaml.load(WORKED / "journeys/cart_recovery.yaml")
-    for key in ("holdout", "success", "cancel_on"):  # of no weight
-        journey.pop(key, None)
-    journey["trigger"].pop("once", None)
     for number in range(count):
         journey["journey"] = f"cart_{number}"
         journey["trigger"]["when"] = f"event.properties.cart_value >= {20 + number}.0"
