@@ -157,7 +157,8 @@ class CancelOn:
 QUIET_HOURS: Final = "quiet_hours"
 TABLE_STALE: Final = "table_stale"
 PAUSED: Final = "paused"
-WAITS: Final = (QUIET_HOURS, TABLE_STALE, PAUSED)
+CAP: Final = "cap"
+WAITS: Final = (QUIET_HOURS, TABLE_STALE, PAUSED, CAP)
 """Why a gate holds; in a `retrying` outcome in the place of a failure class."""
 REPLAYED: Final = "replayed"
 """Why a delivery waits that a replay handed over; its `retrying` outcome is of the hop that failed."""

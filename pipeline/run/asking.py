@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline.core import gates
 from pipeline.model import NOTHING, Delivery, Event, Flight, Gate, GatePolicy, Known, SkipReason
+from pipeline.run.underway import Underway
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,6 +48,7 @@ class Asking:
         self.policy = policy
         self._statuses = statuses or {}
         self.lookups: Lookups | None = None
+        self.underway = Underway()
         self.attach(tables, memories)
 
     def attach(self, tables: Tables | None, memories: Memories | None, *, basis_asks: bool = True) -> None:
@@ -83,7 +85,10 @@ class Asking:
         flight = delivery.run.flight
         event = flight.event
         assert event is not None
-        gate = gates.again(delivery, event, self.known(event, flight), self.policy, now_ns // 1_000_000)
+        known = self.known(event, flight)
+        gate = gates.again(delivery, event, known, self.policy, now_ns // 1_000_000)
+        if gate is None and delivery.step.caps:
+            gate = self.underway.enter(delivery, known, now_ns // 1_000_000)
         if delivery.deadline_ms and gate is None:
             if now_ns // 1_000_000 >= delivery.deadline_ms:
                 return SkipReason.EXPIRED

@@ -73,7 +73,7 @@ class Carrier:
         else:
             headers = deadletter.original_headers(record)
             headers.append((runstate.STATE_HEADER, header))
-            partition = runstate.spread(state) % self._partitions[topic]
+            partition = _partition(run, state, self._partitions[topic])
             if not self._write(run.flight, topic, record.key, headers, acked, partition):
                 return "too_large_to_hand_over"
         run.sent, run.sent_to = link, topic
@@ -119,3 +119,14 @@ class Carrier:
 
     def _link(self) -> str:
         return f"{self._dice.getrandbits(64):016x}"
+
+
+def _partition(run: Run, state: runstate.RunState, partitions: int) -> int:
+    """Return where a run goes, the same for copies of a hop. Where caps count, by customer.
+
+    What of a customer comes back at one time then does so in one worker, which knows what is under way there.
+    """
+    event = run.flight.event
+    if event is not None and event.customer_id and any(step.caps for step in run.route.steps):
+        return runstate.log_partition(event.customer_id, partitions)
+    return runstate.spread(state) % partitions

@@ -83,7 +83,7 @@ class Follow:
         """Asked around what is done for a record outside of its turn: see run/suspects."""
         settlement.follow = self.ended
 
-    def begin(
+    def begin(  # noqa: C901 - calls less: the hot path
         self, flight: Flight, route: Route, event: Event, datum: Datum, known: Known, refusal: SkipReason | None,
         headers: bytes, now_ms: int,
     ) -> None:  # fmt: skip
@@ -113,6 +113,8 @@ class Follow:
                 gate = self._looked_up(delivery, event, datum, known, now_ms)
             else:
                 gate = refusal or gates.ask(delivery, event, datum, known, self._policy, now_ms)
+            if gate is None and step.caps:
+                gate = self._asking.underway.enter(delivery, known, now_ms)
             if gate is None:
                 delivery.asked_ns = now_ms * 1_000_000
                 self.offer(delivery, datum)
@@ -194,6 +196,8 @@ class Follow:
             gate = self._looked_up(delivery, event, datum, known, now_ms)
         else:
             gate = gates.ask(delivery, event, datum, known, self._policy, now_ms)
+        if gate is None and step.caps:
+            gate = self._asking.underway.enter(delivery, known, now_ms)
         if gate is not None:
             self.refuse(delivery, gate, told=False)
             return

@@ -98,6 +98,7 @@ class Process:
         self._recall = recall
         if recall is not None:
             settlement.contacted = partial(recall.contacted, settlement.write)
+        settlement.underway = asking.underway
         self.reading = Reading(planner)
         self._read = self.reading.read
         self._settlement = settlement

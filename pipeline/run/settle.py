@@ -31,6 +31,7 @@ from pipeline.run.carry import Carrier
 from pipeline.run.carry import OwnTopics as OwnTopics  # noqa: PLC0414 - what a Settlement is built with
 from pipeline.run.failures import Failures
 from pipeline.run.handover import kept_of
+from pipeline.run.underway import Underway
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -75,6 +76,7 @@ class Settlement:
         self.follow: Callable[[Run, int], None] = _nothing_follows
         """Told of a run with steps after others, and the time (Unix ms), whenever one ended or waits: run/follow."""
         self.contacted: Callable[[Delivery, int], None] | None = None  # told of contacts caps count, and when (Unix ms)
+        self.underway = Underway()  # what keeps room under caps; asking's, once process has put the two together
 
     # ------------------------------------------------------------------------------------------- positions
 
@@ -123,6 +125,7 @@ class Settlement:
     def forget(self, tracker: Tracker) -> list[Flight]:
         """Close a tracker whose partition is gone, and return what is open: acks that still come change nothing."""
         tracker.closed = True
+        self.underway.forget(tracker)
         gone = [flight for flight in self._flights if flight.tracker is tracker]
         for flight in gone:
             self.unsettled_bytes -= self._flights.pop(flight)
@@ -185,14 +188,17 @@ class Settlement:
             delivery.budget.cancel()
         if delivery.expiry is not None:
             delivery.expiry.cancel()
+        reached = outcome_ is Outcome.DELIVERED
         if delivery.fallback is not None and (outcome_ in _FAILED or cls == FailureClass.CONTRACT):
             outcome_, cls, detail = _by_default(delivery, delivery.fallback, cls, detail)
         run = delivery.run
         flight = run.flight
         now_ns = self._clock()
         self._write_outcome(delivery, outcome_, cls, now_ns, due_ms=0)
-        if self.contacted is not None and delivery.step.caps and outcome_ is Outcome.DELIVERED:
-            self.contacted(delivery, now_ns // 1_000_000)
+        if delivery.step.caps:
+            if reached and self.contacted is not None:
+                self.contacted(delivery, now_ns // 1_000_000)
+            self.underway.leave(delivery)
         counted = (delivery.step.destination, outcome_)
         self.outcome_counts[counted] = self.outcome_counts.get(counted, 0) + 1
         if outcome_ is Outcome.REJECTED or outcome_ is Outcome.DEAD:
@@ -220,6 +226,8 @@ class Settlement:
         """
         if delivery.over:
             return
+        if delivery.step.caps:
+            self.underway.leave(delivery)
         if delivery.budget is not None:
             self.finish(delivery, Outcome.DEAD, cls, "no_time_to_wait")
             return

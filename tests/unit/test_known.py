@@ -13,4 +13,4 @@ def test_nothing_known_grants_nothing_and_denies_nothing():
 
 def test_why_a_gate_holds_is_told_apart_from_failures_in_a_retrying_outcome():
     assert not {*WAITS} & {*FailureClass}
-    assert {*WAITS} & {*SkipReason} == {"quiet_hours"}, "the one gate that may skip as well"
+    assert {*WAITS} & {*SkipReason} == {"quiet_hours", "cap"}, "the two gates that may skip as well"

@@ -2,7 +2,7 @@
 
 Which basis asks what: docs/reference/gates.md. A gate that cannot tell says no, or waits. `enter` is asked once, when a
 fresh run starts; `ask` when a step starts and at every hop; `again`, what time and tables can change, right before
-a request is written. All are pure and none raises; times are Unix ms.
+a request is written; `room` of what these let pass, if it has caps. All are pure and none raises; times are Unix ms.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline.core.gates import consent, contacts, quiet, shares, suppression
 from pipeline.core.gates.window import Window
-from pipeline.known import PAUSED, TABLE_STALE
+from pipeline.known import CAP, PAUSED, TABLE_STALE
 from pipeline.model import (
     Datum,
     Delivery,
@@ -28,15 +28,18 @@ from pipeline.model import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import tzinfo
 
-__all__ = ["ERASED_EVENT", "Window", "again", "ask", "cancels", "enter", "of_run", "zones"]
+__all__ = ["ERASED_EVENT", "Window", "again", "ask", "cancels", "enter", "of_run", "room", "zones"]
 
 ERASED_EVENT: Final = "customer.erased"
 """The event that tells other systems of an erasure: the one event of an erased customer that passes."""
 
 STALE_RECHECK_MS: Final = 10_000
 """Tables that were behind are looked at again after so long."""
+CAP_RECHECK_MS: Final = 10_000
+"""What is under way may take a cap's last place: after so long most of it has ended, and it is looked at again."""
 PAUSED_RECHECK_MS: Final = 600_000
 """A journey that is paused by its configuration is looked at again after so long."""
 
@@ -122,6 +125,19 @@ def ask(  # noqa: C901, PLR0911 - one for each gate, and one call for all: the h
 def again(delivery: Delivery, event: Event, known: Known, policy: GatePolicy, now_ms: int) -> Gate:
     """Return why a step that was let through may not go any more or not now, or None: its condition stays as it was."""
     return ask(delivery, event, None, known, policy, now_ms)
+
+
+def room(delivery: Delivery, known: Known, underway: Collection[str], now_ms: int, *, full: bool) -> Gate:
+    """Return why a delivery with caps that was let pass may not go beside those `underway` (IDs), or None to go on.
+
+    They are its customer's that its caps count, and may be delivered or not: so it waits, and is skipped only if it
+    would be too old by then. `full`: no more places can be told apart.
+    """
+    assert known.memory is not None  # else it was not let pass
+    if not full and not contacts.capped(delivery.step.caps, known.memory.contacts, delivery.id, now_ms, underway):
+        return None
+    until_ms = now_ms + CAP_RECHECK_MS
+    return SkipReason.CAP if until_ms >= delivery.expires_ms else Hold(until_ms, CAP)
 
 
 def _contacting(delivery: Delivery, known: Known, now_ms: int) -> Gate:

@@ -8,7 +8,8 @@ from datetime import UTC
 import pytest
 
 from pipeline.core import gates
-from pipeline.core.gates import PAUSED_RECHECK_MS, STALE_RECHECK_MS
+from pipeline.core.gates import CAP_RECHECK_MS, PAUSED_RECHECK_MS, STALE_RECHECK_MS
+from pipeline.known import CAP as WAITS_FOR_CAP
 from pipeline.known import PAUSED, QUIET_HOURS, TABLE_STALE
 from pipeline.model import (
     NOTHING,
@@ -182,6 +183,18 @@ def test_a_cap_is_reached_by_as_many_contacts_as_it_allows():
     assert both(step(caps=(dataclasses.replace(CAP, most=2),)), dataclasses.replace(NOTHING, memory=twice)) is (
         SkipReason.CAP
     )
+
+
+def test_room_under_a_cap_is_kept_for_what_is_under_way_but_what_would_be_too_old_by_then_is_skipped():
+    known, asked = dataclasses.replace(NOTHING, memory=Memory()), step(caps=(CAP,))
+    made = delivery(asked, route(asked))
+    waits = Hold(NOW + CAP_RECHECK_MS, WAITS_FOR_CAP)
+    assert gates.room(made, known, (), NOW, full=False) is None
+    assert gates.room(made, known, ("d-1",), NOW, full=False) is None
+    assert gates.room(made, known, ("d-2",), NOW, full=False) == waits
+    assert gates.room(made, known, (), NOW, full=True) == waits
+    late = delivery(asked, route(asked), expires_ms=NOW + CAP_RECHECK_MS)
+    assert gates.room(late, known, ("d-2",), NOW, full=False) is SkipReason.CAP
 
 
 def test_contacts_that_cannot_be_told_hold():

@@ -24,3 +24,17 @@ def test_each_cap_counts_for_itself():
     loose, tight = Cap("promotional", "email", 2, WEEK), Cap("service", "email", 1, WEEK)
     assert not contacts.capped((loose,), seen, "new", NOW)
     assert contacts.capped((loose, tight), seen, "new", NOW)
+
+
+@given(contacted=st.sets(st.integers(0, 6)), underway=st.sets(st.integers(0, 6)), most=st.integers(1, 5))
+def test_what_is_under_way_counts_beside_contacts_and_whoever_is_both_once(contacted, underway, most):
+    seen = [Contact("promotional", "email", NOW - each, str(each)) for each in contacted]
+    capped = contacts.capped(
+        (Cap("promotional", "email", most, WEEK),), seen, "0", NOW, [str(each) for each in underway]
+    )
+    assert capped is (len((contacted | underway) - {0}) >= most)
+
+
+def test_what_is_under_way_counts_for_each_cap():
+    loose, tight = Cap("promotional", "email", 2, WEEK), Cap("promotional", "email", 1, 1_000)
+    assert contacts.capped((loose, tight), [], "new", NOW, {"a": None})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from pipeline.core import runstate
 from pipeline.core.offsets import Tracker
-from pipeline.model import ORIGINAL_KEY, TURN, Kind, Outcome, Record, Route, Waiting
+from pipeline.model import ORIGINAL_KEY, TURN, Cap, Kind, Outcome, Record, Route, Waiting
 from pipeline.run.carry import Carrier, OwnTopics
 from pipeline.run.settle import Settlement
 from pipeline.testing.fakes import FakeProducer
@@ -106,3 +108,15 @@ def test_a_parked_run_of_a_log_climbs_as_others_do(ordered) -> None:
     state = runstate.decode(tracker.rests[0][1])
     assert isinstance(state, runstate.RunState)
     assert state.parks == 1
+
+
+async def test_what_waits_of_a_customer_whom_caps_count_comes_back_in_one_worker(world) -> None:
+    capped = dataclasses.replace(step(), caps=(Cap("promotional", "email", 1, DAY),))
+    sent = {True: set(), False: set()}
+    for made, offsets in ((capped, range(20)), (step(), range(20))):
+        for offset in offsets:
+            (delivery,) = world.deliveries(made, offset=offset)
+            waiting = [Waiting(delivery, 0, "timeout", parked=False)]
+            world.settlement._carrier.write(delivery.run, waiting, (), 0, lambda *_: None)
+            sent[made is capped].add(world.producer.of("g.retry.10s")[-1].partition)
+    assert sent == {True: {runstate.log_partition("customer-7", 2)}, False: {0, 1}}
