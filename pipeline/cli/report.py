@@ -29,8 +29,9 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = commands.add_parser(
         "report",
         help="tell what came of each journey, and what it achieved",
-        description="For each journey: runs, outcomes by step, why runs were skipped, and if it says what `success` "
-        "is, how many customers did that within the window, of those who were treated and of those held out, with the "
+        description="For each journey: runs, outcomes by step, why runs were skipped, how old facts were when "
+        "delivered, and if it says what `success` is, how many customers did that within the window, of those who were "
+        "treated and of those held out, with the "
         "difference and its bounds (95%). Read from the outcomes topic and, for success, from the input topics; "
         "customers are never named. Customers whose window is not over yet are counted apart. Exit code 1 if no "
         "journey ran.",
@@ -174,6 +175,10 @@ def _document(journey: Journey) -> dict[str, Any]:
             name: {"outcomes": dict(counts), "reasons": dict(journey.reasons.get(name, {}))}
             for name, counts in journey.steps.items()
         },
+        "freshness": {
+            each.step: {"delivered": each.delivered, "p50_ms": each.p50_ms, "p95_ms": each.p95_ms}
+            for each in journey.fresh
+        },
         "success": success,
     }  # fmt: skip
 
@@ -205,6 +210,10 @@ def _print(config: Config, journey: Journey) -> None:
                     screen.cell(step), outcome, screen.count(number), bar(number, longest), screen.cell(", ".join(why))
                 )  # fmt: skip
         out.print(shown)
+        for fresh in sorted(journey.fresh, key=lambda each: order.get(each.step, len(order))):
+            p50, p95 = screen.age(fresh.p50_ms), screen.age(fresh.p95_ms)
+            said = f"fresh: {fresh.step} was delivered p50 {p50}, p95 {p95} after its event happened"
+            out.print(screen.cell(said), soft_wrap=True)
     success = config.journeys[journey.name].success
     if journey.success is not None and success is not None:
         said = f"success: {success.event} within {screen.age(success.within_ms)}, customers whose window is over"

@@ -7,13 +7,13 @@ compared with everybody who was not, whatever the gates said to them later: the 
 from __future__ import annotations
 
 from collections import Counter
-from math import sqrt
+from math import ceil, sqrt
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pipeline.model import Outcome, SkipReason, last_word, value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 RUNS_MAX: Final = 1_000_000
 """Runs that are kept in memory, some 750 bytes each; the outcomes of what is beyond are counted and left out."""
@@ -81,6 +81,16 @@ class Compared:
 
 
 @value
+class Fresh:
+    """How old a fact was when the system of a step had it: from the event's own time until it was delivered."""
+
+    step: str
+    delivered: int
+    p50_ms: int
+    p95_ms: int
+
+
+@value
 class Journey:
     """What came of one journey. `steps` has outcomes by step, `reasons` by step and outcome, in words."""
 
@@ -91,6 +101,7 @@ class Journey:
     reasons: Mapping[str, Mapping[str, int]]
     skips: Mapping[str, int]
     success: Compared | None = None
+    fresh: tuple[Fresh, ...] = ()
 
 
 class _Run:
@@ -99,7 +110,7 @@ class _Run:
     __slots__ = ("at_ms", "customer", "id", "match", "seen", "words")
 
     def __init__(self) -> None:
-        self.words: dict[str, tuple[tuple[bool, int, bool, bool, int], Outcome, str]] = {}
+        self.words: dict[str, tuple[tuple[bool, int, bool, bool, int], Outcome, str, int]] = {}
         self.at_ms = 0
         self.id = ""
         self.customer = ""
@@ -107,7 +118,7 @@ class _Run:
         self.seen = False
 
     def group(self) -> str:
-        reasons = {reason if outcome is Outcome.SKIPPED else "" for _, outcome, reason in self.words.values()}
+        reasons = {reason if outcome is Outcome.SKIPPED else "" for _, outcome, reason, _ in self.words.values()}
         if SkipReason.HOLDOUT in reasons:
             return HOLDOUT
         if reasons & _NOT_IN or (len(reasons) == 1 and reasons <= _BEFORE):
@@ -167,7 +178,7 @@ class Report:
         word = last_word(row)
         was = run.words.get(row.step)
         if was is None or word >= was[0]:
-            run.words[row.step] = word, row.outcome, row.reason
+            run.words[row.step] = word, row.outcome, row.reason, row.settled_at_ms
 
     def judges(self) -> bool:
         """Whether any run is to be judged by what came after it."""
@@ -269,15 +280,25 @@ def _journey(name: str, runs: Iterable[_Run], compared: Compared | None) -> Jour
     steps: dict[str, Counter[str]] = {}
     reasons: dict[str, Counter[str]] = {}
     skips: Counter[str] = Counter()
+    ages: dict[str, list[int]] = {}
     number = whole = 0
     for run in runs:
         number += 1
-        skipped = {reason for _, outcome, reason in run.words.values() if outcome is Outcome.SKIPPED}
-        if len(skipped) == 1 and all(outcome is Outcome.SKIPPED for _, outcome, _ in run.words.values()):
+        skipped = {reason for _, outcome, reason, _ in run.words.values() if outcome is Outcome.SKIPPED}
+        if len(skipped) == 1 and all(outcome is Outcome.SKIPPED for _, outcome, _, _ in run.words.values()):
             whole += 1
             skips.update(skipped)
-        for step, (_, outcome, reason) in run.words.items():
+        for step, (_, outcome, reason, settled_ms) in run.words.items():
+            if outcome is Outcome.DELIVERED:
+                ages.setdefault(step, []).append(max(settled_ms - run.at_ms, 0))
             steps.setdefault(step, Counter())[outcome.value] += 1
             if reason:
                 reasons.setdefault(step, Counter())[f"{outcome.value}({reason})"] += 1
-    return Journey(name, number, whole, steps, reasons, dict(skips.most_common()), compared)
+    fresh = tuple(_fresh(step, sorted(found)) for step, found in ages.items())
+    return Journey(name, number, whole, steps, reasons, dict(skips.most_common()), compared, fresh)
+
+
+def _fresh(step: str, ages_ms: Sequence[int]) -> Fresh:
+    """Take nearest-rank percentiles of what is sorted."""
+    p50_ms, p95_ms = (ages_ms[max(ceil(share * len(ages_ms)) - 1, 0)] for share in (0.5, 0.95))
+    return Fresh(step, len(ages_ms), p50_ms, p95_ms)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.cli.pages import MARK, kept
+from pipeline.cli.pages import MARK, effects, kept
 from pipeline.config import units
 from pipeline.model import value
 
@@ -49,6 +49,8 @@ def index(known: Known) -> str:
         *_table(("journey", "status", "goal", "owner", "category", "basis"), journeys),
         "## Destinations\n",
         *_table(("destination", "owner", "may receive", "region", "kept"), destinations),
+        "## Cause and effect\n",
+        *_table(effects.HEAD, effects.rows(config, known.sent)),
         f"## {OWN}\n",
         *_table(kept.HEAD, kept.rows(config)),
         "The topics as a contract: [AsyncAPI](topics.asyncapi.json).\n",

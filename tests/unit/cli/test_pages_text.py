@@ -152,3 +152,26 @@ def test_what_hookline_itself_keeps_is_said_as_the_configuration_has_it(known: t
     assert kept[f"`{group}.outcomes`"] == "90d (`retention.outcomes`)"
     assert kept[f"`{group}.memory`"] == "until superseded, at most 100d (`retention.memory`)"
     assert kept[f"`{group}.ordered.end`"].startswith("until settled")
+
+
+def test_cause_and_effect_are_said_of_every_step(known: text.Known, tmp_path: pathlib.Path) -> None:
+    found = rows(text.index(known).partition("## Cause and effect")[2].partition("## ")[0])[2:]
+    trigger = "`event.type != '' \\|\\| true`"
+    assert len(found) == 8  # four steps, two types of events
+    assert [
+        "`signup.completed`",
+        f'{trigger} and score is delivered or defaulted and `steps.score.response.level == "high"`',
+        "[crm](destinations/crm.md).note (update)",
+        "`a`",
+        "[end](journeys/end.md), tell",
+    ] in found
+    [log] = [each for each in found if each[0] == "`signup.imported`" and each[-1].endswith(", log")]
+    assert "tell is delivered or defaulted or otherwise is delivered or defaulted" in log[1]
+    journey = tmp_path / "journeys/end.yaml"
+    mark = "mark: {suppress: {category: promotional, id: 'a:${event.id}', at_most: 30d}}"
+    written = journey.read_text().replace("status: live", "status: draft")
+    journey.write_text(written + f"  - step: hold\n    {mark}\n")
+    marked = text.Known(load(tmp_path, None), known.trees, known.sent)
+    found = rows(text.index(marked).partition("## Cause and effect")[2].partition("## ")[0])
+    holds = [each for each in found if each[-1].endswith(", hold (draft)")]
+    assert {each[2] for each in holds} == {"our own tables: suppress category promotional"}

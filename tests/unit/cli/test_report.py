@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from pipeline.cli import main, report
-from pipeline.core.report import Compared, Group, Journey, difference
+from pipeline.core.report import Compared, Fresh, Group, Journey, difference
 
 if TYPE_CHECKING:
     import pytest
@@ -22,7 +22,7 @@ CART = Journey(
         "skipped(consent)": 9_218, "skipped(holdout)": 4_120, "skipped(stale)": 12, "defaulted(timeout)": 476,
     }},
     {"consent": 9_218, "holdout": 4_120, "stale": 12},
-    Compared(TREATED, HOLDOUT, 4_410, 0, *difference(TREATED, HOLDOUT)),
+    Compared(TREATED, HOLDOUT, 4_410, 0, *difference(TREATED, HOLDOUT)), (Fresh("incentive", 27_377, 1_000, 9_000),),
 )  # fmt: skip
 CONFIG = SimpleNamespace(journeys={
     "cart_recovery": SimpleNamespace(
@@ -36,6 +36,10 @@ def test_the_page_shows_what_is_printed(capsys: pytest.CaptureFixture[str]) -> N
     report._print(CONFIG, CART)  # type: ignore[arg-type]
     [shown] = re.findall(r"```text\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert [line.rstrip() for line in capsys.readouterr().out.strip().splitlines()] == shown.strip().splitlines()
+
+
+def test_freshness_as_json() -> None:
+    assert report._document(CART)["freshness"] == {"incentive": {"delivered": 27_377, "p50_ms": 1_000, "p95_ms": 9_000}}
 
 
 def test_without_a_holdout_there_is_nothing_to_compare_with() -> None:

@@ -22,15 +22,16 @@ class Scene:
         self.offset = 0
 
     def run(
-        self, customer: str, *words: str, at_ms: int = 10 * DAY_MS, match: str | None = "k", seen: bool = True
-    ) -> int:
+        self, customer: str, *words: str, at_ms: int = 10 * DAY_MS, match: str | None = "k", seen: bool = True,
+        took_ms: int = 0,
+    ) -> int:  # fmt: skip
         self.offset += 1
         for index, word in enumerate(words or ("delivered",)):
             outcome, _, reason = word.partition("(")
             self.report.outcome(SimpleNamespace(  # type: ignore[arg-type]
                 journey="cart", step=f"s{index}", event_id=f"e{self.offset}", topic="in", partition=0,
                 offset=self.offset, event_time_ms=at_ms, outcome=Outcome(outcome), reason=reason.rstrip(")"),
-                settled_at_ms=at_ms, hop=0,
+                settled_at_ms=at_ms + took_ms, hop=0,
             ))  # fmt: skip
         source = "in", 0, self.offset
         if seen and list(self.report.started(source)):
@@ -160,3 +161,14 @@ def test_a_run_of_a_copied_event_is_known_by_the_events_id() -> None:
     assert list(report.started(("g.events", 0, 1))) == []
     assert list(report.started(of_copy("e2"))) == []
     assert list(report.started(("in", 0, 2))) == ["cart"]
+
+
+def test_freshness_is_from_the_events_own_time_until_it_was_delivered() -> None:
+    scene = Scene()
+    for number in range(1, 101):
+        scene.run(f"c-{number}", took_ms=number * 1_000)
+    scene.run("c-late", "dead(timeout)", took_ms=DAY_MS)  # what never arrived has no age
+    scene.run("c-early", took_ms=-5_000)  # a producer whose clock is ahead: no fact is younger than new
+    [fresh] = scene.made().fresh
+    assert (fresh.step, fresh.delivered, fresh.p50_ms, fresh.p95_ms) == ("s0", 101, 50_000, 95_000)
+    assert Scene().made().fresh == ()
