@@ -214,11 +214,13 @@ class Intake:
         back = len(self._back)
         number = min(TURN_RECORDS, back + len(self._records))
         suspects, take = self._suspects, self._take
+        queued: tuple[Record, ...] = ()
         if suspects.known:
             queued = (*self._back, *self._records)
             number = suspects.turn(queued, number)
             take = suspects.how(self.source.role, queued[0], take)
         released, brake, note, index = self._holder is not None, self.brake, suspects.note, suspects.index
+        before = brake.taken
         for done in range(number):
             if brake.on:
                 number = done
@@ -244,6 +246,8 @@ class Intake:
             if wanted is not None:
                 self._wait_for(key, record, wanted)
         note(0, 0, 0)
+        if queued and brake.taken == before:
+            suspects.not_yet(queued[0])  # held, set aside or dropped: whether it kills is as open as before
         if not released:
             self.source.taken(max(number - back, 0))
 
@@ -284,6 +288,7 @@ class Intake:
             with self._suspects.noting(held[0]):
                 more = take(held[0], tracker, self._clock())
             if more is not None:
+                self._suspects.not_yet(held[0])
                 self.spawn(self._find(key, more))
                 return
             held.popleft()

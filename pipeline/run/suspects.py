@@ -146,7 +146,10 @@ class Suspects:
         return False
 
     def not_yet(self, record: Record) -> None:
-        """Note that a record could not be taken up yet: something it needs is not known. It will be offered again."""
+        """Note that a record was not taken up after all: it waits, or is none of ours any more.
+
+        That it did no harm says nothing then. Forgotten for it, it would count one crash at every start, for ever.
+        """
         if self._taken == _position(record):
             self._taken = self._alone = None
 
@@ -179,12 +182,13 @@ class Suspects:
         self.known.pop(position, None)
 
     def _look(self) -> None:
-        """Let others go on once the record that was taken alone is settled, or takes too long."""
-        if self._unsettled() and self._loop.time() < self._until_s:
+        """Let others go on once the record that was taken alone is settled, or takes too long: then it may yet kill."""
+        unsettled = self._unsettled() > 0
+        if unsettled and self._loop.time() < self._until_s:
             self._loop.call_later(LOOK_S, self._look)
             return
         taken, self._taken, self._alone = self._taken, None, None
-        if taken is not None:
+        if taken is not None and not unsettled:
             self._survived(taken)
 
 

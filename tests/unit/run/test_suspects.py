@@ -9,14 +9,14 @@ import pytest
 
 from pipeline.core.crashes import CRASHES_MAX, GIVEN_UP_MAX, Crashes
 from pipeline.model import GatePolicy, Record
-from pipeline.run import consume, suspects
+from pipeline.run import aside, consume, lookup, suspects
 from pipeline.run.asking import Asking
 from pipeline.run.consume import Intake
 from pipeline.run.process import Process
 from pipeline.run.release import Release
 from pipeline.run.suspects import Suspects
 from pipeline.testing.fakes import FakeEndpoint, FakeSchemas, FakeSource
-from tests.unit.run.conftest import FRAME, REF, Plans, retry_record, until
+from tests.unit.run.conftest import FRAME, REF, Plans, World, retry_record, until
 
 PLACE = struct.Struct("=qqq")
 
@@ -189,6 +189,155 @@ async def test_a_suspect_that_waits_for_its_schema_is_one_afterwards_too(world, 
     await until(lambda: scene.source.committed.get(("in", 0)) == 1)
     await until(lambda: world.survived == [("in", 0, 0)])
     assert (1, 0, 0) in world.noted.all
+
+
+UNREAD = b"\x00\x00\x00\x00\x09"
+"""Frame of a schema that only the registry knows."""
+
+
+async def test_a_suspect_behind_one_that_waits_for_its_schema_is_one_afterwards_too(world, scene) -> None:
+    scene.lookup._schemas.known, scene.lookup._schemas.reachable = {9: "known"}, False
+    died(world, 1, 1)
+    scene.source.post([Record("in", 0, n, b"k", frame + b"well", (), 0) for n, frame in enumerate((UNREAD, FRAME))])
+    await until(lambda: len(scene._held.get(("in", 0), ())) == 2)
+    await asyncio.sleep(2 * suspects.LOOK_S)  # in which it would have been taken for a survivor
+    assert world.survived == []
+    open_then = []
+    take = scene._take
+    scene._take = lambda record, *rest: open_then.append(world.settlement.unsettled()) or take(record, *rest)
+    scene.lookup._schemas.reachable = True
+    await until(lambda: world.survived == [("in", 0, 1)])
+    assert open_then == [0, 0], "the suspect is taken up with nothing else under way"
+    await until(lambda: scene.source.committed.get(("in", 0)) == 2)
+
+
+async def test_a_suspect_that_wants_a_second_thing_after_the_first_did_not_survive(world, scene) -> None:
+    scene.lookup._schemas.known = {9: "known"}
+    died(world, 0, 1)
+    take, answers, there = scene._take, [("in", 9), object()], asyncio.Event()
+
+    async def read(_wanted) -> None:
+        await there.wait()
+
+    scene._take = lambda *all_of_it: answers.pop(0) if answers else take(*all_of_it)
+    world.process.read = read  # of the second thing, which is none of a schema
+    post(scene, world, 1)
+    await until(lambda: not answers)
+    await asyncio.sleep(2 * suspects.LOOK_S)  # in which it would have been taken for a survivor
+    assert world.survived == []
+    there.set()
+    await until(lambda: world.survived == [("in", 0, 0)])
+
+
+async def test_a_suspect_of_a_crowded_partition_is_one_afterwards_too(world, scene, monkeypatch) -> None:
+    monkeypatch.setattr(aside, "CROWDED_S", 0.01)
+    crowded = True
+    monkeypatch.setattr(scene._commits, "crowded", lambda _tracker: crowded)
+    scene.trackers["in", 0].room_upto = 0
+    died(world, 0, 1)
+    post(scene, world, 1)
+    await until(lambda: bool(scene._aside.kept))
+    await asyncio.sleep(2 * suspects.LOOK_S)
+    assert world.survived == []
+    crowded = False
+    await until(lambda: world.survived == [("in", 0, 0)])
+    assert (1, 0, 0) in world.noted.all
+
+
+async def test_a_suspect_of_a_partition_that_went_did_not_survive(world, scene) -> None:
+    died(world, 0, 1)
+    post(scene, world, 1)
+    del scene.trackers["in", 0]  # between two turns: what is queued of it is dropped when its turn comes
+    await until(lambda: not scene._records)
+    await asyncio.sleep(2 * suspects.LOOK_S)
+    assert world.crashes.suspects == {("in", 0, 0): 1}
+
+
+async def test_a_suspect_that_is_under_way_for_too_long_lets_others_go_on_and_may_yet_kill(
+    world, scene, monkeypatch
+) -> None:
+    monkeypatch.setattr(suspects, "ALONE_S", 0.1)
+    died(world, 0, 1)
+    world.endpoint.script = lambda _head, _body: None  # never answers
+    post(scene, world, 2)
+    await until(lambda: scene.brake.taken == 2)
+    await asyncio.sleep(2 * suspects.LOOK_S)
+    assert world.crashes.suspects == {("in", 0, 0): 1}
+
+
+class Life:
+    """One worker, from its start to its end: as many records as it gets to."""
+
+    def __init__(self, crashes: Crashes, committed: int) -> None:
+        self.world = World()
+        self.world.lane(FakeEndpoint(), concurrency=8, queue=1_000, timeout_ms=5_000)
+        plans = Plans(self.world)
+        process = Process(
+            plans, self.world.lanes, self.world.settlement, self.world.telemetry, Asking(GatePolicy(86_400_000))
+        )
+        plans._read = self.read
+        process.learn("in", REF, "known")
+        self.crashes, self.noted = crashes, Noted()
+        made = Suspects(self.world.clock, self.world.settlement.unsettled, crashes, self.noted)
+        process.watch(made)
+        self.schemas = FakeSchemas({9: "known"})
+        self.schemas.reachable = False
+        self.intake = Intake(
+            FakeSource(), process, self.world.settlement, self.world.lanes.values(), self.world.producer,
+            self.schemas, self.world.telemetry, self.world.clock, self.died, ledger_topic="g.outcomes", drain_s=0.3,
+            suspects=made,
+        )  # fmt: skip
+        self.intake.start()
+        self.intake.source.assign(("in", 0, committed))
+
+    @staticmethod
+    def read(value, start):
+        """Decode it; what kills is stood in for by an exception of ours, which ends a worker as well."""
+        return value[start:].decode() if value[start:] != b"kill" else 1 / 0
+
+    def died(self, error: BaseException) -> None:
+        """End at once, leaving behind what was noted."""
+        self.world.errors.append(error)
+        self.intake.halt()
+
+    async def live(self, records: list[Record]) -> int:
+        """Take these up while the registry is away for longer than a suspect waits; return what is committed."""
+        source = self.intake.source
+        first = source.committed.get(("in", 0), self.intake.trackers["in", 0].next)
+        source.post(records[first:])
+        await until(lambda: source.in_inbox == 0 or bool(self.world.errors))
+        await asyncio.sleep(2 * suspects.LOOK_S)
+        self.schemas.reachable = True
+        await until(lambda: source.committed.get(("in", 0)) == len(records) or bool(self.world.errors))
+        if not self.world.errors:
+            self.intake.halt()
+        for lane in self.world.lanes.values():
+            await lane.close()
+        if self.world.errors:
+            topic, partition, offset = self.noted.blamed
+            assert topic == 1
+            self.crashes.count(("in", partition, offset), "worker", self.world.clock() // 1_000_000)
+        return source.committed.get(("in", 0), first)
+
+
+async def test_whatever_waits_before_it_a_record_that_kills_is_given_up_in_the_end(monkeypatch) -> None:
+    monkeypatch.setattr(consume, "COMMIT_S", 0.01)
+    monkeypatch.setattr(suspects, "QUIET_S", 0.02)
+    monkeypatch.setattr(suspects, "LOOK_S", 0.01)
+    monkeypatch.setattr(lookup, "SCHEMA_RETRY_S", (0.01,))
+    records = [
+        Record("in", 0, n, b"k", value, (), 0)
+        for n, value in enumerate((UNREAD + b"well", FRAME + b"kill", UNREAD + b"well", FRAME + b"well"))
+    ]
+    crashes, committed, lives = Crashes(), 0, 0
+    while committed < len(records):
+        lives += 1
+        assert lives <= CRASHES_MAX + 1, f"workers go on dying, and all that is known is {crashes.suspects}"
+        life = Life(crashes, committed)
+        committed = await life.live(records)
+    assert lives == CRASHES_MAX + 1
+    (letter,) = life.world.producer.of("g.dead")
+    assert letter.value == FRAME + b"kill"
 
 
 async def test_a_run_that_waited_ends_whole_if_its_record_is_given_up(world, scene) -> None:
