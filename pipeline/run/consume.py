@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from pipeline.core.brake import BrakePolicy
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pipeline.run.dispatch import Lane
     from pipeline.run.holder import Holder
     from pipeline.run.process import Process, Wanted
+    from pipeline.run.reading import Foretell
     from pipeline.run.rekey import Rekey
     from pipeline.run.settle import Settlement
 
@@ -72,7 +74,7 @@ class Intake:
         suspects: Suspects | None = None,
     ) -> None:
         self.source = source
-        self._take, self.foretell = process.taking(source.role)
+        self._take, foretell = process.taking(source.role)
         self._process = process
         self._settlement = settlement
         self._lanes = tuple(lanes)
@@ -90,6 +92,7 @@ class Intake:
         self._records: deque[Record] = deque()
         self._held: dict[_Key, deque[Record]] = {}
         self._suspects = suspects or Suspects(clock, settlement.unsettled)
+        self.foretell: Foretell = partial(self._suspects.foretell, foretell)
         self._aside = Aside(self._commits, source, telemetry, self._again)
         self._back: deque[Record] = deque()  # set aside before, to be taken up first
         self._holder: Holder | None = None

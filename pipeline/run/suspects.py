@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from pipeline.core.crashes import CRASHES_MAX, GIVEN_UP_MAX, Crashes
 from pipeline.errors import Bug
+from pipeline.model import FailureClass
 from pipeline.ports import Halt
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 
     from pipeline.core.crashes import Position
     from pipeline.core.offsets import Tracker
-    from pipeline.model import Record
+    from pipeline.model import Record, SchemaRef
     from pipeline.ports import Clock
+    from pipeline.run.reading import Foretell
 
 ALONE_S: Final = 10.0
 """Longest wait until nothing else is under way; then the record is taken up all the same."""
@@ -112,6 +114,13 @@ class Suspects:
         if crashes >= CRASHES_MAX:
             return self._too_many(record, now_s)
         return crashes > 0 and self._waits(intake, record, now_s)
+
+    def foretell(self, by: Foretell, record: Record, now_ns: int) -> FailureClass | tuple[str, SchemaRef] | None:
+        """Foretell what comes of a record, by what decodes it for that: it may die over it as well as take it up."""
+        if self.known.get(_position(record), 0) >= CRASHES_MAX:
+            return FailureClass.BUG
+        with self.noting(record):
+            return by(record, now_ns)
 
     def halts(self) -> list[Halt]:
         """Say that too many records kill workers, while an intake waits for that. May be called in any thread."""

@@ -8,6 +8,7 @@ import struct
 import pytest
 
 from pipeline.core.crashes import CRASHES_MAX, GIVEN_UP_MAX, Crashes
+from pipeline.core.switches import Switch
 from pipeline.model import GatePolicy, Record
 from pipeline.run import aside, consume, lookup, suspects
 from pipeline.run.asking import Asking
@@ -100,6 +101,20 @@ async def test_an_exception_leaves_its_record_to_blame(world, scene) -> None:
     await until(lambda: bool(world.errors))
     assert isinstance(world.errors.pop(), ZeroDivisionError)
     assert world.noted.blamed == (1, 0, 0)
+
+
+async def test_one_that_kills_when_the_brake_looks_ahead_is_to_blame_and_given_up_without_a_look(world, scene) -> None:
+    plan = world.process.reading.plans["in", REF]
+    world.process.reading.plans["in", REF] = type(plan)(lambda *_: 1 / 0, world.plans._envelope, {}, None)
+    scene.brake.obey(Switch("intake", "in", "paused", "somebody", "", 0))
+    post(scene, world, 1)
+    (record,) = scene.upcoming(10)
+    with pytest.raises(ZeroDivisionError):
+        scene.foretell(record, world.clock())
+    assert world.noted.blamed == (1, 0, 0)
+    assert world.noted.now == bytes(24)
+    died(world, 0, CRASHES_MAX)
+    assert scene.foretell(record, world.clock()) == "bug"
 
 
 async def test_a_suspect_over_which_an_exception_comes_did_not_survive(world, scene) -> None:
