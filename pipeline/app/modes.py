@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from pipeline.errors import ConfigError
+from pipeline.said import DAMAGED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +75,7 @@ def _at_mode(config: Config, message: str, hint: str) -> Problem:
 def _mode(content: bytes) -> object:
     try:
         return orjson.loads(content)["mode"]
-    except (ValueError, KeyError, TypeError):
+    except DAMAGED:
         return LIVE
 
 

@@ -6,10 +6,14 @@ that a worker died over a record counts it here, for the whole fleet; at CRASHES
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Final
 
 import orjson
+
+from pipeline import said
+from pipeline.said import DAMAGED, whole
 
 CRASHES_MAX: Final = 3
 """A record over which so many workers died is put on the dead topic, class `bug`, without being taken up again."""
@@ -20,6 +24,8 @@ KEPT_MS: Final = 3_600_000
 COUNT_MAX: Final = 1_000
 """What is believed of a count that somebody wrote."""
 _CRASH: Final = b"crash/"
+_KEY: Final = re.compile(_CRASH + rb"([A-Za-z0-9._-]{1,249})/(0|[1-9][0-9]{0,9})/(0|[1-9][0-9]{0,18})")
+"""What `key` writes, within Kafka's bounds: 249 characters, 32 and 64 bits. What else begins like that is damaged."""
 
 Position = tuple[str, int, int]
 """Topic, partition and offset of a consumed record."""
@@ -39,19 +45,17 @@ class Crashes:
         """Take one record; return whether it is about crashes, damaged or not."""
         if key is None or not key.startswith(_CRASH):
             return False
-        topic, _, place = key[len(_CRASH) :].decode("utf-8", "replace").partition("/")
-        partition, _, offset = place.partition("/")
-        if not (partition.isdecimal() and offset.isdecimal()):
+        position = _position(key)
+        if position is None:
             return True
-        position = topic, int(partition), int(offset)
         if content is None:
             self.suspects.pop(position, None)
             self._at_ms.pop(position, None)
             return True
         try:
             doc = orjson.loads(content)
-            crashes, at_ms = int(doc["crashes"]), int(datetime.fromisoformat(doc["at"]).timestamp() * 1_000)
-        except (ValueError, KeyError, TypeError, OverflowError):
+            crashes, at_ms = whole(doc["crashes"]), said.at_ms(doc["at"])
+        except DAMAGED:
             return True
         if 0 < crashes <= COUNT_MAX:
             self.suspects[position], self._at_ms[position] = crashes, at_ms
@@ -80,3 +84,8 @@ def key(position: Position) -> bytes:
     """Name the record about a position. A topic's name has no slash (Kafka allows letters, digits and . _ -)."""
     topic, partition, offset = position
     return b"%s%s/%d/%d" % (_CRASH, topic.encode(), partition, offset)
+
+
+def _position(key: bytes) -> Position | None:
+    found = _KEY.fullmatch(key)
+    return (found[1].decode(), int(found[2]), int(found[3])) if found is not None else None

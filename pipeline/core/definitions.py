@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from pipeline.model import value
+from pipeline.said import DAMAGED, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -120,6 +121,6 @@ def _read(content: bytes) -> Definition | None:
         return None
     try:
         found = orjson.loads(content)
-        return Definition(content, int(found["max_age_ms"]))
-    except (ValueError, KeyError, TypeError):
+        return Definition(content, whole(found["max_age_ms"]))
+    except DAMAGED:
         return None

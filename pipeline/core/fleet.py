@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from pipeline.model import value
+from pipeline.said import DAMAGED, at_ms, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -206,7 +206,7 @@ class Fleet:
     def _keep(self, name: str, content: bytes | None) -> None:
         try:
             kept = _ms(str(orjson.loads(content or b"")["last_good"]))
-        except (ValueError, KeyError, TypeError):
+        except DAMAGED:
             return
         self._good[name] = max(self._good.get(name, 0), kept)
 
@@ -234,36 +234,36 @@ def _parse(name: str, content: bytes) -> WorkerReport | None:
     try:
         doc = orjson.loads(content)
         return WorkerReport(
-            name, _ms(doc["at"]), str(doc["host"]), int(doc["pid"]), str(doc["version"]), int(doc["unsettled"]),
-            int(doc["oldest_ms"]), {role: tuple(map(str, places)) for role, places in doc["assigned"].items()},
+            name, _ms(doc["at"]), str(doc["host"]), whole(doc["pid"]), str(doc["version"]), whole(doc["unsettled"]),
+            whole(doc["oldest_ms"]), {role: tuple(map(str, places)) for role, places in doc["assigned"].items()},
             {destination: _lane(lane) for destination, lane in doc["lanes"].items()},
             tuple(_miss(*each) for each in doc.get("misses", ())),
-            {int(partition): int(offset) for partition, offset in doc.get("applied", {}).items()},
+            {whole(partition): whole(offset) for partition, offset in doc.get("applied", {}).items()},
             str(doc.get("config", "")), tuple(map(str, doc.get("refused", ()))),
             str(doc.get("mode", "live")),
-            tuple(HaltReport(str(what), int(since), str(why), int(look)) for what, since, why, look
+            tuple(HaltReport(str(what), whole(since), str(why), whole(look)) for what, since, why, look
                   in doc.get("halts", ())),
             tuple(_stuck(*each) for each in doc.get("stuck", ())),
         )  # fmt: skip
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except DAMAGED:
         return None
 
 
 def _lane(doc: Mapping[str, Any]) -> LaneReport:
     return LaneReport(
         str(doc["state"]), _ms(doc["since"]), _ms(doc["last_good"]), str(doc["class"]), str(doc["event"]),
-        int(doc["queued"]), int(doc["in_flight"]), int(doc["parked"]), int(doc.get("attempts", 0)),
-        int(doc.get("limit", 0)),
+        whole(doc["queued"]), whole(doc["in_flight"]), whole(doc["parked"]), whole(doc.get("attempts", 0)),
+        whole(doc.get("limit", 0)),
     )  # fmt: skip
 
 
 def _miss(kind: object, what: object, place: object, count: Any) -> Miss:
-    return Miss(str(kind), str(what), str(place), int(count))
+    return Miss(str(kind), str(what), str(place), whole(count))
 
 
 def _stuck(topic: object, partition: Any, held: Any, customers: Any) -> Stuck:
-    return Stuck(str(topic), int(partition), int(held), int(customers))
+    return Stuck(str(topic), whole(partition), whole(held), whole(customers))
 
 
 def _ms(text: str) -> int:
-    return int(datetime.fromisoformat(text).timestamp() * 1_000) if text else 0
+    return at_ms(text) if text else 0

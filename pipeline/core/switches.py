@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from pipeline.model import value
+from pipeline.said import DAMAGED, at_ms, rate, whole
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
@@ -135,11 +136,11 @@ class Switches:
             doc = orjson.loads(content)
             if verb in (_PAUSE, DISABLED):
                 scope, named = _place(verb, rest)
-                switch = Switch(scope, named, *_told(doc), _ms(doc["at"]))
+                switch = Switch(scope, named, *_told(doc), at_ms(doc["at"]))
                 self._switches[scope, named] = switch
                 return switch
             order = _order(verb, rest, doc, written_ms)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except DAMAGED:
             return None
         self._orders[name] = order
         return order
@@ -247,13 +248,9 @@ def _told(doc: Mapping[str, Any]) -> tuple[str, str, str]:
 
 def _order(verb: str, rest: str, doc: Mapping[str, Any], written_ms: int) -> Order:
     _, who, reason = _told(doc)
-    _ms(doc["at"])  # whole, or damaged
+    at_ms(doc["at"])  # whole, or damaged
     destination, _, given = rest.partition("/")
     return Order(
-        verb, destination, who, reason, written_ms, float(doc.get("rate", 0.0)), bool(doc.get("newest_first", False)),
-        int(doc.get("before_ms", 0)), int(given or 0),
+        verb, destination, who, reason, written_ms, rate(doc.get("rate", 0.0)), bool(doc.get("newest_first", False)),
+        whole(doc.get("before_ms", 0)), whole(given or 0),
     )  # fmt: skip
-
-
-def _ms(text: str) -> int:
-    return int(datetime.fromisoformat(text).timestamp() * 1_000)

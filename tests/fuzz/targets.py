@@ -28,11 +28,12 @@ from pipeline.core import (
     tracecontext,
     verdict,
 )
+from pipeline.core.crashes import COUNT_MAX, Crashes
 from pipeline.core.expressions import Flaw, Unknown, Variable, scan
 from pipeline.core.expressions.template import template
 from pipeline.core.fleet import Fleet
 from pipeline.core.identity import email, phone
-from pipeline.core.switches import Switches
+from pipeline.core.switches import DROP, RELEASE, RESET, Switches
 from pipeline.model import Answer, Undecodable
 from pipeline.receiver import signatures
 from pipeline.receiver.check import Check
@@ -132,22 +133,31 @@ def own_topics(content: bytes) -> None:
 
 KEYS: Final = (
     definitions.PREFIX + b"0" * definitions.HASH_DIGITS, b"worker/one", b"destination/crm", b"pause/destination/crm",
-    b"disabled/crm.upsert", b"release/crm/1", b"drop/crm/1",
+    b"disabled/crm.upsert", b"release/crm/1", b"drop/crm/1", b"reset/crm", b"crash/lifecycle.events/0/5",
+)  # fmt: skip
+BEGINS: Final = (
+    definitions.PREFIX, b"worker/", b"destination/", b"pause/", b"disabled/", b"release/", b"drop/", b"reset/",
+    b"crash/",
 )  # fmt: skip
 
 
 def control(content: bytes) -> None:
-    """A record of the control topic, under every kind of key."""
-    switches, fleet = Switches(), Fleet()
-    for key in KEYS:
-        switches.note(key, content, NOW_MS)
-        fleet.note(key, content)
+    """A record of the control topic, under every kind of key; and a first line as the rest of any key."""
+    switches, fleet, crashes = Switches(), Fleet(), Crashes()
+    rest, _, below = content.partition(b"\n")
+    for key, value in [(each, content) for each in KEYS] + [(each + rest, below) for each in BEGINS]:
+        switches.note(key, value, NOW_MS)
+        fleet.note(key, value)
+        crashes.note(key, value)
         known = definitions.Definitions({})
-        known.note(key, content, NOW_MS)
+        known.note(key, value, NOW_MS)
         list(known.due(NOW_MS))
     fleet.alive(NOW_MS)
     fleet.destinations(NOW_MS, ["crm"])
     switches.on()
+    for order in switches.orders(RELEASE, DROP, RESET):
+        assert 0.0 <= order.rate_per_s < float("inf")
+    assert all(0 < count <= COUNT_MAX for count in crashes.suspects.values())
 
 
 def answers(content: bytes) -> None:
