@@ -84,7 +84,7 @@ class Adaptive:
     def failed(self, *, throttled: bool) -> None:
         """Note any other attempt; `throttled`: it was refused with 429 or 503, or not answered in time."""
         self._left -= 1
-        if throttled and self._phase != _SETTLING:
+        if throttled and self._phase not in (_SETTLING, _HALVED):
             self._throttled += 1
             if self._throttled > THROTTLED * self._allowed + 1.0:
                 self._ceiling = self._allowed
@@ -142,6 +142,8 @@ class Adaptive:
     def _compare(self, mean_ms: float, *, wanted: bool) -> None:
         """Grow, stay, or halve to see whether the latency is our doing. A lane short of work says nothing."""
         self._ms = (self._ms + mean_ms) / 2
+        if self._allowed == 1.0:
+            self._base_ms = self._ms  # nothing of ours queues, and no half of it could tell
         ratio = self._ms / self._base_ms if self._base_ms else 1.0
         if ratio < 1.0:
             self._base_ms += (self._ms - self._base_ms) * SINK

@@ -131,6 +131,26 @@ def test_from_whatever_state_a_good_destination_gets_all_of_it_again(most, answe
     raise AssertionError(window.limit)
 
 
+def test_with_one_request_left_what_it_takes_is_what_there_is_to_compare_with() -> None:
+    window = Adaptive(64)
+    Loop(window, Receiver(10_000, lambda _random: RTT / 5)).run(100 * RTT)
+    while window.limit > 1:
+        window.failed(throttled=True)
+    loop = Loop(window, Receiver(10_000, steady))  # it comes back five times as slow: that is not our queue
+    loop.run(5_000 * RTT)
+    assert window.limit == 64
+
+
+def test_refusals_of_what_was_sent_before_a_check_halved_it_do_not_halve_it_again() -> None:
+    window = grown(64)
+    while window._phase != concurrency._HALVED:
+        window.answered(5 * RTT, wanted=True)
+    assert window.limit == 32
+    for _ in range(60):  # of the 64 that were under way
+        window.failed(throttled=True)
+    assert window.limit == 32
+
+
 def grown(most: int) -> Adaptive:
     loop = Loop(Adaptive(most), Receiver(10_000, steady))
     while loop.window.limit < most:
