@@ -56,8 +56,11 @@ def _of_step(old: Config, step: StepConfig, found: Difference) -> Iterator[str]:
         for file in (operation.request_schema, operation.response_schema):
             if file is not None:
                 yield from _named(found.contracts, "contract", file)
+    lookups = {change.path.split(".")[1] for change in found.hookline if change.path.startswith("lookups.")}
     for name in sorted(_tables(step)):
         yield from _named(found.tables, "table", name)
+        if name in lookups:
+            yield f"look-up {name} changed"
 
 
 def _tables(step: StepConfig) -> set[str]:

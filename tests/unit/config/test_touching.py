@@ -76,3 +76,16 @@ def test_other_branches_are_not_touched(tmp_path: pathlib.Path) -> None:
     change(folder / "destinations/helpdesk.yaml", "timeout: 5s", "timeout: 9s")
     touched = why(folder, "churn_risk")
     assert set(touched) == {("churn_risk", "score"), ("churn_risk", "ticket")}  # not help, which goes on beside it
+
+
+def test_a_look_up_touches_those_who_will_read_it(folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    lookups = "lookups: {ids: {topic: crm.ids, fields: {account: {at: /account, type: string, class: identifier}}}}\n"
+    main = folder / "hookline.yaml"
+    main.write_text(main.read_text() + lookups)
+    change(
+        folder / "journeys/trial_to_paid.yaml", "account: ${event.customer.ids.crm}", "account: ${tables.ids.account}"
+    )
+    before = side(pathlib.Path(shutil.copytree(folder, tmp_path / "before")))
+    change(main, "/account", "/id")
+    touched = reasons(before.config, difference(before, side(folder)))
+    assert touched == {(TRIAL, "stage"): ("look-up ids changed",)}
