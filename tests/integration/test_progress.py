@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from contextlib import suppress
 
 import pytest
@@ -10,10 +11,12 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from pipeline.adapters.kafka import starts
 from pipeline.adapters.kafka.place import log_ends, places
+from pipeline.adapters.kafka.source import KafkaSource
 from pipeline.core.progress import CHARS_MAX, Ignored, decode, encode, identity
 from pipeline.testing.receiver import Behaviour
 from tests.support.broker import Outgoing
 from tests.support.conditions import eventually
+from tests.support.inbox import Inbox
 from tests.support.system import System, event, step
 from tests.support.system import encode as event_bytes
 
@@ -327,3 +330,52 @@ async def test_a_log_ends_where_no_consumer_was_given_more(kafka, topic_factory,
     assert log_ends(plain, [(topic, 1)]) == {(topic, 1): 3}
     writer.commit_transaction(20)
     await eventually(lambda: log_ends(plain, [(topic, 1)]) == {(topic, 1): 5})
+
+
+@pytest.mark.timeout(180)
+async def test_an_own_log_that_is_cut_while_it_is_read_is_begun_anew_from_its_commit(kafka_private, unique) -> None:
+    """The client goes back to the new end without a word; those offsets were handed out, and would count as repeats."""
+    topic, group = kafka_private.create_topic(f"{unique}.own", partitions=2), unique
+    for _ in range(10):
+        kafka_private.produce(topic, [Outgoing(b"old", partition=partition) for partition in range(2)])
+    said = []
+    source = KafkaSource(
+        {"bootstrap.servers": kafka_private.bootstrap}, group, [topic], "retry", lambda _, what, **__: said.append(what)
+    )
+    inbox = Inbox(source)
+    await eventually(lambda: len(inbox.records) == 20, timeout_s=60)
+    place, _, _ = inbox.stored[topic, 0]
+    stored = encode(place, 2, [(3, 8)])
+    source.commit([(topic, 0, 2, stored), (topic, 1, 7, "")])
+    await eventually(lambda: kafka_private.committed(group, topic) == {0: (2, stored), 1: (7, "")})
+    kafka_private.kill()
+    for partition in range(2):
+        cut(kafka_private, topic, partition, 4)
+    await asyncio.to_thread(kafka_private.start)
+    inbox.records.clear()
+    new = [Outgoing(b"new", partition=partition) for partition in range(2)] * 8
+    await asyncio.to_thread(kafka_private.produce, topic, new)
+    await eventually(lambda: inbox.offsets(0)[-1:] == inbox.offsets(1)[-1:] == [11], timeout_s=90)
+    assert inbox.offsets(0) == list(range(2, 12)), "from the commit on, and what is new"
+    assert inbox.offsets(1) == list(range(4, 12)), "only what is new: the rest was finished"
+    assert inbox.starts == {(topic, 0): 2, (topic, 1): 4}
+    assert inbox.stored[topic, 0][1:] == (stored, 4), "so that nobody believes it"
+    assert {(each.partitions, each.lost) for each in inbox.revocations} == {(((topic, n),), True) for n in range(2)}
+    await eventually(lambda: kafka_private.committed(group, topic)[1] == (4, ""))
+    assert said.count("log_truncated") == 1
+    await source.stop()
+
+
+def cut(broker, topic, partition, offset) -> None:
+    """Take away what a dead broker's log has from an offset on, as a power cut does to what was not on disk yet."""
+    (folder,) = broker.folder.glob(f"**/{topic}-{partition}")
+    (log,) = folder.glob("*.log")
+    content, at = log.read_bytes(), 0
+    while at < len(content):
+        base, size = struct.unpack_from(">qi", content, at)
+        if base >= offset or size == 0:
+            break
+        at += 12 + size
+    log.write_bytes(content[:at])
+    for each in (*folder.glob("*.index"), *folder.glob("*.timeindex"), *folder.glob("*.snapshot")):
+        each.unlink()

@@ -28,7 +28,7 @@ from pipeline.adapters.kafka.backlog import Backlog
 from pipeline.adapters.kafka.grouped import grouped, refusal
 from pipeline.adapters.kafka.message import as_record
 from pipeline.adapters.kafka.requests import Requests
-from pipeline.adapters.kafka.starts import Starts
+from pipeline.adapters.kafka.starts import Cuts, Starts
 from pipeline.errors import BrokerError
 from pipeline.ports import Assigned, Fatal, Notice, Revoked
 
@@ -105,6 +105,7 @@ class KafkaSource:
         self._starts = Starts(plain, group, role, log, self._requests, self._stopping)
         # The rest belongs to the poll thread.
         self._owned: dict[_Key, int] = {}
+        self._cuts = None if role == "input" else Cuts()  # of the input the consumer says so
         self._changed: set[_Key] = set()
         self._paused: set[_Key] = set()
         self._all_paused = False
@@ -252,10 +253,26 @@ class KafkaSource:
                 # Gathered in the same call that (un)assigned the partition: which side of it cannot be told.
                 stale.add(key)
                 continue
+            if self._cuts is not None and self._cuts.found(key, message):
+                records = [each for each in records if (each.topic, each.partition) != key]
+                self._begin_anew(consumer, key, message.offset() or 0)
+                stale.add(key)
+                continue
             records.append(as_record(message))
         for key in stale & self._owned.keys():
             consumer.seek(TopicPartition(key[0], key[1], self._owned[key]))
         return records
+
+    def _begin_anew(self, consumer: Consumer, key: _Key, cut: int) -> None:
+        """Have a partition whose log was cut at an offset read from its commit, as if it were lost and came back."""
+        self._blocked = True
+        partition = TopicPartition(*key)
+        self._on_lost(consumer, [partition])
+        starts, stored = self._starts.ask(consumer, [partition], {key: cut})
+        assigned = self._note_starts(starts)  # and the caller seeks there
+        if not self._all_paused:
+            consumer.resume([partition])
+        self._post(Assigned(assigned, stored))
 
     def _judge(self, error: KafkaError) -> None:
         """Go on over what passes by itself; raise what the worker cannot go on with."""
@@ -303,24 +320,28 @@ class KafkaSource:
         self._blocked = True
         try:
             starts, stored = self._starts.ask(consumer, partitions)
-            assigned: list[tuple[str, int, int]] = []
-            for start in starts:
-                if start.error is not None:
-                    raise KafkaException(start.error)  # noqa: TRY301 - kept for the poll thread, like every other
-                key = (start.topic, start.partition)
-                assigned.append((start.topic, start.partition, start.offset if start.offset >= 0 else -1))
-                if start.offset < 0:
-                    start.offset = OFFSET_BEGINNING
-                elif self.role == "events":  # below what there is, it starts at what there is
-                    start.offset = max(start.offset - LOOK_BACK, 0)
-                self._owned[key] = start.offset
-                self._changed.add(key)
+            assigned = self._note_starts(starts)
             consumer.incremental_assign(starts)
             self._count_again = True
             self._commit_from_s = 0.0  # a commit the rebalance refused needs to wait no longer
-            self._post(Assigned(tuple(assigned), stored))
+            self._post(Assigned(assigned, stored))
         except BaseException as error:  # noqa: BLE001 - out of a callback it would silently drop records
             self._callback_error = error
+
+    def _note_starts(self, starts: list[TopicPartition]) -> tuple[tuple[str, int, int], ...]:
+        assigned: list[tuple[str, int, int]] = []
+        for start in starts:
+            if start.error is not None:
+                raise KafkaException(start.error)
+            key = (start.topic, start.partition)
+            assigned.append((start.topic, start.partition, start.offset if start.offset >= 0 else -1))
+            if start.offset < 0:
+                start.offset = OFFSET_BEGINNING
+            elif self.role == "events":  # below what there is, it starts at what there is
+                start.offset = max(start.offset - LOOK_BACK, 0)
+            self._owned[key] = start.offset
+            self._changed.add(key)
+        return tuple(assigned)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._blocked = True
@@ -351,6 +372,8 @@ class KafkaSource:
             self._paused.discard(key)
             self._changed.add(key)
         self._requests.forget(keys)
+        if self._cuts is not None:
+            self._cuts.forget(keys)
 
     def _on_error(self, error: KafkaError) -> None:
         self._log("warning", "broker_error", role=self.role, code=error.name())

@@ -15,9 +15,9 @@ from pipeline.adapters.kafka.place import log_ends, places
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from confluent_kafka import Consumer, TopicPartition
+    from confluent_kafka import Consumer, Message, TopicPartition
 
     from pipeline.adapters.kafka.requests import Requests
 
@@ -40,6 +40,30 @@ Stored = dict[_Key, tuple[bytes, str, int]]
 """As ports.Assigned.stored."""
 
 
+class Cuts:
+    """Notices that a log was cut while it is read, of what the client reads again without a word (`earliest`)."""
+
+    def __init__(self) -> None:
+        self._last: dict[_Key, tuple[int, int]] = {}  # the highest offset handed out, and its leader epoch
+
+    def found(self, key: _Key, message: Message) -> bool:
+        """Whether this record got the offset of one that was handed out before.
+
+        What is only read again is of no later leader than what came after it.
+        """
+        offset, epoch = message.offset() or 0, message.leader_epoch()
+        last = self._last.get(key)
+        if last is None or offset > last[0]:
+            self._last[key] = (offset, -1 if epoch is None else epoch)
+            return False
+        return epoch is not None and epoch > last[1] >= 0
+
+    def forget(self, keys: Iterable[_Key]) -> None:
+        """Start over with these partitions."""
+        for key in keys:
+            self._last.pop(key, None)
+
+
 class Starts:
     """Of one source; called in its poll thread."""
 
@@ -60,8 +84,13 @@ class Starts:
         self._requests = requests
         self._stopping = stopping
 
-    def ask(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> tuple[list[TopicPartition], Stored]:
-        """Return where to start, and what ports.Assigned tells of it. Raises KafkaException if there is no answer."""
+    def ask(
+        self, consumer: Consumer, partitions: Sequence[TopicPartition], cut: Mapping[_Key, int] | None = None
+    ) -> tuple[list[TopicPartition], Stored]:
+        """Return where to start, and what ports.Assigned tells of it. Raises KafkaException if there is no answer.
+
+        `cut`: of logs that are known to have been cut, the offset of the first new record.
+        """
         if not partitions:
             return [], {}
         until_s = time.monotonic() + ASSIGN_S
@@ -69,6 +98,7 @@ class Starts:
         notes = {(each.topic, each.partition): each.metadata or "" for each in starts}
         bound = self._places(notes, until_s)
         ends = self._ends(notes, {key for key in bound if notes[key]}, until_s)
+        ends |= cut or {}
         for start in starts:
             self._look_beyond(start, ends.get((start.topic, start.partition), -1))
         return starts, {key: (place, notes[key], ends.get(key, -1)) for key, place in bound.items()}
