@@ -49,7 +49,8 @@ def refusal(error: KafkaError, settings: Mapping[str, object], role: str, topics
     if code == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - the client's public name for it
         return (
             f"the committed offset of {', '.join(topics)} no longer exists on the broker (retention deleted "
-            "it, the topic was made anew, or its log lost what was newest); choose a new start with kafka-consumer-groups --reset-offsets"
+            "it, the topic was made anew, or its log lost what was newest); choose a new start with "
+            "kafka-consumer-groups --reset-offsets"
         )
     # As a message a fatal error is not marked as one, and what is handed out after it is nothing, for ever.
     fatal = error.fatal() or code == KafkaError._FATAL  # noqa: SLF001 - as above
