@@ -5,17 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pipeline.core.offsets import Tracker
     from pipeline.model import Record
 
 HELD_RECORDS: Final = 1_000
 """Records held per partition before fetching it pauses; of a log with those under way."""
 HELD_BYTES: Final = 1_048_576
-"""Bytes held per partition before fetching it pauses. Not shared: what waits six hours would stop what waits 10 s."""
+"""Bytes held per partition, headers included, before fetching it pauses.
+
+Not shared: what waits six hours would stop what waits 10 s.
+"""
 NO_ROOM_S: Final = 0.01
 """How soon is looked again when there was no room for all that may go."""
 AT_MOST_S: Final = 1.0
 """Never more than that is waited at once: the wall clock may be set meanwhile."""
+
+
+def header_bytes(headers: Iterable[tuple[str, bytes | None]]) -> int:
+    """Return how many bytes headers count as: a producer's may be larger than the event, and so may a run's state."""
+    return sum(len(name) + len(content or b"") for name, content in headers)
 
 
 class Holder(Protocol):

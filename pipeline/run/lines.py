@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
 from pipeline.core.offsets import Tracker
+from pipeline.run.holder import header_bytes
 from pipeline.run.past import Past
 
 if TYPE_CHECKING:
@@ -101,4 +102,5 @@ class Log:
 
 def weight(record: Record) -> int:
     """Return how many bytes a record that is held counts as."""
-    return len(record.value or b"") + len(record.key or b"") + 300  # the objects around them
+    objects = 300  # around them
+    return len(record.value or b"") + len(record.key or b"") + header_bytes(record.headers) + objects

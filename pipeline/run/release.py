@@ -21,7 +21,7 @@ from heapq import nsmallest
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from pipeline.run.holder import AT_MOST_S, HELD_BYTES, HELD_RECORDS, NO_ROOM_S
+from pipeline.run.holder import AT_MOST_S, HELD_BYTES, HELD_RECORDS, NO_ROOM_S, header_bytes
 from pipeline.run.orders import EARLY_S, Awaited, Orders
 
 if TYPE_CHECKING:
@@ -236,4 +236,5 @@ class Release:
 
 
 def _size(record: Record) -> int:
-    return len(record.value or b"") + len(record.key or b"") + 200  # the object around them
+    objects = 200  # around them
+    return len(record.value or b"") + len(record.key or b"") + header_bytes(record.headers) + objects

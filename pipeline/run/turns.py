@@ -191,7 +191,9 @@ class Turns:
             self._away(log, weight(record))
             log.tracker.close(record.offset)
             return
-        entry = Entry(log, log.past.newest(record), record.key or b"", weight(record))
+        newest = log.past.newest(record)
+        entry = Entry(log, newest, record.key or b"", weight(newest))
+        log.bytes += entry.size - weight(record)
         line = log.lines.setdefault(entry.customer, deque())
         line.append(entry)
         if len(line) == 1:
@@ -242,6 +244,9 @@ class Turns:
             return
         if entry is not None:
             entry.record = in_state(entry.record, state, self._clock() // 1_000_000)
+            size = weight(entry.record)
+            entry.log.bytes += size - entry.size
+            entry.size = size
         self._write(tracker, offset, [(STATE_HEADER, state)], acked)
 
     def _log_of(self, tracker: TurnTracker) -> Log | None:

@@ -186,3 +186,10 @@ def test_what_lies_beyond_the_end_of_its_log_is_ignored_whole() -> None:
         assert within(runs, end) == Ignored("truncated")
     assert within(runs, -1) == Ignored("unchecked")
     assert within((), 0) == within((), -1) == ()
+
+
+@pytest.mark.parametrize("every", [2, 50, 1_000, 14_000])
+def test_700_positions_that_wait_fit_scattered_over_ten_million(every) -> None:
+    """What customers may be stuck with before their partition waits: docs/howto/keep-order.md."""
+    runs = [(number * every + 1, (number + 1) * every) for number in range(700)]
+    assert worst_bytes(0, runs, 700 * every) <= payload_bytes(CHARS_MAX)

@@ -57,3 +57,4 @@ def test_a_partition_without_a_commit_is_looked_into_from_its_beginning() -> Non
 
 def test_bytes_are_counted_with_what_is_around_them() -> None:
     assert weight(Record("log", 0, 0, b"k", b"value", (), 0)) == 306
+    assert weight(Record("log", 0, 0, b"k", b"value", (("name", b"content"), ("none", None)), 0)) == 321

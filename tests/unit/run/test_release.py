@@ -82,6 +82,8 @@ async def test_bytes_are_bounded_for_each_partition_by_itself() -> None:
     release.hold([Record("r.1m", 0, offset, None, big, (), 1_000_000) for offset in range(2)])
     release.hold([Record("r.10s", 0, 0, None, big, (), 1_000_000)])
     assert source.paused == {("r.1m", 0)}  # what waits long does not stop what waits briefly
+    release.hold([Record("r.10s", 1, 0, None, big, (("large", big),), 1_000_000)])
+    assert source.paused == {("r.1m", 0), ("r.10s", 1)}, "a header is held, too"
     release.forget(("r.1m", 0))
     release.hold([Record("r.1m", 0, 0, None, big, (), 1_000_000)])
     assert release.count(("r.1m", 0)) == 1

@@ -210,6 +210,33 @@ async def test_bytes_are_bounded_too(log) -> None:
     owner.end()
 
 
+async def test_the_state_of_a_run_that_waits_is_counted_and_so_are_a_producers_headers(log) -> None:
+    kib = 1 << 10
+    for number in range(17):
+        log.event(f"c-{number}", number)
+    log.append(b"other", b"v", ((runstate.STATE_HEADER, state(17)), ("large", bytes(turns_module.HELD_BYTES))))
+    owner = Owner(log)
+    await owner.fetch()
+    assert owner.source.paused, "one header alone is as much as the bound"
+    owner.over(17)
+    log.ack()
+    assert not owner.source.paused
+    waits = state(0, hop=2, step="s" * 62 * kib)
+    for number in range(17):
+        owner.rest(number, log.clock() // 1_000_000 + 1_000, waits)
+    log.ack()
+    log.event("next", 18)
+    await owner.fetch()
+    assert owner.source.paused, "17 states of 62 KiB"
+    log.clock.advance(1_000)
+    await owner.go()
+    for each in {each.offset for each in owner.started} - {17}:
+        owner.over(each)
+    log.ack()
+    assert not owner.source.paused
+    owner.end()
+
+
 async def test_a_partition_that_is_given_up_starts_nothing_and_keeps_what_its_runs_got_to(log) -> None:
     log.event("a", 0)
     log.event("a", 1)
