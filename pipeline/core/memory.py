@@ -203,6 +203,10 @@ class Shelf:
                     return False, []
                 del rows[index]
                 break
+        else:
+            if len(rows) < ENTRIES_MAX:
+                self._add(customer, entry)
+                return True, []
         rows.append(entry)
         gone = []
         while len(rows) > ENTRIES_MAX:
@@ -264,6 +268,12 @@ class Shelf:
         packed = b"".join(map(self._pack, rows))
         self._of[customer] = packed
         self.bytes += len(customer) + len(packed)
+
+    def _add(self, customer: bytes, entry: Row) -> None:
+        """Put one more entry behind a customer's: the others stay packed."""
+        before, packed = self._of.get(customer), self._pack(entry)
+        self._of[customer] = packed if before is None else before + packed
+        self.bytes += len(packed) + (len(customer) if before is None else 0)
 
     def _pack(self, entry: Row) -> bytes:
         mark_length, mark = _raw(entry.mark)

@@ -110,6 +110,20 @@ def test_a_customer_has_so_many_entries_and_the_one_that_ends_first_goes() -> No
     assert len(shelf.of("c").contacts) == memory.ENTRIES_MAX
 
 
+def test_an_entry_more_leaves_a_customers_others_as_they_were() -> None:
+    shelf, again = Shelf(), Shelf()
+    made = [memory.row(Happened(each, "", 1, "e"), 1, 10) for each in ("a", "b", "c")]
+    for row in made:
+        assert shelf.put("c", row) == (True, [])
+        assert again.put("c", row) == (True, [])
+        assert shelf.put("c", row) == (False, [])
+    later = memory.row(Happened("a", "", 2, "f"), 2, 10)
+    assert shelf.put("c", later) == (True, [])  # in the place of the first: all are packed anew
+    assert [each.event for each in again.of("c").happened] == ["a", "b", "c"]
+    assert [(each.event, each.id) for each in shelf.of("c").happened] == [("b", "e"), ("c", "e"), ("a", "f")]
+    assert shelf.bytes == again.bytes
+
+
 def test_what_has_ended_is_forgotten() -> None:
     shelf = Shelf()
     for name, until_ms in (("a", 10), ("b", 11)):
