@@ -23,11 +23,13 @@ INPUT_S = 10
 RSS_MB = 600
 """The interpreter and all of Hookline take 150; an input must not take much more."""
 INPUT_BYTES_MAX = 4_096
+FOLDER_BYTES_MAX = 32_768
+"""Of an input that stands for many files."""
 GRACE_S = 60
 CORPUS = Path(__file__).parent / "corpus"
 NAMES = (
     "avro", "avro_nested", "framing", "headers", "commit_metadata", "run_state", "own_topics", "control", "answers",
-    "yaml", "cel", "webhook", "identifiers",
+    "yaml", "folder", "cel", "webhook", "identifiers",
 )  # fmt: skip
 
 
@@ -39,7 +41,7 @@ def fuzz(name: str, seconds: int) -> str:
         f"-max_total_time={seconds}",
         f"-timeout={INPUT_S}",
         f"-rss_limit_mb={RSS_MB}",
-        f"-max_len={INPUT_BYTES_MAX}",
+        f"-max_len={FOLDER_BYTES_MAX if name == 'folder' else INPUT_BYTES_MAX}",
     ]
     argv = [sys.executable, "-m", "tests.fuzz.one", name, str(kept), str(CORPUS / name), *limits]
     argv += [f"-artifact_prefix={kept}/", "-verbosity=0", "-print_final_stats=1"]

@@ -6,13 +6,20 @@ A target that returns is content. It fails by raising, by taking longer than `IN
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
+import re
+import tempfile
 import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import fastavro
 
+from pipeline.config import compile  # noqa: A004 - the word of the command line
+from pipeline.config.load import examine, load
 from pipeline.config.places import Places
 from pipeline.config.yaml import parse
 from pipeline.core import (
@@ -34,6 +41,7 @@ from pipeline.core.expressions.template import template
 from pipeline.core.fleet import Fleet
 from pipeline.core.identity import email, phone
 from pipeline.core.switches import DROP, RELEASE, RESET, Switches
+from pipeline.errors import ConfigError
 from pipeline.model import Answer, Undecodable
 from pipeline.receiver import signatures
 from pipeline.receiver.check import Check
@@ -179,6 +187,33 @@ def yaml(content: bytes) -> None:
         str(problem)
 
 
+_FILE: Final = re.compile(rb"(?:^|\n)--- ([^\n]*)\n")
+_NAME: Final = re.compile(r"(?!\.{1,2}(?:/|$))[^/\0]{1,60}(?:/(?!\.{1,2}(?:/|$))[^/\0]{1,60}){0,2}")
+
+
+def folder(content: bytes) -> None:
+    """A whole configuration: files, each under a line `--- PATH`. What is wrong is told; else it compiles, or says why.
+
+    As `load` reads it, and as `validate` does, which goes on with what is left.
+    """
+    _, *parts = _FILE.split(content)
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place)
+        for name, body in zip(map(os.fsdecode, parts[::2]), parts[1::2], strict=True):
+            if _NAME.fullmatch(name):
+                with contextlib.suppress(OSError):  # a file that is a folder elsewhere, a name no file can have
+                    (root / name).parent.mkdir(parents=True, exist_ok=True)
+                    (root / name).write_bytes(body)
+        try:
+            assert all(map(str, compile.check(load(root, None))))
+        except ConfigError as error:
+            told = error.problems
+            made, problems = examine(root, None)
+            assert told == problems != ()
+            if made is not None:
+                assert all(map(str, compile.check(made)))
+
+
 def _scope(names: tuple[str, ...]) -> Variable | Unknown | None:
     if names[0] != "event":
         return None
@@ -229,5 +264,5 @@ def identifiers(content: bytes) -> None:
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "avro": _avro(LIFECYCLE), "avro_nested": _avro(NESTED), "framing": framing, "headers": headers,
     "commit_metadata": commit_metadata, "run_state": run_state, "own_topics": own_topics, "control": control,
-    "answers": answers, "yaml": yaml, "cel": cel, "webhook": webhook, "identifiers": identifiers,
+    "answers": answers, "yaml": yaml, "folder": folder, "cel": cel, "webhook": webhook, "identifiers": identifiers,
 }  # fmt: skip
