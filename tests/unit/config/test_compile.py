@@ -122,6 +122,21 @@ def test_a_producer_may_evolve(orders):
     assert taken(plan, placed(newer, **given))[0].id == "7:placed"
 
 
+def test_a_condition_that_does_not_fit_the_writers_schema_errs_whatever_else_it_asks(orders):
+    plan = compiled(orders, {}).plan("shop.orders", PLACED)
+    [route] = plan.routes["purchase.completed"]
+    assert [each.path for each in route.asks] == ["event.properties.total", "event.properties.state"]
+    # Without a reader schema it may be right; a writer whose `total` is a time shows that it is not.
+    fields = [each for each in PLACED["fields"] if each["name"] != "total"]
+    total = {"name": "total", "type": {"type": "long", "logicalType": "timestamp-millis"}}
+    other = PLACED | {"fields": [*fields, total]}
+    plan = compiled(orders, {}).plan("shop.orders", other)
+    [route] = plan.routes["purchase.completed"]
+    assert route.asks == ()
+    datum = taken(plan, placed(other, state="open", total=NOW))[1]
+    assert routes.match(plan.routes["purchase.completed"], datum, NOW) == [(route, SkipReason.CONDITION_ERROR)]
+
+
 def test_other_topics_and_records_are_unmapped(orders):
     made = compiled(orders)
     assert made.plan("elsewhere", PLACED) is None

@@ -353,6 +353,7 @@ def test_a_text_is_compared_to_its_end_though_cels_binding_ends_it_at_a_nul():
         ("event.total >= 20.0", {"total": 20.0}, False),
         ("event.total >= 20.0", {"total": 20}, True),
         ("event.count > 1", {"count": 2**63}, True),
+        ("event.count > 1 && has(event.name)", {"count": 2**63, "name": "open"}, True),
         ("event.any > 1", {"any": True}, True),
         ("event.gift && has(event.name)", {"gift": True}, False),
         ("event.gift", {"gift": 1}, True),
