@@ -13,7 +13,9 @@ import pytest
 from aiohttp import web
 
 from pipeline.adapters.kafka.logs import Logs
+from pipeline.core.runstate import log_partition
 from pipeline.errors import BrokerError
+from pipeline.run.holder import HELD_RECORDS
 from tests.support.conditions import eventually
 from tests.support.system import event, step
 
@@ -143,23 +145,32 @@ async def test_nobody_is_overtaken_over_failures_kill_9_and_rebalances(ordered, 
 
 
 OTHERS = 1_000
+STUCK, STUCK_EACH = ("stuck", "held-up"), 600
+"""Each in a partition of its own: all in all more than one holds."""
+WAITING = len(STUCK) * STUCK_EACH
 
 
 @pytest.mark.timeout(240)
-async def test_one_stuck_customer_holds_nobody_else_back_and_goes_on_in_order(ordered, endpoint):
+async def test_stuck_customers_hold_nobody_else_back_and_go_on_in_order(ordered, endpoint):
+    assert len({log_partition(each, ordered.partitions) for each in STUCK}) == 2
+    assert STUCK_EACH < HELD_RECORDS < WAITING
     mended: list[bool] = []
-    endpoint.answer = lambda customer, *_: 503 if customer == "stuck" and not mended else 204
+
+    def tried() -> int:
+        return min(len(endpoint.came[f"upsert {each}"]) for each in STUCK)
+
+    endpoint.answer = lambda customer, *_: 503 if customer in STUCK and not mended else 204
     await asyncio.to_thread(ordered.prepare)
     worker = await running(ordered)
-    await asyncio.to_thread(ordered.feed, [of("stuck", number) for number in range(30)])
-    await eventually(lambda: len(endpoint.came["upsert stuck"]) >= 2, READY_S, "it is stuck")
+    await asyncio.to_thread(ordered.feed, [of(each, number) for number in range(STUCK_EACH) for each in STUCK])
+    await eventually(lambda: tried() >= 2, READY_S, "they are stuck")
     await asyncio.to_thread(ordered.feed, [of(f"c-{number % 500}", number) for number in range(OTHERS)])
     await eventually(lambda: endpoint.taken() == OTHERS, SETTLE_S, "all others were taken")
     worker.send(signal.SIGKILL)
     again = await running(ordered)
-    more = len(endpoint.came["upsert stuck"])
-    await eventually(lambda: len(endpoint.came["upsert stuck"]) > more, SETTLE_S, "another worker goes on with it")
-    assert {number for number, _ in endpoint.came["upsert stuck"]} == {0}
+    more = tried()
+    await eventually(lambda: tried() > more, SETTLE_S, "another worker goes on with them")
+    assert {number for each in STUCK for number, _ in endpoint.came[f"upsert {each}"]} == {0}
 
     async def waiting() -> dict[str, int]:
         listed = json.loads((await asyncio.to_thread(ordered.run, "waiting", "list", "--json")).stdout)
@@ -167,23 +178,23 @@ async def test_one_stuck_customer_holds_nobody_else_back_and_goes_on_in_order(or
         return {each["class"]: each["count"] for each in listed["groups"]}
 
     async def both() -> bool:  # while an attempt is under way it is not listed
-        return await waiting() == {"server_error": 1, "turn": 29}
+        return await waiting() == {"server_error": len(STUCK), "turn": WAITING - len(STUCK)}
 
-    await eventually(both, READY_S, "one waits for a retry and the others for their turn")
+    await eventually(both, READY_S, "the first ones wait for a retry and the others for their turn")
     seen = json.loads((await asyncio.to_thread(ordered.run, "status", "--json")).stdout)
     (tier,) = [each for each in seen["retry"] if "ordered" in each["topic"]]
-    assert (tier["waiting"], tier["destinations"]) == (30, {"crm": 30})
+    assert (tier["waiting"], tier["destinations"]) == (WAITING, {"crm": WAITING})
     shown = (await asyncio.to_thread(ordered.run, "status")).stdout
     assert "ordered.welcome" in shown
     report = await asyncio.to_thread(ordered.account)
-    assert (report["waiting"], report["stranded_count"], report["overdue_count"]) == (30, 0, 0)
+    assert (report["waiting"], report["stranded_count"], report["overdue_count"]) == (WAITING, 0, 0)
 
     mended.append(True)
     await asyncio.to_thread(ordered.run, "waiting", "release", "--destination", "crm", "--reason", "mended")
-    await eventually(lambda: endpoint.taken() == OTHERS + 30, SETTLE_S, "the stuck one goes on")
+    await eventually(lambda: endpoint.taken() == OTHERS + WAITING, SETTLE_S, "the stuck ones go on")
     assert endpoint.overtaken() == {}
     await eventually(ordered.settled, SETTLE_S, "all is settled")
-    assert (await asyncio.to_thread(ordered.account))["deliveries"] == {"delivered": OTHERS + 30}
+    assert (await asyncio.to_thread(ordered.account))["deliveries"] == {"delivered": OTHERS + WAITING}
     again.send(signal.SIGTERM)
     assert await asyncio.to_thread(again.wait, READY_S) == 0
 
