@@ -130,6 +130,27 @@ async def test_a_customer_is_contacted_no_more_often_than_a_cap_allows(system, r
     assert system.account()["balanced"] is True
 
 
+async def test_two_journeys_of_one_event_do_not_contact_together_what_one_may_alone(system, receiver) -> None:
+    system.destination("crm", receiver.url)
+    for name in ("welcome", "second"):
+        system.journey(name, step("crm", "crm.upsert", reaches="email"))
+    system.hookline = {"caps": [{"category": "service", "channel": "email", "max": 1, "per": "7d"}]}
+    system.prepare()
+    system.worker()
+    system.worker()
+    sent = [event(number) for number in range(1, 9)]
+    system.feed(sent)
+    await eventually(
+        lambda: [row.outcome == "retrying" for row in system.final().values()] == [False] * 2 * len(sent), timeout_s=60
+    )
+    ends = [sorted((row.outcome, row.reason) for row in system.final().values() if row.event_id == each["id"])
+            for each in sent]  # fmt: skip
+    assert ends == [[("delivered", ""), ("skipped", "cap")]] * len(sent)
+    await eventually(system.settled)
+    assert receiver.accepted() == len(sent)
+    assert system.account()["balanced"] is True
+
+
 async def test_who_is_erased_is_forgotten_here_too(system, receiver) -> None:
     system.destination("crm", receiver.url)
     system.journey("welcome", step("crm", "crm.upsert"), trigger=ONCE)
