@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pipeline.model import GatePolicy, Once, Plan, Route
 from pipeline.run.asking import Asking
 from pipeline.run.memory import Recall
@@ -27,6 +29,25 @@ async def test_an_event_waits_until_what_is_remembered_was_read(world, made) -> 
     await process.read(Unread(0))
     assert take(world, process, "hello") is None
     process.gone("in", 0)
+    await recall.stop()
+
+
+@pytest.mark.parametrize("status", ["shadow", "dry"])
+async def test_a_journey_that_sends_nothing_takes_keys_too(world, made, status) -> None:
+    recall = Recall(FakeFollower(world.clock), "g.memory", world.producer, world.clock, world.telemetry.log)
+    once = Once(lambda datum, _now: datum, DAY)
+    route = Route("welcome", "h", DAY, None, (step(),), shares="welcome", once=once, status=status)
+    process = Process(
+        lambda *_: Plan(made.plans._read, made.plans._envelope, {"signup": (route,)}), world.lanes, world.settlement,
+        world.telemetry, Asking(GatePolicy(DAY)), recall=recall,
+    )  # fmt: skip
+    process.learn("in", REF, "known")
+    process.assigned("in", 0)
+    await process.read(Unread(0))
+    for _ in range(2):
+        assert take(world, process, "hello") is None
+    await until(lambda: world.tracker.watermark() == 2)
+    assert [(row.outcome.value, row.reason) for row in world.outcomes()] == [("skipped", status), ("skipped", "once")]
     await recall.stop()
 
 
