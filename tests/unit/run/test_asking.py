@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from pipeline.known import TABLE_STALE
-from pipeline.model import NOTHING, ConsentSaid, GatePolicy, Hold, Known, Memory, SkipReason
+from pipeline.known import CAP, TABLE_STALE
+from pipeline.model import NOTHING, Cap, ConsentSaid, Contact, GatePolicy, Hold, Known, Memory, SkipReason
 from pipeline.run.asking import GATE_FRESH_NS, Asking
 from pipeline.testing.fakes import FakeMemories, FakeTables
 from tests.unit.run.conftest import DAY, step
@@ -82,3 +82,18 @@ def test_past_its_deadline_a_delivery_may_not_go_and_until_then_the_answer_is_fr
     assert asking.again(delivery, world.clock()) is None
     world.clock.advance(1)
     assert asking.again(delivery, world.clock()) is SkipReason.EXPIRED
+
+
+def test_asked_again_a_delivery_gives_its_place_up_if_another_worker_filled_the_cap_beside_it(world) -> None:
+    memories = FakeMemories()
+    asking = Asking(GatePolicy(DAY), None, memories)
+    mails = dataclasses.replace(step(), reaches="email", caps=(Cap("", "email", 2, DAY),))
+    first, second = (world.deliveries(mails)[0] for _ in range(2))
+    now_ms = world.clock() // 1_000_000
+    assert [asking.again(each, world.clock()) for each in (first, second)] == [None, None]
+    memories.of["customer-7"] = Memory(contacts=(Contact("", "email", now_ms, "elsewhere"),))
+    gate = asking.again(first, world.clock())
+    assert isinstance(gate, Hold)
+    assert gate.why == CAP
+    assert asking.again(second, world.clock()) is None
+    assert len(asking.underway) == 1

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.model import Answer, Broken, Cap, Contact, FailureClass, Memory, Refused
 from tests.support.gated import Gated
-from tests.unit.run.conftest import DAY, step, until
+from tests.unit.run.conftest import DAY, retry_record, step, until
 
 
 def reaching(name, **over):
@@ -87,6 +87,17 @@ async def test_what_goes_to_a_retry_tier_gives_its_place_up_and_asks_anew(world)
     gated.resume(gated.handed_over()[0])
     assert (await gated.by_step(3))["a"] == ("skipped", "cap")
     await gated.at_rest()
+
+
+async def test_what_comes_back_from_a_retry_tier_waits_for_what_is_under_way(world) -> None:
+    gated = Remembering(world, reaching("a"))
+    gated.answers["a"] = None
+    gated.take()
+    await until(lambda: gated.endpoint.requests)
+    gated.resume(retry_record(world, {"a": (1, 0)}))
+    assert await gated.ended() == [("retrying", "cap", 1)]
+    assert len(gated.asking.underway) == 1
+    world.lanes["crm"].abort(lambda _: True)
 
 
 async def test_one_whose_answer_breaks_its_contract_reached_the_customer_all_the_same(world) -> None:
