@@ -111,7 +111,7 @@ class Folders:
             return json.loads(path.read_bytes())
         except json.JSONDecodeError as error:
             self._problems.append(Problem(_shown(path), error.lineno, error.colno, "", f"is not JSON: {error.msg}"))
-        except (OSError, UnicodeDecodeError, RecursionError) as error:
+        except (OSError, ValueError, RecursionError) as error:  # no UTF-8; a number or a nesting without end
             self._problem(path, f"cannot be read: {type(error).__name__}")
         return None
 
@@ -203,7 +203,7 @@ class Registry:
             return Unknown("schema is not of type AVRO")
         try:
             return Found(decode.inline(json.loads(answer.schema_str or ""), known))
-        except (json.JSONDecodeError, decode.SchemaError):
+        except (ValueError, RecursionError, decode.SchemaError):
             return Unknown("schema is not Avro")
 
 

@@ -234,6 +234,8 @@ class JourneyCompiler:
     def _mapping(self, given: Any, spot: Spot, scope: Scope) -> payload.Constant | payload.Build:
         entries = []
         for name, part in given.items():
+            if not isinstance(name, str):
+                continue  # config/payloads says so
             bare = name.removesuffix("?")
             below = spot.below(name, f"{spot.field}.{bare}" if spot.field else bare)
             entries.append((bare, name.endswith("?"), self._part(part, below, scope)))
@@ -266,6 +268,8 @@ class JourneyCompiler:
 
     def _each(self, given: Any, spot: Spot, scope: Scope) -> payload.Constant | payload.Build:
         text, field = given["each"], spot.field
+        if not isinstance(text, str) or "as" not in given or "item" not in given:
+            return payload.refused(field)  # config/payloads says so
         at = spot.below("each", field)
         made = expressions.expression(text, scope)
         if isinstance(made, tuple):

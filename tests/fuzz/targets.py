@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final
 
 import fastavro
 
-from pipeline.config import compile  # noqa: A004 - the word of the command line
-from pipeline.config.load import examine, load
+from pipeline.app.check import checked
+from pipeline.config.load import load
 from pipeline.config.places import Places
 from pipeline.config.yaml import parse
 from pipeline.core import (
@@ -192,9 +192,9 @@ _NAME: Final = re.compile(r"(?!\.{1,2}(?:/|$))[^/\0]{1,60}(?:/(?!\.{1,2}(?:/|$))
 
 
 def folder(content: bytes) -> None:
-    """A whole configuration: files, each under a line `--- PATH`. What is wrong is told; else it compiles, or says why.
+    """A whole configuration: files, each under a line `--- PATH`, as `run` loads it, and as `validate` looks for more.
 
-    As `load` reads it, and as `validate` does, which goes on with what is left.
+    What is wrong with it is told, whatever else is.
     """
     _, *parts = _FILE.split(content)
     with tempfile.TemporaryDirectory() as place:
@@ -204,14 +204,11 @@ def folder(content: bytes) -> None:
                 with contextlib.suppress(OSError):  # a file that is a folder elsewhere, a name no file can have
                     (root / name).parent.mkdir(parents=True, exist_ok=True)
                     (root / name).write_bytes(body)
-        try:
-            assert all(map(str, compile.check(load(root, None))))
-        except ConfigError as error:
-            told = error.problems
-            made, problems = examine(root, None)
-            assert told == problems != ()
-            if made is not None:
-                assert all(map(str, compile.check(made)))
+        with contextlib.suppress(ConfigError):
+            assert load(root, None).group
+        config, problems = checked(root, None)
+        assert (config is None) == bool(problems)
+        assert all(map(str, problems))
 
 
 def _scope(names: tuple[str, ...]) -> Variable | Unknown | None:

@@ -26,12 +26,32 @@ def parse(schema: Any) -> tuple[Any, dict[str, Any]]:
     """Return the schema with full names, and its named types by full name. Raises SchemaError."""
     named: dict[str, Any] = {}
     try:
+        _sound(schema)
         # A copy: fastavro leaves a mark in what it parsed, and then trusts the mark.
         return avro.parse_schema(_copy(schema, strip_logical=False), named_schemas=named), named
     except RecursionError:
         raise SchemaError("nested too deep") from None
     except Exception as error:  # fastavro raises its own, KeyError, TypeError, AttributeError for bad schemas
         raise SchemaError(f"not an Avro schema: {type(error).__name__}") from error
+
+
+def _sound(schema: Any) -> None:
+    """Raise for what fastavro takes and readers cannot: names that are no text, or no Unicode, a union in a union."""
+    if isinstance(schema, list):
+        for branch in schema:
+            if isinstance(branch, list):
+                raise TypeError
+            _sound(branch)
+    elif isinstance(schema, dict):
+        for symbol in schema.get("symbols", ()) if schema.get("type") == "enum" else ():
+            str.encode(symbol)
+        for field in schema["fields"] if isinstance(schema.get("fields"), list) else ():
+            str.encode(field["name"])
+            _sound(field)
+        for name in ("name", "namespace") if schema.get("type") in _NAMED else ():
+            str.encode(schema.get(name) or "")
+        for key in _NESTED:
+            _sound(schema.get(key))
 
 
 def strip(schema: Any) -> Any:

@@ -362,3 +362,21 @@ def test_the_encoder_names_no_values() -> None:
     with pytest.raises(ValueError, match="does not fit") as caught:
         decode.encode(LIFECYCLE)({**EVENT, "time": "ann@example.org"})
     assert "ann@" not in str(caught.value)
+
+
+def _with(field: object) -> dict[str, Any]:
+    return {"type": "record", "name": "R", "fields": [{"name": "a", "type": "string"}, field]}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        _with({"name": 0.5, "type": "string"}), _with({"name": [], "type": "string"}), _with({"type": "string"}),
+        _with({"name": "b\ud800", "type": "string"}), _with({"name": "b", "type": ["null", ["string"]]}),
+        _with({"name": "b", "type": {"type": "enum", "name": "E", "symbols": [["x"]]}}),
+        _with({"name": "b", "type": {"type": "array", "items": {"type": "enum", "name": "E", "symbols": [5]}}}),
+    ],
+)  # fmt: skip
+def test_what_fastavro_lets_pass_and_no_reader_can_take_is_no_schema(schema: dict[str, Any]) -> None:
+    with pytest.raises(decode.SchemaError):
+        decode.fingerprint(schema)
