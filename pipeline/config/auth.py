@@ -21,7 +21,7 @@ _OWN_HEADERS: Final = frozenset(
      "trailer", "expect", "cookie", "user-agent", "accept-encoding",
      "traceparent", "tracestate", "baggage")
 )  # fmt: skip
-_CREDENTIAL_HEADERS: Final = frozenset(("authorization", "proxy-authorization"))
+CREDENTIAL_HEADERS: Final = frozenset(("authorization", "proxy-authorization"))
 
 _TYPED_SECRET: Final = re.compile(
     # known kinds
@@ -138,7 +138,7 @@ def _header_name(given: object) -> object:
 
 def plain_header_name(given: object) -> object:
     """Refuse what is no name of a header that may be written in the clear."""
-    if isinstance(given, str) and given.lower() in _CREDENTIAL_HEADERS:
+    if isinstance(given, str) and given.lower() in CREDENTIAL_HEADERS:
         refuse("carries a credential", "secrets go through auth")
     return _header_name(given)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pipeline.config import credentialed
-from pipeline.config.auth import is_typed_secret
+from pipeline.config.auth import CREDENTIAL_HEADERS, is_typed_secret
 from pipeline.config.yaml import UNREAD
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ def _named(file: str, node: object, path: Path, where: str) -> Iterator[tuple[Pa
             yield from _named(file, part, (*path, index), where)
     elif where and not (isinstance(node, str) and is_typed_secret(node)):  # which is told by its form
         name = next((each for each in reversed(path) if isinstance(each, str)), "").removesuffix("?")
+        if where == "header" and name.lower() in CREDENTIAL_HEADERS:  # refused as a header already
+            return
         is_reference = where == "plugin" and isinstance(node, str) and node.startswith(("env:", "file:"))
         if not is_reference and (flaw := credentialed.flaw(name, node, in_payload=where == "payload")):
             remedies = {
@@ -55,7 +57,7 @@ def _named(file: str, node: object, path: Path, where: str) -> Iterator[tuple[Pa
 def _part(file: str, path: Path, key: object) -> str:
     """Return what a key of a file begins: a header, query, payload or the options of a signer; "" for anything else."""
     folder = file.partition("/")[0]
-    if folder == "destinations" and "operations" in path:
+    if folder == "destinations" and path[:1] == ("operations",):
         return _SENT_IN.get(str(key), "")
     if folder in ("destinations", "env") and key == "plugin" and path[-1:] == ("sign",):
         return "plugin"
