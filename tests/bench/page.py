@@ -67,8 +67,9 @@ def bench(document: Mapping[str, Any]) -> str:
         )  # fmt: skip
     head = ("", "scenario", "deliveries/CPU-s", "CPU µs each", "deliveries/s", "peak MB", "ours / theirs", "aim")
     rounds = len(next(iter(ours.values())))
+    told = "one round" if rounds == 1 else f"{rounds} rounds; medians"
     parts = [
-        f"{where(document['machine'])} {document['events']:,} events, {rounds} rounds; medians.",
+        f"{where(document['machine'])} {document['events']:,} events, {told}.",
         table(("", "scenario", "aim", "measured"), aims),
         table(head, rows),
     ]

@@ -6,9 +6,11 @@ A peer whose sources or tools are missing is skipped, and says so. What is built
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -79,6 +81,18 @@ QUICK: Final = (GO, PARALLEL_CONSUMER)
 ALL: Final = (GO, PARALLEL_CONSUMER, FASTSTREAM, LOOP)
 
 
+_LIBC: Final = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def end_with_us() -> None:
+    """Have the kernel end this process when its parent ends, however that does (prctl(2)); for `preexec_fn`.
+
+    A peer that outlives a bench that was killed goes on using all cores, unseen.
+    """
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def ready(peer: Peer) -> str:
     """Build a peer; return why it cannot be measured, or "". Blocks up to BUILD_S a step."""
     sources = SOURCES / peer.folder
@@ -113,6 +127,7 @@ def run(
             process = subprocess.Popen(  # noqa: S603 - our own program
                 peer.command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 env={**os.environ, **environ, "URL": receiver.url, "IN_FLIGHT": str(scenario.in_flight)},
+                preexec_fn=end_with_us,  # noqa: PLW1509 - one call into a library that is loaded
             )  # fmt: skip
         try:
             samples = _samples(process, receiver, events, log, progress)

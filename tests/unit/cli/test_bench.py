@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,7 @@ from pipeline.cli import USAGE, bench, main
 from pipeline.cli.bench import figures, measure, peers, scene
 from pipeline.cli.bench.beside import Beside
 from pipeline.cli.bench.figures import PEAK_MB, PER_S, Round, Sample
+from tests.support.conditions import wait_until
 
 
 def line(*points: tuple[float, float, int]) -> list[Sample]:
@@ -115,6 +118,28 @@ def test_cpu_time_and_memory_of_a_process_are_what_the_system_says():
     used_s = sum(os.times()[:2])
     assert measure.cpu_s(os.getpid()) == pytest.approx(used_s, abs=0.5)
     assert 5 < measure.peak_mb(os.getpid()) < 100_000
+
+
+def test_a_peer_ends_with_a_bench_that_is_killed():
+    code = (
+        "import subprocess; from pipeline.cli.bench.peers import end_with_us\n"
+        "peer = subprocess.Popen(['sleep', '60'], preexec_fn=end_with_us)\n"
+        "print(peer.pid, flush=True); peer.wait()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as killed:
+        assert killed.stdout is not None
+        peer = int(killed.stdout.readline())
+        assert Path(f"/proc/{peer}/stat").exists()
+        killed.kill()
+    wait_until(lambda: gone(peer))
+
+
+def gone(pid: int) -> bool:
+    """Whether a process ended, be it reaped or not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
 
 
 def test_a_receiver_counts_its_requests_and_ends():
