@@ -161,8 +161,7 @@ async def test_what_is_stored_survives_a_rebalance_and_a_restart(topic_factory, 
     topic = topic_factory(partitions=2)
     first = open_source(topic, **settings)
     await eventually(lambda: len(first.stored) == 2, timeout_s=30)
-    wanted = {key: encode(place, 0, [(1 + key[1], 50)]) for key, (place, _, _) in first.stored.items()}
-    first.source.commit([(*key, 0, text) for key, text in wanted.items()])
+    wanted = first.finish(1, 50)
     second = open_source(topic, **settings)
     await eventually(lambda: len(first.stored) == 1 and len(second.stored) == 1, timeout_s=60)
     ((key, (place, text, _)),) = second.stored.items()
@@ -172,7 +171,7 @@ async def test_what_is_stored_survives_a_rebalance_and_a_restart(topic_factory, 
     await eventually(lambda: len(second.stored) == 2, timeout_s=60)
     await second.source.stop()
     third = open_source(topic, **settings)
-    await eventually(lambda: {key: text for key, (_, text, _) in third.stored.items()} == wanted, timeout_s=60)
+    await eventually(lambda: third.metadata() == wanted, timeout_s=60)
     await third.source.stop()
 
 
@@ -266,8 +265,7 @@ async def test_slow_answers_on_the_place_or_the_end_cost_time_not_what_is_stored
     topic = topic_factory(partitions=2)
     first = open_source(topic)
     await eventually(lambda: len(first.stored) == 2, timeout_s=30)
-    wanted = {key: encode(place, 0, [(1, 50)]) for key, (place, _, _) in first.stored.items()}
-    first.source.commit([(*key, 0, text) for key, text in wanted.items()])
+    wanted = first.finish(1, 50)
     await first.source.stop()
     trouble = [TimeoutError(), KafkaException(KafkaError(KafkaError._TIMED_OUT))]
     silent = [{}, {}]
@@ -280,7 +278,7 @@ async def test_slow_answers_on_the_place_or_the_end_cost_time_not_what_is_stored
     monkeypatch.setattr(starts, "places", slow_places)
     monkeypatch.setattr(starts, "log_ends", lambda *asked: silent.pop() if silent else log_ends(*asked))
     second = open_source(topic)
-    await eventually(lambda: {key: text for key, (_, text, _) in second.stored.items()} == wanted, timeout_s=60)
+    await eventually(lambda: second.metadata() == wanted, timeout_s=60)
     assert {end for _, _, end in second.stored.values()} == {0}
     assert not trouble + silent
     await second.source.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipeline.core.progress import encode
 from pipeline.ports import Assigned, Fatal, Revoked
 
 if TYPE_CHECKING:
@@ -49,3 +50,13 @@ class Inbox:
 
     def offsets(self, partition: int = 0) -> list[int]:
         return [each.offset for each in self.records if each.partition == partition]
+
+    def metadata(self) -> dict[tuple[str, int], str]:
+        """The commit metadata of each partition that is owned."""
+        return {key: text for key, (_, text, _) in self.stored.items()}
+
+    def finish(self, first: int, end: int) -> dict[tuple[str, int], str]:
+        """Commit what is finished, `first` (one later in each further partition) to `end`; return what is stored so."""
+        texts = {key: encode(place, 0, [(first + key[1], end)]) for key, (place, _, _) in self.stored.items()}
+        self.source.commit([(*key, 0, text) for key, text in texts.items()])
+        return texts

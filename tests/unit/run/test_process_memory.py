@@ -32,11 +32,10 @@ async def test_an_event_waits_until_what_is_remembered_was_read(world, made) -> 
     await recall.stop()
 
 
-@pytest.mark.parametrize("status", ["shadow", "dry"])
-async def test_a_journey_that_sends_nothing_takes_keys_too(world, made, status) -> None:
+async def entering_once(world, made, key, status: str = "live") -> tuple[Recall, Process]:
+    """A journey that one `key` enters once, with all that is remembered read."""
     recall = Recall(FakeFollower(world.clock), "g.memory", world.producer, world.clock, world.telemetry.log)
-    once = Once(lambda datum, _now: datum, DAY)
-    route = Route("welcome", "h", DAY, None, (step(),), shares="welcome", once=once, status=status)
+    route = Route("welcome", "h", DAY, None, (step(),), shares="welcome", once=Once(key, DAY), status=status)
     process = Process(
         lambda *_: Plan(made.plans._read, made.plans._envelope, {"signup": (route,)}), world.lanes, world.settlement,
         world.telemetry, Asking(GatePolicy(DAY)), recall=recall,
@@ -44,6 +43,12 @@ async def test_a_journey_that_sends_nothing_takes_keys_too(world, made, status) 
     process.learn("in", REF, "known")
     process.assigned("in", 0)
     await process.read(Unread(0))
+    return recall, process
+
+
+@pytest.mark.parametrize("status", ["shadow", "dry"])
+async def test_a_journey_that_sends_nothing_takes_keys_too(world, made, status) -> None:
+    recall, process = await entering_once(world, made, lambda datum, _now: datum, status)
     for _ in range(2):
         assert take(world, process, "hello") is None
     await until(lambda: world.tracker.watermark() == 2)
@@ -52,16 +57,7 @@ async def test_a_journey_that_sends_nothing_takes_keys_too(world, made, status) 
 
 
 async def test_a_key_enters_once_and_the_position_waits_for_what_is_written(world, made) -> None:
-    recall = Recall(FakeFollower(world.clock), "g.memory", world.producer, world.clock, world.telemetry.log)
-    once = Once(lambda datum, _now: None if datum == "keyless" else datum, DAY)
-    route = Route("welcome", "h", DAY, None, (step(),), shares="welcome", once=once)
-    process = Process(
-        lambda *_: Plan(made.plans._read, made.plans._envelope, {"signup": (route,)}), world.lanes, world.settlement,
-        world.telemetry, Asking(GatePolicy(DAY)), recall=recall,
-    )  # fmt: skip
-    process.learn("in", REF, "known")
-    process.assigned("in", 0)
-    await process.read(Unread(0))
+    recall, process = await entering_once(world, made, lambda datum, _now: None if datum == "keyless" else datum)
     for text in ("hello", "hello", "other key", "keyless"):
         assert take(world, process, text) is None
     await until(lambda: world.tracker.watermark() == 4)

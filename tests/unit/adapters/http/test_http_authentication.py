@@ -68,7 +68,7 @@ async def test_a_signer_that_cannot_be_awaited_is_a_failure_too():
 
 
 async def test_a_signer_that_does_not_let_itself_be_cancelled_keeps_nobody():
-    going, ended = asyncio.Event(), asyncio.Event()
+    going, released, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     class Stubborn:
         async def sign(self, _content: bytes) -> str:
@@ -76,7 +76,7 @@ async def test_a_signer_that_does_not_let_itself_be_cancelled_keeps_nobody():
             try:
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
-                await asyncio.sleep(0.01)
+                await released.wait()
                 ended.set()
                 raise RuntimeError("canary") from None
             return ""
@@ -87,6 +87,7 @@ async def test_a_signer_that_does_not_let_itself_be_cancelled_keeps_nobody():
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert not ended.is_set()
+    released.set()
     async with asyncio.timeout(5):
         await ended.wait()
 
